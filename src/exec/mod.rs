@@ -1,0 +1,1 @@
+//! Plan to results: executor, store, manifest, lock, progress.

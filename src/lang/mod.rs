@@ -1,0 +1,13 @@
+//! The language half: text to plan. No files, no tensors, no printing, no time, no randomness.
+//!
+//! What it must know of the outside (imported files, the width of a model, how large a corpus is) comes through [`World`].
+
+pub mod diagnostic;
+pub mod plan;
+pub mod source;
+pub mod syntax;
+pub mod world;
+
+pub use diagnostic::Diagnostic;
+pub use source::{FileId, Source, Sources, Span};
+pub use world::World;

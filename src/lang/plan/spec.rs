@@ -1,0 +1,528 @@
+//! What each kind of step does, as data: values in force, units turned into numbers, names turned into roles.
+//!
+//! Paths are as written plus `from`, the file that wrote them (see [`FileRef`]). Anything that another step makes is not
+//! here but among the step's inputs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::lang::syntax::tree::Operator;
+
+/// One variant a kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Spec {
+    Model(ModelSpec),
+    /// inputs: `base`, `tuned` (model steps); none when synthetic.
+    Pair(PairSpec),
+    Corpus(CorpusSpec),
+    Template(TemplateSpec),
+    /// inputs: `of` (pair); `train`, `validate` (corpora, in the order of the portions).
+    Activations(ActivationsSpec),
+    /// inputs: `on` (activations).
+    Crosscoder(CrosscoderSpec),
+    /// inputs: `of` (crosscoder).
+    Classify(ClassifySpec),
+    /// inputs: `of` (crosscoder); `latents`, `control` (classify) when they select by class.
+    Scaling(ScalingSpec),
+    /// inputs: `of` (crosscoder).
+    Quality(QualitySpec),
+    /// inputs: `of` (classify, or crosscoder), `against` (pair).
+    Recover(RecoverSpec),
+    /// inputs: `rows` (every step whose rows it shows).
+    Table(TableSpec),
+    /// inputs: `data`.
+    Plot(PlotSpec),
+    /// inputs: `left`, `right` (every step whose columns are compared), in the order in which they are written.
+    Expect(ExpectSpec),
+}
+
+/// A file, folder or glob as written, and the `.xd` file whose folder it is relative to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FileRef {
+    pub from: String,
+    pub path: String,
+}
+
+/// `50M tokens of fineweb`; the corpus is the input of the same index and role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortionSpec {
+    pub tokens: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum ModelSpec {
+    Folder {
+        path: FileRef,
+    },
+    /// inputs: `on` corpora. `batch` in tokens. The Gemma-2 shape; the tokenizer (byte-level BPE) is trained on the text.
+    Pretrain {
+        on: Vec<PortionSpec>,
+        layers: u64,
+        width: u64,
+        heads: u64,
+        vocabulary: u64,
+        /// Context in tokens.
+        context: u64,
+        /// Training length in tokens.
+        length: u64,
+        batch: u64,
+        learning_rate: f64,
+        seed: u64,
+    },
+    /// inputs: `from` (model), `on` corpora.
+    Finetune {
+        on: Vec<PortionSpec>,
+        context: u64,
+        length: u64,
+        batch: u64,
+        learning_rate: f64,
+        seed: u64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum PairSpec {
+    Models { label: String },
+    Synthetic(SyntheticSpec),
+}
+
+/// Activations from a known dictionary (language.md section 3; measured recipe in engine.md).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyntheticSpec {
+    pub width: u64,
+    /// Features that both models have, the weak ones not counted.
+    pub shared: u64,
+    /// Shared features that are weaker in the base, at a ratio drawn from `weak_ratio`.
+    pub weak: u64,
+    pub weak_ratio: (f64, f64),
+    /// Norm ratio base / tuned of the other shared features.
+    pub ratio: (f64, f64),
+    pub base_only: u64,
+    pub tuned_only: u64,
+    /// Expected number of active features a token.
+    pub active: f64,
+    /// Firing probabilities go like uniform^tail before they are scaled to `active`.
+    pub tail: f64,
+    /// Firing probabilities stay within this range.
+    pub frequency: (f64, f64),
+    /// Magnitude of a firing feature: scale times a uniform draw from this range.
+    pub scale: f64,
+    pub magnitude: (f64, f64),
+    /// How far the directions of a shared feature are turned between the models: norm of the added unit-free noise.
+    pub turn: f64,
+    /// Pairs of features that fire together, and how often the second fires when the first does.
+    pub correlated: u64,
+    pub correlation: f64,
+    /// Standard deviation of the noise in each coordinate.
+    pub noise: f64,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CorpusSpec {
+    pub source: CorpusSource,
+    /// Chat: the column holds messages and this template renders them. The input `template` is there when it is a declared one.
+    pub template: Option<TemplateSpec>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum CorpusSource {
+    /// One document a line.
+    Jsonl { path: FileRef, column: String },
+    /// One document a file.
+    Text { path: FileRef },
+    /// Text that xd ships.
+    Builtin { name: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum TemplateSpec {
+    /// The chat template that the model's tokenizer ships.
+    Tokenizer,
+    /// A Jinja file; `control` lists the strings of its control tokens.
+    Jinja { path: FileRef, control: Vec<String> },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ActivationsSpec {
+    pub source: ActivationsSource,
+    /// Tokens for validation and for training, one a corpus; one nameless portion for a synthetic pair.
+    pub train: Vec<PortionSpec>,
+    pub validate: Vec<PortionSpec>,
+    /// At most so many tokens of training data in all.
+    pub limit: Option<u64>,
+    pub normalize: Normalize,
+    pub store: StoreAs,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum ActivationsSource {
+    Models {
+        layer: u64,
+        site: Site,
+        /// Tokens; longer documents are cut.
+        context: u64,
+        /// The first n tokens of each sequence are not stored.
+        skip: u64,
+        exclude: Vec<Exclude>,
+    },
+    Synthetic,
+    Tensors {
+        path: FileRef,
+        key: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Site {
+    ResidualPre,
+    ResidualPost,
+    MlpOut,
+    AttnOut,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exclude {
+    Bos,
+    Special,
+    /// Rows whose norm in either model is over this multiple of that model's median norm.
+    NormAbove(f64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    None,
+    /// method.md 1.6: (x - mean) * target / sqrt(sum of variances), one scale for both models.
+    Rms(f64),
+    /// Each model times sqrt(d) / its mean norm (method.md 2.4).
+    PerModelScale,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreAs {
+    Bf16,
+    F32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CrosscoderSpec {
+    /// D, the number of latents (a multiple of the width has been turned into a number).
+    pub latents: u64,
+    pub loss: Loss,
+    pub init: Init,
+    /// Trained elsewhere, analysed as it is: then `train` is unused and absent from the key.
+    pub from: Option<WeightsRef>,
+    pub train: Train,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum WeightsRef {
+    Folder { path: FileRef },
+    Tensors { path: FileRef, prefix: String },
+}
+
+/// Method.md 1.3 and 1.4.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum Loss {
+    L1 {
+        weight: f64,
+        reconstruction: Reconstruction,
+        norm: CodeNorm,
+    },
+    BatchTopK(TopKLoss),
+    #[serde(rename = "topk")]
+    TopK(TopKLoss),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TopKLoss {
+    pub k: u64,
+    /// Weight of AuxK; 0 is off.
+    pub aux: f64,
+    /// A latent is dead after so many tokens without firing.
+    pub dead_after: u64,
+    /// The running threshold starts after this step.
+    pub threshold_from: u64,
+    /// `(from, steps)`: k goes linearly from `from` to `k` in so many steps.
+    pub anneal: Option<(u64, u64)>,
+    pub reconstruction: Reconstruction,
+    pub norm: CodeNorm,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reconstruction {
+    /// Mean unsquared norm (the published code).
+    L2,
+    /// Mean squared norm (the paper's formula).
+    Mse,
+}
+
+/// Method.md 1.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CodeNorm {
+    Sum,
+    Concat,
+    None,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Init {
+    /// Norm of every encoder column; `None` keeps the Kaiming draw.
+    pub norm: Option<f64>,
+    pub encoder: InitEncoder,
+    /// One draw for both models.
+    pub same: bool,
+    pub from: Option<WeightsRef>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitEncoder {
+    /// The decoder is the transpose of the encoder.
+    Transpose,
+    /// Both drawn on their own.
+    Independent,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Train {
+    /// Tokens a step, B.
+    pub batch: u64,
+    /// Steps in all (epochs and tokens have been turned into steps).
+    pub steps: u64,
+    pub optimizer: Adam,
+    /// Clip the gradient's global norm.
+    pub clip: Option<f64>,
+    pub shuffle: Shuffle,
+    /// Steps between validations, 0 for none but the last. Harmless: does not change results.
+    pub validate: u64,
+    /// Steps between log rows. Harmless.
+    pub log: u64,
+    pub seed: u64,
+    pub precision: Precision,
+    /// Steps between resamplings of dead latents (method.md 1.6); `None` is off.
+    pub resample: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    /// Linear warm-up steps: the factor at step s is min(s / warmup, 1).
+    pub warmup: u64,
+    /// Linear decay to 0 over the last so many steps; 0 is constant.
+    pub decay: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shuffle {
+    /// Within blocks, once a pass, as stored.
+    Local,
+    Global,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    F32,
+}
+
+/// Ranges are `low..high` of Delta_norm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassifySpec {
+    pub base_only: (f64, f64),
+    pub shared: (f64, f64),
+    pub tuned_only: (f64, f64),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScalingSpec {
+    /// `None` = all; else the class of the classify step in role `latents`.
+    pub latents: Option<String>,
+    /// Class of the classify step in role `control` whose latents (a seeded sample of the same size) are also measured.
+    pub control: Option<String>,
+    pub fit: Fit,
+    /// Tokens of training data, the first ones.
+    pub tokens: u64,
+    pub nu_reconstruction: f64,
+    pub nu_error: f64,
+    /// Bootstrap resamples over sequences; 0 is none.
+    pub intervals: u64,
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    Tuned,
+    Base,
+    /// The tuned direction, and the base direction for base-only latents (delta_norm < 0.1).
+    Both,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QualitySpec {
+    /// Validation tokens; 0 = all.
+    pub tokens: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecoverSpec {
+    pub cosine: f64,
+}
+
+/// A column of a table, plot or expectation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnRef {
+    /// The declaration it belongs to; `None` for an axis.
+    pub step: Option<String>,
+    pub column: String,
+}
+
+/// One comparison of a column with a constant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Condition {
+    pub column: ColumnRef,
+    pub operator: Operator,
+    pub value: Constant,
+    /// `abs(column) < 0.2`.
+    pub absolute: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Constant {
+    Number(f64),
+    Word(String),
+    Truth(bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    Mean,
+    Median,
+    Min,
+    Max,
+    Share,
+    Count,
+}
+
+/// A column of a table: plain, or an aggregate over the rows of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum TableColumn {
+    Plain {
+        column: ColumnRef,
+    },
+    /// `mean(nu_error)`, `count()`, `share(verdict == specific)`.
+    Aggregate {
+        name: String,
+        aggregate: Aggregate,
+        column: Option<ColumnRef>,
+        condition: Option<Condition>,
+    },
+}
+
+/// Several `rows` are joined on the axes they share and on `latent`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableSpec {
+    /// Names of the steps in `inputs`, in the order written, without repetition.
+    pub rows: Vec<String>,
+    pub filter: Vec<Condition>,
+    pub group: Vec<ColumnRef>,
+    /// Empty = all.
+    pub columns: Vec<TableColumn>,
+    /// Column and `true` for descending.
+    pub sort: Vec<(ColumnRef, bool)>,
+    pub limit: Option<u64>,
+    /// File name within `tables/`.
+    pub save: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    Histogram,
+    Scatter,
+    Line,
+    Bar,
+    Ecdf,
+    Heatmap,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlotSpec {
+    pub data: Vec<String>,
+    pub filter: Vec<Condition>,
+    pub mark: Mark,
+    pub x: ColumnRef,
+    pub y: Option<ColumnRef>,
+    pub color: Option<ColumnRef>,
+    pub facet: Option<ColumnRef>,
+    /// Reference lines at these values of x (or of y for `(none, y)`): `lines = [0.1, 0.9]`, `lines = [x = 0.9, y = 0.5]`.
+    pub lines: Vec<(LineAxis, f64)>,
+    /// Logarithmic axes.
+    pub log_x: bool,
+    pub log_y: bool,
+    /// File name within `plots/`, ending in .svg or .png.
+    pub save: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineAxis {
+    X,
+    Y,
+}
+
+/// One side of an expectation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum Operand {
+    Number {
+        value: f64,
+    },
+    /// Rows of `steps` (joined on shared axes and `latent` when several), restricted to `point` and `filter`, reduced by
+    /// `aggregate`, or compared row by row without one.
+    Column {
+        /// Names of the declarations read; the first one owns `column`.
+        steps: Vec<String>,
+        /// Axis = value restrictions of the address.
+        point: Vec<(String, String)>,
+        column: Option<ColumnRef>,
+        /// `share(verdict == specific)`, `count(class == tuned_only)`.
+        condition: Option<Condition>,
+        filter: Vec<Condition>,
+        aggregate: Option<Aggregate>,
+        /// Axes that stay open: the comparison is made for each of their values.
+        over: Vec<String>,
+    },
+}
+
+/// It passes when the comparison holds at every open point (and row, without an aggregate).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExpectSpec {
+    pub left: Operand,
+    pub operator: Operator,
+    pub right: Operand,
+    /// The comparison as written.
+    pub text: String,
+}

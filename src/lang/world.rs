@@ -1,0 +1,39 @@
+//! What the language half asks of the outside. The command line answers from the disk, tests answer from memory.
+
+/// Facts of a model that can be read without loading its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// `model_type` of its config.json, such as `gemma2`.
+    pub family: String,
+    /// Residual width d.
+    pub width: u64,
+    /// Number of blocks.
+    pub layers: u64,
+    /// Number of token ids.
+    pub vocabulary: u64,
+    /// Longest context in tokens, where the config states one.
+    pub context: Option<u64>,
+    /// Content hash of tokenizer.json.
+    pub tokenizer: String,
+    /// Parameters, from the sizes of the weight files.
+    pub parameters: u64,
+}
+
+/// The outside, as far as the language half may see it. Paths are as written, relative to the file that wrote them;
+/// `from` is the path of that file. Every answer is `Err(sentence)` when the thing is missing or unreadable.
+pub trait World {
+    /// The text of an imported `.xd` file and the path under which its own relative paths are resolved.
+    fn import(&self, from: &str, path: &str) -> Result<(String, String), String>;
+    /// Facts of the model in a folder with config.json, tokenizer.json and safetensors.
+    fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String>;
+    /// Total size in bytes of the file, folder or glob.
+    fn bytes(&self, from: &str, path: &str) -> Result<u64, String>;
+    /// Content hash (blake3, hex) of the file, folder or glob: of names and contents in sorted order.
+    fn hash(&self, from: &str, path: &str) -> Result<String, String>;
+    /// Shape of one tensor of a safetensors file.
+    fn tensor_shape(&self, from: &str, path: &str, key: &str) -> Result<Vec<u64>, String>;
+    /// Text of a corpus that is built into xd (`builtin("name")`): its names, for suggestions.
+    fn builtins(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,80 @@
+//! Rows of activations: what training and analyses read.
+
+use super::Result;
+
+/// What a token is for (method.md 6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum TokenGroup {
+    /// Plain text outside of any chat, and rows that have no text.
+    #[default]
+    Text,
+    /// The sequence's first special token.
+    Bos,
+    /// Put there by the chat template: turn marks, role words, the newlines around them.
+    Control,
+    User,
+    Assistant,
+    /// Content of any other role, such as system.
+    Other,
+}
+
+/// Where a row comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowInfo {
+    /// Index of the portion in the list of the experiment.
+    pub corpus: u16,
+    /// Index of the document within its portion.
+    pub sequence: u32,
+    /// Position of the token within its sequence.
+    pub position: u32,
+    /// Token id.
+    pub token: u32,
+    pub group: TokenGroup,
+}
+
+/// N rows `[N, 2, d]` in a fixed (already shuffled) order. Cheap to share between threads.
+pub trait Rows: Sync {
+    /// d.
+    fn width(&self) -> usize;
+    /// N.
+    fn count(&self) -> u64;
+    /// Reads rows `start..start + out.len() / (2 d)` into `out`, `[rows, 2, d]`.
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()>;
+    /// Origins of rows `start..start + out.len()`. Rows without text have `sequence` = row and `position` = 0.
+    fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()>;
+}
+
+/// Rows in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryRows {
+    pub width: usize,
+    /// `[N, 2, d]`.
+    pub values: Vec<f32>,
+    /// One a row, or empty.
+    pub infos: Vec<RowInfo>,
+}
+
+impl Rows for MemoryRows {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn count(&self) -> u64 {
+        (self.values.len() / (2 * self.width)) as u64
+    }
+
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        let from = start as usize * 2 * self.width;
+        out.copy_from_slice(&self.values[from..from + out.len()]);
+        Ok(())
+    }
+
+    fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
+        for (i, slot) in out.iter_mut().enumerate() {
+            let row = start as usize + i;
+            *slot = self.infos.get(row).copied().unwrap_or(RowInfo { sequence: row as u32, ..RowInfo::default() });
+        }
+        Ok(())
+    }
+}
