@@ -1,5 +1,9 @@
 //! Rows to files: tables, plots, the report. Knows nothing of `.xd` and of tensors.
 
+pub mod error;
 pub mod frame;
+pub mod number;
+pub mod table;
 
-pub use frame::{Column, Frame};
+pub use error::{Error, Result};
+pub use frame::{Aggregate, Cell, Column, Condition, Constant, Frame, Operator};
