@@ -5,9 +5,12 @@
 //!
 //! Results do not depend on the number of threads: work is split by fixed chunks, and sums run in a fixed order.
 
+pub mod analysis;
 pub mod crosscoder;
 pub mod error;
 pub mod rows;
+pub mod scaling;
+pub mod synthetic;
 pub mod watch;
 
 pub use error::{Error, Result};

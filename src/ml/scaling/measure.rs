@@ -1,0 +1,279 @@
+//! The pass over the rows.
+
+use std::collections::BTreeSet;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::average_rank::average_ranks;
+use super::betas::{Betas, Nus, Projections};
+use super::bootstrap::{self, GROUPS, Intervals};
+use super::config::{Direction, Fit, ScalingConfig};
+use super::sums::Sums;
+use super::verdict::Verdict;
+use crate::ml::analysis::chunk_rows;
+use crate::ml::analysis::delta_norm;
+use crate::ml::analysis::encode::{decoder, decoder_norms, encode};
+use crate::ml::crosscoder::{Crosscoder, SparseCode};
+use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, Watch};
+
+/// One entry a measured latent, ascending by latent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scaling {
+    pub latent: Vec<u32>,
+    /// True for latents that were measured only for comparison.
+    pub control: Vec<bool>,
+    /// The direction fitted.
+    pub direction: Vec<Direction>,
+    /// `None` when the latent never fires on the rows or its direction is zero.
+    pub betas: Vec<Option<Betas>>,
+    pub nus: Vec<Nus>,
+    /// `None` when no intervals were asked for.
+    pub intervals: Vec<Option<Intervals>>,
+    /// Average rank of nu_reconstruction plus average rank of nu_error, both ascending, among the measured latents that are
+    /// no control and have both: the smallest is the most specific one.
+    pub rank: Vec<Option<f64>>,
+    pub verdict: Vec<Verdict>,
+    /// Rows on which the latent is active.
+    pub active_tokens: Vec<u64>,
+    /// Rows read.
+    pub rows: u64,
+}
+
+/// What is known of one measured latent while the rows go by.
+struct Gathered {
+    latent: usize,
+    projections: Projections,
+    active: u64,
+    total: Sums,
+    /// `[GROUPS]`, or empty without intervals.
+    groups: Vec<Sums>,
+}
+
+/// Measures every latent asked for on the first `tokens` rows, in one pass over the active (row, latent) pairs.
+///
+/// A latent's sums are gathered by one task in the order of the rows, so no result depends on the number of threads.
+pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, watch: &dyn Watch) -> Result<Scaling> {
+    check(crosscoder, rows, config)?;
+    let mut measured = measured(crosscoder, config);
+    let total = rows.count().min(config.tokens);
+    let (width, chunk) = (crosscoder.width, chunk_rows(crosscoder.width));
+    let mut values = vec![0.0f32; chunk * 2 * width];
+    let mut errors = vec![0.0f32; chunk * 2 * width];
+    let mut infos = vec![RowInfo::default(); chunk];
+    let mut start = 0;
+    while start < total {
+        if watch.stop() {
+            return Err(Error::Interrupted);
+        }
+        let count = chunk.min((total - start) as usize);
+        let (values, errors) = (&mut values[..count * 2 * width], &mut errors[..count * 2 * width]);
+        rows.read(start, values)?;
+        rows.info(start, &mut infos[..count])?;
+        let groups: Vec<usize> = infos[..count].iter().map(bootstrap::group).collect();
+        let code = encode(crosscoder, values);
+        subtract_reconstruction(crosscoder, &code, values, errors);
+        gather(crosscoder, &mut measured, &by_latent(crosscoder.latents, &code), values, errors, &groups);
+        start += count as u64;
+        watch.progress(&Progress { done: start, total, loss: None });
+    }
+    Ok(table(measured, config, total))
+}
+
+/// At most `count` of the `candidates`, drawn without replacement by `seed`, ascending.
+pub fn control_sample(candidates: &[u32], count: usize, seed: u64) -> Vec<u32> {
+    let mut sample = candidates.to_vec();
+    sample.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    sample.truncate(count);
+    sample.sort_unstable();
+    sample
+}
+
+fn check(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig) -> Result<()> {
+    if rows.width() != crosscoder.width {
+        let problem = format!("rows of width {}, crosscoder of width {}", rows.width(), crosscoder.width);
+        return Err(Error::invalid("latent scaling", problem));
+    }
+    let chosen = config.latents.iter().flatten().chain(&config.control);
+    match chosen.max() {
+        Some(&j) if j as usize >= crosscoder.latents => {
+            Err(Error::invalid("latent scaling", format!("latent {j} of {}", crosscoder.latents)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn measured(crosscoder: &Crosscoder, config: &ScalingConfig) -> Vec<Gathered> {
+    let mut latents: Vec<usize> = match &config.latents {
+        None => (0..crosscoder.latents).collect(),
+        Some(chosen) => chosen.iter().chain(&config.control).map(|&j| j as usize).collect(),
+    };
+    latents.sort_unstable();
+    latents.dedup();
+    let groups = if config.intervals > 0 { GROUPS } else { 0 };
+    let gathered = |latent| Gathered {
+        latent,
+        projections: projections(crosscoder, latent, direction(crosscoder, latent, config.fit)),
+        active: 0,
+        total: Sums::default(),
+        groups: vec![Sums::default(); groups],
+    };
+    latents.into_iter().map(gathered).collect()
+}
+
+fn direction(crosscoder: &Crosscoder, latent: usize, fit: Fit) -> Direction {
+    let [base, tuned] = decoder_norms(crosscoder, latent);
+    match fit {
+        Fit::Tuned => Direction::Tuned,
+        Fit::Base => Direction::Base,
+        Fit::Both if delta_norm(base, tuned).is_some_and(|x| x < 0.1) => Direction::Base,
+        Fit::Both => Direction::Tuned,
+    }
+}
+
+fn fitted(crosscoder: &Crosscoder, latent: usize, direction: Direction) -> &[f32] {
+    let model = match direction {
+        Direction::Base => BASE,
+        Direction::Tuned => TUNED,
+    };
+    decoder(crosscoder, model, latent)
+}
+
+fn projections(crosscoder: &Crosscoder, latent: usize, direction: Direction) -> Projections {
+    let d = fitted(crosscoder, latent, direction);
+    let exact = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
+    Projections {
+        direction,
+        squared: exact(d, d),
+        decoder: [BASE, TUNED].map(|m| exact(d, decoder(crosscoder, m, latent))),
+        bias: [BASE, TUNED].map(|m| exact(d, &crosscoder.decoder_bias[m * d.len()..(m + 1) * d.len()])),
+    }
+}
+
+/// errors = h - hhat, `[B, 2, d]`.
+fn subtract_reconstruction(crosscoder: &Crosscoder, code: &SparseCode, values: &[f32], errors: &mut [f32]) {
+    let width = crosscoder.width;
+    errors.par_chunks_exact_mut(2 * width).enumerate().for_each(|(i, error)| {
+        let value = &values[i * 2 * width..(i + 1) * 2 * width];
+        for ((error, value), bias) in error.iter_mut().zip(value).zip(&crosscoder.decoder_bias) {
+            *error = value - bias;
+        }
+        let (latents, f) = code.row(i);
+        for (&j, &f) in latents.iter().zip(f) {
+            for (m, error) in error.chunks_exact_mut(width).enumerate() {
+                for (error, d) in error.iter_mut().zip(decoder(crosscoder, m, j as usize)) {
+                    *error -= f * d;
+                }
+            }
+        }
+    });
+}
+
+/// The code in compressed columns: latent j is active on `rows[offsets[j]..offsets[j + 1]]`, ascending.
+struct ByLatent {
+    offsets: Vec<usize>,
+    rows: Vec<u32>,
+    values: Vec<f32>,
+}
+
+fn by_latent(latents: usize, code: &SparseCode) -> ByLatent {
+    let mut offsets = vec![0usize; latents + 1];
+    for &j in &code.latents {
+        offsets[j as usize + 1] += 1;
+    }
+    for j in 0..latents {
+        offsets[j + 1] += offsets[j];
+    }
+    let mut next = offsets.clone();
+    let mut columns = ByLatent { rows: vec![0; code.latents.len()], values: vec![0.0; code.latents.len()], offsets };
+    for i in 0..code.rows() {
+        let (row, f) = code.row(i);
+        for (&j, &f) in row.iter().zip(f) {
+            let at = &mut next[j as usize];
+            columns.rows[*at] = i as u32;
+            columns.values[*at] = f;
+            *at += 1;
+        }
+    }
+    columns
+}
+
+fn gather(
+    crosscoder: &Crosscoder,
+    measured: &mut [Gathered],
+    code: &ByLatent,
+    values: &[f32],
+    errors: &[f32],
+    groups: &[usize],
+) {
+    let width = crosscoder.width;
+    measured.par_iter_mut().for_each(|gathered| {
+        let d = fitted(crosscoder, gathered.latent, gathered.projections.direction);
+        for at in code.offsets[gathered.latent]..code.offsets[gathered.latent + 1] {
+            let (i, f) = (code.rows[at] as usize, code.values[at] as f64);
+            let model = |of: &[f32], m: usize| dot(d, &of[(2 * i + m) * width..(2 * i + m + 1) * width]);
+            let sums = Sums {
+                code: f,
+                code_squared: f * f,
+                activation: [BASE, TUNED].map(|m| f * model(values, m)),
+                error: [BASE, TUNED].map(|m| f * model(errors, m)),
+            };
+            gathered.active += 1;
+            gathered.total += &sums;
+            if let Some(group) = gathered.groups.get_mut(groups[i]) {
+                *group += &sums;
+            }
+        }
+    });
+}
+
+/// Dot product in sixteen f32 lanes, summed in f64: the same on every machine.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let mut lanes = [0.0f32; 16];
+    let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
+    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
+    for (a, b) in a_chunks.zip(b_chunks) {
+        for lane in 0..16 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
+    lanes.iter().map(|&lane| lane as f64).sum::<f64>() + rest
+}
+
+fn table(measured: Vec<Gathered>, config: &ScalingConfig, rows: u64) -> Scaling {
+    let draws = bootstrap::draws(config.intervals, config.seed);
+    let intervals: Vec<Option<Intervals>> = measured
+        .par_iter()
+        .map(|g| (!draws.is_empty()).then(|| bootstrap::intervals(&g.groups, &g.projections, &draws)))
+        .collect();
+    let chosen: Option<BTreeSet<u32>> = config.latents.as_ref().map(|chosen| chosen.iter().copied().collect());
+    let chosen = |j: u32| chosen.as_ref().is_none_or(|chosen| chosen.contains(&j));
+    let mut scaling = Scaling { intervals, rows, ..Scaling::default() };
+    for gathered in &measured {
+        let betas = Betas::new(&gathered.total, &gathered.projections);
+        let nus = betas.map(|betas| betas.nus(gathered.projections.direction)).unwrap_or_default();
+        scaling.latent.push(gathered.latent as u32);
+        scaling.control.push(!chosen(gathered.latent as u32));
+        scaling.direction.push(gathered.projections.direction);
+        scaling.betas.push(betas);
+        scaling.nus.push(nus);
+        scaling.verdict.push(Verdict::of(nus.reconstruction, nus.error, (config.nu_reconstruction, config.nu_error)));
+        scaling.active_tokens.push(gathered.active);
+    }
+    scaling.rank = ranks(&scaling);
+    scaling
+}
+
+fn ranks(scaling: &Scaling) -> Vec<Option<f64>> {
+    let both =
+        |i: usize| !scaling.control[i] && scaling.nus[i].reconstruction.is_some() && scaling.nus[i].error.is_some();
+    let of = |nu: &dyn Fn(&Nus) -> Option<f64>| {
+        let values: Vec<_> = scaling.nus.iter().enumerate().map(|(i, n)| nu(n).filter(|_| both(i))).collect();
+        average_ranks(&values)
+    };
+    let (reconstruction, error) = (of(&|n| n.reconstruction), of(&|n| n.error));
+    reconstruction.iter().zip(&error).map(|(r, e)| Some((*r)? + (*e)?)).collect()
+}
