@@ -430,15 +430,12 @@ pub enum Aggregate {
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum TableColumn {
     Plain {
+        /// Header: the label, or the column as written.
+        name: String,
         column: ColumnRef,
     },
     /// `mean(nu_error)`, `count()`, `share(verdict == specific)`.
-    Aggregate {
-        name: String,
-        aggregate: Aggregate,
-        column: Option<ColumnRef>,
-        condition: Option<Condition>,
-    },
+    Aggregate { name: String, aggregate: Aggregate, column: Option<ColumnRef>, condition: Option<Condition> },
 }
 
 /// Several `rows` are joined on the axes they share and on `latent`.

@@ -1,0 +1,111 @@
+use super::{Built, Field, Kind, Type, Unit, Variant, Word};
+
+const SITES: &[Word] = &[
+    Word::new(
+        "residual_post",
+        "The residual stream after the block (hidden_states[layer + 1] in HF, TransformerLens blocks.L.hook_resid_post).",
+    ),
+    Word::new("residual_pre", "The residual stream before the block."),
+    Word::new("mlp_out", "What the block's MLP adds to the stream."),
+    Word::new("attn_out", "What the block's attention adds to the stream."),
+];
+
+const EXCLUDE: &[Variant] = &[
+    Variant::new("bos", &[], "The first special token of each sequence; its norm is many times that of the rest."),
+    Variant::new("special", &[], "Every special token of the tokenizer, template marks among them."),
+    Variant::new(
+        "norm_above",
+        &[Field::new(
+            "times",
+            Type::Amount { units: &[Unit::Times], low: 0.0 },
+            "Multiple of the model's median norm.",
+        )
+        .positional()],
+        "Rows whose norm in either model is over this multiple of that model's median norm (sink tokens).",
+    ),
+];
+
+const NORMALIZE: &[Variant] = &[
+    Variant::new(
+        "rms",
+        &[Field::new("target", Type::Number { low: 0.0, high: f64::INFINITY }, "Root mean square after scaling.")
+            .positional()],
+        "Centre, and scale both models by one number.",
+    )
+    .formula("x -> (x - mean) * target / sqrt(sum of variances)", "published code"),
+    Variant::new("per_model_scale", &[], "Scale each model so that its mean norm is sqrt(d).")
+        .formula("x_m -> x_m * sqrt(d) / mean norm of model m", "Kissane et al."),
+];
+
+const STORE: &[Word] = &[
+    Word::new("bf16", "Two bytes a number."),
+    Word::new("f32", "Four bytes a number."),
+    Word::new("none", "Keep nothing and stream.").later("use `store = bf16`"),
+];
+
+const FROM: &[Variant] = &[
+    Variant::new(
+        "tensors",
+        &[
+            Field::new("path", Type::Path, "safetensors file.").positional(),
+            Field::new("key", Type::Text, "Tensor of shape [rows, 2, d], base first; rows in order.")
+                .default("\"activations\"", "xd"),
+        ],
+        "Rows harvested elsewhere, in one tensor.",
+    ),
+    Variant::new(
+        "cache",
+        &[
+            Field::new("base", Type::Path, "Shard folder of the base model.").positional(),
+            Field::new("tuned", Type::Path, "Shard folder of the tuned model.").positional(),
+        ],
+        "Shards in the published format.",
+    )
+    .later("write them as one tensor and use `tensors(\"file.safetensors\")`"),
+];
+
+const TOKENS: Type = Type::Amount { units: &[Unit::Tokens], low: 1.0 };
+
+pub const KIND: Kind = Kind {
+    word: "activations",
+    doc: "What both models compute at one place on the same tokens: rows [base, tuned] of width d.",
+    details: "Layers count from 0: `layer = 13` at site `residual_post` is the residual stream after block 13. Portions of several corpora are \
+              interleaved. Both models read the same token ids. Rows are stored shuffled once, so that training reads in sequence. The paper \
+              keeps bos and template tokens and does not normalise.",
+    section: "paper 2.1, A.2",
+    value: None,
+    fields: &[
+        Field::new("of", Type::Step(&["pair"]), "The pair whose models are read.").absent("only with `from`"),
+        Field::new("from", Type::Variant(FROM), "Rows harvested elsewhere, instead of `of`.")
+            .absent("harvest them here"),
+        Field::new("layer", Type::Whole { low: 0, high: 10_000 }, "Block whose output is read, from 0.")
+            .absent("must be written for a pair of models"),
+        Field::new("site", Type::Word(SITES), "Place within the block.").default("residual_post", "paper 2.1"),
+        Field::new("context", TOKENS, "Longest sequence; documents are cut there, not packed.")
+            .default("1024 tokens", "paper 2.1"),
+        Field::new(
+            "train",
+            Type::List(&Type::Portion),
+            "Rows for training; a list of portions, or one amount where no text is read.",
+        ),
+        Field::new(
+            "validate",
+            Type::List(&Type::Portion),
+            "Held-out rows, from other documents than the rows for training.",
+        ),
+        Field::new("limit", TOKENS, "At most so many tokens of training data in all.").absent("no limit"),
+        Field::new("skip", TOKENS_OR_ZERO, "The first n tokens of each sequence are not stored.")
+            .default("0 tokens", "paper A.2"),
+        Field::new("exclude", Type::List(&Type::Variant(EXCLUDE)), "Tokens that are not stored.")
+            .default("[]", "paper 2.1"),
+        Field::new("store", Type::Word(STORE), "Number format on disk.").default("bf16", "xd"),
+        Field::new("normalize", Type::OrNone(&Type::Variant(NORMALIZE)), "Scaling before the crosscoder sees a row.")
+            .default("none", "paper 2.1"),
+    ],
+    columns: &[],
+    example: "activations acts {\n  of       = organism\n  layer    = 2\n  train    = [200K tokens of prose, 200K tokens of talk]\n  validate = [20K tokens of prose, 20K tokens of talk]\n  exclude  = [bos]\n}",
+    version: 1,
+    built: Built::Yes,
+};
+
+const TOKENS_OR_ZERO: Type = Type::Amount { units: &[Unit::Tokens], low: 0.0 };

@@ -1,0 +1,67 @@
+use super::{Built, Field, Kind, Type, Variant};
+
+const TEMPLATE: Field = Field::new(
+    "template",
+    Type::StepOr(&["template"], super::template::FORMS),
+    "Makes it a chat corpus: the column holds a list of {role, content} messages, and this template renders them.",
+)
+.absent("plain text");
+
+const HF: &[Field] = &[
+    Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional(),
+    Field::new("split", Type::Text, "Split of the data set.").default("\"train\"", "xd"),
+    Field::new("column", Type::Text, "Column that holds the text or the messages.").default("\"text\"", "xd"),
+    TEMPLATE,
+];
+
+const FORMS: &[Variant] = &[
+    Variant::new(
+        "text",
+        &[
+            Field::new("path", Type::Path, "File, folder or glob; one document a file, in sorted order.").positional(),
+            TEMPLATE,
+        ],
+        "Plain text files.",
+    ),
+    Variant::new(
+        "jsonl",
+        &[
+            Field::new("path", Type::Path, "File with one JSON object a line; one document a line.").positional(),
+            Field::new("column", Type::Text, "Key that holds the text, or the list of messages of a chat.")
+                .default("\"text\"", "xd"),
+            TEMPLATE,
+        ],
+        "One document a line.",
+    ),
+    Variant::new(
+        "builtin",
+        &[Field::new("name", Type::Text, "Its name.").positional(), TEMPLATE],
+        "Text that xd ships, for examples and tests.",
+    ),
+    Variant::new("hf", HF, "A data set of the Hugging Face hub.")
+        .later("download it and name the file: `jsonl(\"file\", column = \"text\")`"),
+    Variant::new(
+        "parquet",
+        &[
+            Field::new("path", Type::Path, "The file.").positional(),
+            Field::new("column", Type::Text, "Column that holds the text or the messages.").default("\"text\"", "xd"),
+            TEMPLATE,
+        ],
+        "A Parquet file.",
+    )
+    .later("write it as one JSON object a line and use `jsonl(\"file\", column = \"text\")`"),
+];
+
+pub const KIND: Kind = Kind {
+    word: "corpus",
+    doc: "Documents: what both models read.",
+    details: "A `template` argument makes it a chat corpus, whose column holds a list of {role, content} messages. Train and validate portions of \
+              one corpus are drawn from different documents.",
+    section: "paper 2.1",
+    value: Some(Type::Variant(FORMS)),
+    fields: &[],
+    columns: &[],
+    example: "corpus prose = text(\"texts/prose/*.txt\")\ncorpus talk = jsonl(\"texts/chat.jsonl\", column = \"messages\", template = tokenizer)",
+    version: 1,
+    built: Built::Yes,
+};

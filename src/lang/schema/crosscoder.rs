@@ -1,0 +1,183 @@
+use super::{Built, Column, Field, Kind, Type, Unit, Variant, Word};
+
+const STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 0.0 };
+const SOME_STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 1.0 };
+
+const WEIGHTS: &[Variant] = &[
+    Variant::new(
+        "folder",
+        &[Field::new("path", Type::Path, "Folder with model.safetensors and config.json in the published layout.")
+            .positional()],
+        "A crosscoder in a local folder.",
+    ),
+    Variant::new(
+        "tensors",
+        &[
+            Field::new("path", Type::Path, "safetensors file.").positional(),
+            Field::new("prefix", Type::Text, "What stands before the published tensor names, such as \"init.\".")
+                .default("\"\"", "xd"),
+        ],
+        "A crosscoder in one safetensors file with the published tensor names.",
+    ),
+    Variant::new(
+        "hf",
+        &[Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional()],
+        "A published crosscoder.",
+    )
+    .later("download it and name its folder: `folder(\"path\")`"),
+];
+
+const VARIANTS: &[Variant] = &[
+    Variant::new("shared_code", &[], "One code for both models: the paper's crosscoder."),
+    Variant::new("decoupled", &[], "A code for each model.").later("use `shared_code`"),
+    Variant::new(
+        "dedicated",
+        &[Field::new("shared", Type::Share, "Share of tied latents.")],
+        "A share of the latents has tied decoders.",
+    )
+    .later("use `shared_code`"),
+    Variant::new(
+        "sae",
+        &[Field::new(
+            "on",
+            Type::Word(&[Word::new("base", ""), Word::new("tuned", ""), Word::new("difference", "")]),
+            "What it reads.",
+        )],
+        "A sparse autoencoder on one model or on the difference.",
+    )
+    .later("use `shared_code`"),
+];
+
+const ADAM: &[Field] = &[
+    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate.").default("1e-4", "paper 2.2"),
+    Field::new("warmup", STEPS, "Linear warm-up: the factor at step s is min(s / warmup, 1).")
+        .default("1000 steps", "paper 2.2"),
+    Field::new("decay", Type::Share, "Share of the steps at the end over which the rate goes linearly to 0.")
+        .default("0%", "paper 2.2"),
+    Field::new("beta1", Type::Number { low: 0.0, high: 1.0 }, "Decay of the first moment.").default("0.9", "paper 2.2"),
+    Field::new("beta2", Type::Number { low: 0.0, high: 1.0 }, "Decay of the second moment.")
+        .default("0.999", "paper 2.2"),
+    Field::new("epsilon", Type::Number { low: 0.0, high: 1.0 }, "Added to the root of the second moment.")
+        .default("1e-8", "PyTorch"),
+];
+
+pub const KIND: Kind = Kind {
+    word: "crosscoder",
+    doc: "A sparse dictionary for both models at once: one code, two decoders.",
+    details: "f_j = ReLU(sum over models m of <h_m, e_j^m> + b_j), with the loss's selection; reconstruction of model m: sum_j f_j d_j^m + b^m. \
+              The loss in force is printed in every log and report. Its row is measured on the held-out tokens.",
+    section: "paper 2.2",
+    value: None,
+    fields: &[
+        Field::new("on", Type::Step(&["activations"]), "The activations it reads."),
+        Field::new(
+            "latents",
+            Type::Amount { units: &[Unit::Times, Unit::Bare], low: 1.0 },
+            "Number of latents D: a count, or a multiple of the width.",
+        )
+        .default("32x", "paper 2.2"),
+        Field::new("loss", Type::StepOr(&["loss"], super::loss::FORMS), "The loss, with its own arguments.")
+            .absent("must be written unless `from` is"),
+        Field::new(
+            "init.norm",
+            Type::OrNone(&Type::Number { low: 0.0, high: f64::INFINITY }),
+            "Norm of every encoder column at the start; `none` keeps the Kaiming draw.",
+        )
+        .by_loss("0.005", "1.0", "paper 2.2"),
+        Field::new(
+            "init.encoder",
+            Type::Word(&[
+                Word::new("transpose", "The decoder starts as the transpose of the encoder."),
+                Word::new("independent", "Encoder and decoder are drawn on their own."),
+            ]),
+            "How encoder and decoder start.",
+        )
+        .default("transpose", "paper 2.2"),
+        Field::new("init.same", Type::Truth, "Both models start from one draw.").default("true", "paper 2.2"),
+        Field::new("init.from", Type::Variant(WEIGHTS), "A crosscoder to start from.").absent("start from a draw"),
+        Field::new(
+            "from",
+            Type::Variant(WEIGHTS),
+            "A crosscoder trained elsewhere, analysed as it is; then there is no `loss`, `init` or `train`.",
+        )
+        .absent("train it here"),
+        Field::new("variant", Type::Variant(VARIANTS), "Shape of the code.").default("shared_code", "paper 2.2"),
+        Field::new("train.batch", Type::Amount { units: &[Unit::Tokens], low: 1.0 }, "Tokens a step.")
+            .default("2048 tokens", "paper 2.2"),
+        Field::new(
+            "train.length",
+            Type::Amount { units: &[Unit::Epochs, Unit::Tokens, Unit::Steps], low: 0.0 },
+            "How long: passes over the training rows, tokens, or steps.",
+        )
+        .default("2 epochs", "paper 2.2"),
+        Field::new(
+            "train.optimizer",
+            Type::Variant(&[Variant::new("adam", ADAM, "Adam without weight decay.")]),
+            "The optimiser.",
+        )
+        .default("adam()", "paper 2.2"),
+        Field::new(
+            "train.clip",
+            Type::OrNone(&Type::Variant(&[Variant::new(
+                "norm",
+                &[Field::new("max", Type::Number { low: 0.0, high: f64::INFINITY }, "Largest global norm.")
+                    .positional()],
+                "Scale the gradient down to this global norm.",
+            )])),
+            "Gradient clipping.",
+        )
+        .by_loss("none", "norm(1.0)", "paper 2.2"),
+        Field::new(
+            "train.shuffle",
+            Type::Word(&[
+                Word::new("local", "Within large blocks, anew each epoch."),
+                Word::new("global", "Over all rows."),
+                Word::new("none", "As stored."),
+            ]),
+            "Order of the rows.",
+        )
+        .default("local", "paper A.2"),
+        Field::new("train.validate", STEPS, "Steps between validations; 0 for none but the last.")
+            .default("20K steps", "published code")
+            .harmless(),
+        Field::new("train.log", SOME_STEPS, "Steps between rows of the log.")
+            .default("50 steps", "published code")
+            .harmless(),
+        Field::new(
+            "train.seed",
+            Type::Whole { low: 0, high: u64::MAX },
+            "Seed of the start and of the order of the rows.",
+        )
+        .default("42", "paper 2.2"),
+        Field::new(
+            "train.precision",
+            Type::Word(&[Word::new("f32", "Single precision."), Word::new("bf16", "").later("use `f32`")]),
+            "Number format of the training.",
+        )
+        .default("f32", "paper 2.2"),
+        Field::new(
+            "train.resample",
+            Type::OrNone(&SOME_STEPS),
+            "Steps between resamplings of dead latents; off in the paper.",
+        )
+        .default("none", "paper 2.2"),
+    ],
+    columns: &[
+        Column::real("l0", "Active latents a token as in training (batch_topk: the batch's n*k largest).")
+            .unit("latents / token"),
+        Column::real("l0_inference", "Active latents a token with the inference threshold.").unit("latents / token"),
+        Column::real(
+            "fve_base",
+            "Fraction of variance explained in the base: 1 - sum ||h - hhat||^2 / sum ||h - mean h||^2 over all held-out tokens.",
+        ),
+        Column::real("fve_tuned", "The same in the tuned model."),
+        Column::real("fve", "The same over both models together."),
+        Column::real("loss", "Loss on the held-out tokens; write `name.loss` beside an axis called loss."),
+        Column::real("dead", "Share of latents that never fire on the held-out tokens."),
+        Column::real("threshold", "Inference threshold on f_j * codenorm_j; empty for l1."),
+        Column::whole("tokens", "Tokens it was trained on.").unit("tokens"),
+    ],
+    example: "crosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = 32)] {\n  on      = acts\n  latents = 16x\n  train { batch = 1024 tokens\n    length = 2 epochs }\n}",
+    version: 1,
+    built: Built::Yes,
+};

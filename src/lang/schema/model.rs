@@ -1,0 +1,73 @@
+use super::{Built, Field, Kind, Type, Unit, Variant};
+
+const TOKENS: Type = Type::Amount { units: &[Unit::Tokens], low: 1.0 };
+const CORPORA: Type = Type::List(&Type::Portion);
+
+const PRETRAIN: &[Field] = &[
+    Field::new("on", CORPORA, "The texts it is trained on, interleaved in these proportions."),
+    Field::new("layers", Type::Whole { low: 1, high: 1000 }, "Number of blocks."),
+    Field::new("width", Type::Whole { low: 8, high: 65536 }, "Residual width d."),
+    Field::new("heads", Type::Whole { low: 1, high: 1024 }, "Attention heads; the width must divide by them."),
+    Field::new(
+        "vocabulary",
+        Type::Whole { low: 300, high: 1_000_000 },
+        "Token ids of the byte-level BPE trained on the text.",
+    )
+    .default("2048", "xd"),
+    Field::new("context", TOKENS, "Context in tokens.").default("256 tokens", "xd"),
+    Field::new("length", TOKENS, "Training length in tokens; texts are read again when they end."),
+    Field::new("batch", TOKENS, "Tokens a step.").default("4096 tokens", "xd"),
+    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate of Adam.").default("2e-3", "xd"),
+    Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the weights and of the order of the text.")
+        .default("42", "paper 2.2"),
+];
+
+const FINETUNE: &[Field] = &[
+    Field::new("from", Type::Step(&["model"]), "The model to start from; its tokenizer is kept."),
+    Field::new("on", CORPORA, "The texts it is trained on, interleaved in these proportions."),
+    Field::new("context", TOKENS, "Context in tokens.").default("256 tokens", "xd"),
+    Field::new("length", TOKENS, "Training length in tokens; texts are read again when they end."),
+    Field::new("batch", TOKENS, "Tokens a step.").default("4096 tokens", "xd"),
+    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate of Adam.").default("5e-4", "xd"),
+    Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the order of the text.")
+        .default("42", "paper 2.2"),
+];
+
+const HF: &[Field] = &[
+    Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional(),
+    Field::new("revision", Type::Text, "Branch, tag or commit.").absent("the newest, pinned in xd.lock"),
+    Field::new("dtype", Type::Text, "Number format of the weights.").absent("as stored"),
+];
+
+/// The forms of a model, also where one is written in place of a name.
+pub const FORMS: &[Variant] = &[
+    Variant::new(
+        "folder",
+        &[Field::new("path", Type::Path, "Folder with config.json, tokenizer.json and safetensors.").positional()],
+        "A model in a local folder, in the Hugging Face layout.",
+    ),
+    Variant::new(
+        "pretrain",
+        PRETRAIN,
+        "A small language model (Gemma-2 shape) trained from scratch, so that its history is known.",
+    ),
+    Variant::new("finetune", FINETUNE, "A model trained further on other text."),
+    Variant::new("hf", HF, "A model of the Hugging Face hub.")
+        .later("download it and name its folder: `folder(\"path\")`"),
+    Variant::new("gguf", &[Field::new("file", Type::Path, "The file.").positional()], "A model in one GGUF file.")
+        .later("convert it to safetensors and name its folder: `folder(\"path\")`"),
+];
+
+pub const KIND: Kind = Kind {
+    word: "model",
+    doc: "A language model: a folder, or one that is trained here.",
+    details: "Layers count from 0. Gemma 2, Gemma 3 and Llama shapes are understood. A model made by `pretrain` or `finetune` is a step like \
+              any other: it is trained once and kept in the store.",
+    section: "paper 2.1",
+    value: Some(Type::Variant(FORMS)),
+    fields: &[],
+    columns: &[],
+    example: "model base = folder(\"organism/base\")\nmodel chat = finetune(from = base, on = [1M tokens of talk], length = 2M tokens)",
+    version: 1,
+    built: Built::Yes,
+};

@@ -1,0 +1,15 @@
+use super::{Built, Kind, Type};
+
+pub const KIND: Kind = Kind {
+    word: "param",
+    doc: "A value that the command line may change: `--set k=50`.",
+    details: "Its type is the type of its default: a param that holds `50M tokens` takes tokens, one that holds a number takes a number. \
+              Params are the only thing that the command line may change; everything else can be read off the file.",
+    section: "",
+    value: Some(Type::Any),
+    fields: &[],
+    columns: &[],
+    example: "## Active latents a token.\nparam k = 100",
+    version: 1,
+    built: Built::Yes,
+};

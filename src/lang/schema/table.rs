@@ -1,0 +1,27 @@
+use super::{Built, Field, Kind, Query, Type};
+
+pub const KIND: Kind = Kind {
+    word: "table",
+    doc: "Rows of one or several steps, as CSV and in the report.",
+    details: "All points of a name become rows, with a column for each axis. Several steps are joined on the axes they share and on `latent`; a column that \
+              several have is written with its step, `classes.delta_norm`. With `group`, aggregates (mean median min max share count) reduce the rows of \
+              each group.",
+    section: "",
+    value: None,
+    fields: &[
+        Field::new("rows", Type::Query(Query::Rows), "The steps whose rows are shown."),
+        Field::new("where", Type::Query(Query::Where), "Rows to keep.").absent("all"),
+        Field::new("group", Type::Query(Query::Group), "One row for each combination of these.").absent("no grouping"),
+        Field::new("columns", Type::Query(Query::Columns), "Columns and aggregates, in order; a label is the header.")
+            .absent("all"),
+        Field::new("sort", Type::Query(Query::Sort), "Order of the rows.").absent("points in file order, then latents"),
+        Field::new("limit", Type::Whole { low: 1, high: 1_000_000_000 }, "At most so many rows.").absent("all"),
+        Field::new("save", Type::Text, "File name within tables/.")
+            .absent("the declaration's name and .csv")
+            .harmless(),
+    ],
+    columns: &[],
+    example: "table counts { rows = classes\n  group = [loss, class]\n  columns = [loss, class, count(), mean(frequency)] }",
+    version: 1,
+    built: Built::Yes,
+};
