@@ -7,6 +7,7 @@
 
 pub mod analysis;
 pub mod crosscoder;
+pub mod data;
 pub mod error;
 pub mod rows;
 pub mod scaling;

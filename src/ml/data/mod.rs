@@ -1,0 +1,13 @@
+//! Text in, token ids out: documents, chat templates, tokenizers.
+
+mod builtin;
+mod chat;
+mod corpus;
+mod sequence;
+mod tokenizer;
+
+pub use builtin::{builtin, builtin_names};
+pub use chat::{Rendered, Span, Template};
+pub use corpus::{Corpus, Document, Documents, Message};
+pub use sequence::TokenSequence;
+pub use tokenizer::Tokenizer;

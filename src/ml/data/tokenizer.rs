@@ -1,0 +1,262 @@
+//! Text and chats to token ids, by a model's own tokenizer.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::chat::{self, Rendered, Template};
+use super::{Document, Message, TokenSequence};
+use crate::ml::{Error, Result, TokenGroup};
+
+/// A folder's `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    folder: PathBuf,
+    fingerprint: String,
+    special: BTreeSet<u32>,
+    /// `("bos_token", "<bos>")` and its like.
+    names: Vec<(String, String)>,
+    template: Option<String>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model folder.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let mut description = read_json(&folder.join("tokenizer.json"))?;
+        // Cut and padded sequences, and offsets that leave out spaces, are not what a reader of text wants.
+        description["truncation"] = Value::Null;
+        description["padding"] = Value::Null;
+        keep_offsets(&mut description);
+        let fingerprint = fingerprint(&description);
+        let inner: tokenizers::Tokenizer = serde_json::from_value(description).map_err(|e| {
+            Error::invalid("load tokenizer", format!("{}: {e}", folder.join("tokenizer.json").display()))
+        })?;
+        let config = match folder.join("tokenizer_config.json") {
+            path if path.is_file() => read_json(&path)?,
+            _ => Value::Null,
+        };
+        let special = inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
+        let template = chat_template(folder, &config)?;
+        Ok(Self { inner, folder: folder.to_path_buf(), fingerprint, special, names: special_names(&config), template })
+    }
+
+    /// The folder it was loaded from.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// blake3 of everything that decides the ids of a plain text; two models can be paired when it is equal.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Number of ids, added tokens included. A model may have more rows than that.
+    pub fn vocabulary(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// Id of a token by its exact text.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
+    /// Id of the token that starts a sequence. Id 0 is an id like any other.
+    pub fn bos(&self) -> Option<u32> {
+        self.named("bos_token").and_then(|token| self.id(token))
+    }
+
+    /// Id of the token that ends a sequence.
+    pub fn eos(&self) -> Option<u32> {
+        self.named("eos_token").and_then(|token| self.id(token))
+    }
+
+    /// Ids of all special tokens.
+    pub fn special(&self) -> &BTreeSet<u32> {
+        &self.special
+    }
+
+    /// True when the tokenizer ships a chat template.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// Text of `ids`, special tokens included.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.inner.decode(ids, false).map_err(|e| Error::invalid("decode", e.to_string()))
+    }
+
+    /// A document as tokens: plain text with the special tokens that the tokenizer adds, a chat through `template`.
+    /// Only the first `context` tokens are kept.
+    pub fn encode(&self, document: &Document, template: Option<&Template>, context: usize) -> Result<TokenSequence> {
+        let mut sequence = match (document, template) {
+            (Document::Text(text), None) => self.encode_text(text)?,
+            (Document::Chat(messages), Some(template)) => self.encode_chat(messages, template)?,
+            (Document::Text(_), Some(_)) => {
+                return Err(Error::invalid(
+                    "encode",
+                    "the corpus has a chat template, but its column holds text, not messages",
+                ));
+            }
+            (Document::Chat(_), None) => {
+                return Err(Error::invalid(
+                    "encode",
+                    "the column holds messages: the corpus needs `template = tokenizer`",
+                ));
+            }
+        };
+        sequence.truncate(context);
+        Ok(sequence)
+    }
+
+    /// Plain text, with BOS where the tokenizer puts one.
+    pub fn encode_text(&self, text: &str) -> Result<TokenSequence> {
+        let encoding = self.inner.encode_fast(text, true).map_err(|e| Error::invalid("encode", e.to_string()))?;
+        let ids = encoding.get_ids().to_vec();
+        let mut groups = vec![TokenGroup::Text; ids.len()];
+        self.mark_bos(&ids, &mut groups);
+        Ok(TokenSequence { ids, groups })
+    }
+
+    /// A chat: the template's text is tokenised as it stands, as transformers' `apply_chat_template` does.
+    pub fn encode_chat(&self, messages: &[Message], template: &Template) -> Result<TokenSequence> {
+        let rendered = self.render(messages, template)?;
+        let encoding =
+            self.inner.encode(rendered.text.as_str(), false).map_err(|e| Error::invalid("encode", e.to_string()))?;
+        let ids = encoding.get_ids().to_vec();
+        let mut groups = groups(&rendered, messages, encoding.get_offsets());
+        self.mark_bos(&ids, &mut groups);
+        Ok(TokenSequence { ids, groups })
+    }
+
+    /// A chat as text.
+    pub fn render(&self, messages: &[Message], template: &Template) -> Result<Rendered> {
+        match template {
+            Template::Tokenizer => match &self.template {
+                Some(source) => chat::render(source, messages, &self.names),
+                None => Err(Error::invalid(
+                    "chat template",
+                    format!("the tokenizer in {} has none; give `template = jinja(\"file\")`", self.folder.display()),
+                )),
+            },
+            Template::Jinja { source, control } => {
+                let rendered = chat::render(source, messages, &self.names)?;
+                self.check_control(&rendered, control)?;
+                Ok(rendered)
+            }
+        }
+    }
+
+    /// Each control string must be one token: else patches and statistics over control tokens would mean something else.
+    fn check_control(&self, rendered: &Rendered, control: &[String]) -> Result<()> {
+        for token in control {
+            if self.id(token).is_none() {
+                let problem =
+                    format!("control token `{token}` is not one token of the tokenizer in {}", self.folder.display());
+                return Err(Error::invalid("chat template", problem));
+            }
+            let inside = |at: usize| rendered.spans.iter().any(|s| s.start < at + token.len() && at < s.end);
+            if !rendered.text.match_indices(token.as_str()).any(|(at, _)| !inside(at)) {
+                return Err(Error::invalid(
+                    "chat template",
+                    format!("the template never writes the control token `{token}`"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn mark_bos(&self, ids: &[u32], groups: &mut [TokenGroup]) {
+        if let (Some(bos), Some(first)) = (self.bos(), ids.first())
+            && bos == *first
+        {
+            groups[0] = TokenGroup::Bos;
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&str> {
+        self.names.iter().find(|(n, _)| n == name).map(|(_, token)| token.as_str())
+    }
+}
+
+/// A token that touches a content belongs to its message, all others to the template.
+fn groups(rendered: &Rendered, messages: &[Message], offsets: &[(usize, usize)]) -> Vec<TokenGroup> {
+    let mut spans = rendered.spans.iter().filter(|s| s.start < s.end).peekable();
+    let mut groups = Vec::with_capacity(offsets.len());
+    for &(start, end) in offsets {
+        while spans.peek().is_some_and(|s| s.end <= start) {
+            spans.next();
+        }
+        groups.push(match spans.peek() {
+            Some(span) if span.start < end.max(start + 1) => role_group(&messages[span.message].role),
+            _ => TokenGroup::Control,
+        });
+    }
+    groups
+}
+
+fn role_group(role: &str) -> TokenGroup {
+    match role {
+        "user" | "human" => TokenGroup::User,
+        "assistant" | "model" => TokenGroup::Assistant,
+        _ => TokenGroup::Other,
+    }
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    serde_json::from_str(&text).map_err(|e| Error::invalid("read json", format!("{}: {e}", path.display())))
+}
+
+/// Byte-level steps may trim the offsets of a token; ids do not change by this.
+fn keep_offsets(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match key.as_str() {
+                    "trim_offsets" => *value = Value::Bool(false),
+                    "vocab" | "merges" => {}
+                    _ => keep_offsets(value),
+                }
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(keep_offsets),
+        _ => {}
+    }
+}
+
+fn fingerprint(description: &Value) -> String {
+    let parts: Vec<&Value> = ["added_tokens", "normalizer", "pre_tokenizer", "post_processor", "model"]
+        .iter()
+        .map(|key| &description[*key])
+        .collect();
+    let bytes = serde_json::to_vec(&parts).unwrap_or_default();
+    blake3::hash(&bytes).to_hex().to_string()
+}
+
+/// String entries `*_token` of the configuration; old files write `{"content": ..}`.
+fn special_names(config: &Value) -> Vec<(String, String)> {
+    let Some(map) = config.as_object() else { return Vec::new() };
+    map.iter()
+        .filter(|(name, _)| name.ends_with("_token"))
+        .filter_map(|(name, value)| {
+            let token = value.as_str().or_else(|| value.get("content").and_then(Value::as_str))?;
+            Some((name.clone(), token.to_string()))
+        })
+        .collect()
+}
+
+/// The file `chat_template.jinja`, else the configuration's entry (text, or a list whose `default` is taken).
+fn chat_template(folder: &Path, config: &Value) -> Result<Option<String>> {
+    let path = folder.join("chat_template.jinja");
+    if path.is_file() {
+        return std::fs::read_to_string(&path).map(Some).map_err(|e| Error::file(&path, e));
+    }
+    let entry = &config["chat_template"];
+    if let Some(list) = entry.as_array() {
+        let default = list.iter().find(|t| t["name"] == "default");
+        return Ok(default.and_then(|t| t["template"].as_str()).map(str::to_string));
+    }
+    Ok(entry.as_str().map(str::to_string))
+}
