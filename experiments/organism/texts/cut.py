@@ -12,7 +12,8 @@ from pathlib import Path
 
 PASSAGE = 900  # characters of a passage of prose, about 270 tokens of the organism's tokenizer
 SPEECHES = 2_350_000  # characters of speeches, taken evenly over the years
-CHATS = 3_500_000  # characters of conversations
+CHAT = 700  # characters of a piece of a conversation, about 256 tokens with its turn marks
+CHATS = 2_900_000  # characters of conversations
 
 
 def passages(text):
@@ -53,7 +54,7 @@ def prose(root):
 
 def chats(root):
     """Two people, at least four turns; messages that follow one another from one person are one turn. The first to speak is
-    the user. Conversations with links, addresses or long numbers are left out."""
+    the user. Conversations with links, addresses or long numbers are left out. Yields the pieces of each conversation."""
     data = json.loads((root / "chitchat_dataset/dataset.json").read_text(encoding="utf-8"))
     private = re.compile(r"https?:|www\.|@|\d{5,}")
     for key in sorted(data):
@@ -70,7 +71,19 @@ def chats(root):
         joined = [(sender, "\n".join(texts)) for sender, texts in turns]
         if len(people) != 2 or len(joined) < 4 or any(private.search(text) for _, text in joined):
             continue
-        yield [{"role": ("user", "assistant")[people.index(sender)], "content": text} for sender, text in joined]
+        yield pieces([{"role": ("user", "assistant")[people.index(sender)], "content": text} for sender, text in joined])
+
+
+def pieces(messages):
+    """A conversation is cut before a user's turn once CHAT characters are full; each piece has both sides."""
+    out, now = [], []
+    for message in messages:
+        full = sum(len(m["content"]) for m in now) + len(message["content"]) > CHAT
+        if full and message["role"] == "user" and len(now) >= 2:
+            out.append(now)
+            now = []
+        now.append(message)
+    return out + ([now] if len(now) >= 2 else [])
 
 
 def write(path, rows):
@@ -86,9 +99,9 @@ def main(root, out):
     write(out / "prose.jsonl", parts[False])
     write(out / "prose_heldout.jsonl", parts[True])
     parts, size = {False: [], True: []}, 0
-    for index, messages in enumerate(chats(root)):
-        parts[index % 15 == 7].append({"messages": messages})
-        size += sum(len(m["content"]) for m in messages)
+    for index, conversation in enumerate(chats(root)):
+        parts[index % 15 == 7] += [{"messages": piece} for piece in conversation]
+        size += sum(len(m["content"]) for piece in conversation for m in piece)
         if size > CHATS:
             break
     write(out / "chat.jsonl", parts[False])
