@@ -9,6 +9,7 @@ pub mod analysis;
 pub mod crosscoder;
 pub mod data;
 pub mod error;
+pub mod kernels;
 pub mod rows;
 pub mod scaling;
 pub mod synthetic;

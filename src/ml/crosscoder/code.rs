@@ -15,6 +15,17 @@ impl SparseCode {
         self.offsets.len().saturating_sub(1)
     }
 
+    /// Adds the rows of another code below.
+    pub fn append(&mut self, other: SparseCode) {
+        let start = self.latents.len();
+        if self.offsets.is_empty() {
+            self.offsets.push(0);
+        }
+        self.offsets.extend(other.offsets.iter().skip(1).map(|offset| start + offset));
+        self.latents.extend(other.latents);
+        self.values.extend(other.values);
+    }
+
     /// Latents and values of row i.
     pub fn row(&self, i: usize) -> (&[u32], &[f32]) {
         let range = self.offsets[i]..self.offsets[i + 1];

@@ -1,4 +1,11 @@
-//! The weights of a crosscoder, in the published layout (method.md 1.1).
+//! The weights of a crosscoder, in the published layout (method.md 1.1), and what they do to rows.
+
+use rayon::prelude::*;
+
+use super::SparseCode;
+use crate::ml::kernels::{
+    Matrix, Preactivations, gather_sum, over_threshold, positive, product, row_top_k, squared_norm,
+};
 
 /// How the two decoder norms make one code norm S_j (method.md 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -10,6 +17,17 @@ pub enum CodeNorm {
     Concat,
     /// 1.
     None,
+}
+
+impl CodeNorm {
+    /// S of a latent whose decoder has these two norms.
+    pub fn of(self, base: f32, tuned: f32) -> f32 {
+        match self {
+            CodeNorm::Sum => base + tuned,
+            CodeNorm::Concat => (base * base + tuned * tuned).sqrt(),
+            CodeNorm::None => 1.0,
+        }
+    }
 }
 
 /// What turns preactivations into the code when the crosscoder is used (not while it is trained).
@@ -41,4 +59,78 @@ pub struct Crosscoder {
     pub decoder_bias: Vec<f32>,
     pub code_norm: CodeNorm,
     pub activation: Activation,
+}
+
+/// Preactivations that are in memory at a time when rows are encoded: 64 MiB.
+const PREACTIVATIONS: usize = 1 << 24;
+/// Rows that one thread decodes at a time.
+const DECODE_ROWS: usize = 16;
+
+impl Crosscoder {
+    /// Decoder row d_j^m `[d]` of a model (0 base, 1 tuned).
+    pub fn decoder_row(&self, model: usize, latent: usize) -> &[f32] {
+        let from = (model * self.latents + latent) * self.width;
+        &self.decoder_weight[from..from + self.width]
+    }
+
+    /// ||d_j^base|| and ||d_j^tuned||, each `[D]`.
+    pub fn decoder_norms(&self) -> [Vec<f32>; 2] {
+        [0, 1].map(|model| {
+            (0..self.latents).into_par_iter().map(|j| squared_norm(self.decoder_row(model, j)).sqrt()).collect()
+        })
+    }
+
+    /// S `[D]`: what f is multiplied by to compare latents (method.md 1.2).
+    pub fn code_norms(&self) -> Vec<f32> {
+        let [base, tuned] = self.decoder_norms();
+        base.iter().zip(&tuned).map(|(&b, &t)| self.code_norm.of(b, t)).collect()
+    }
+
+    /// Rows that are encoded at a time, for whoever reads rows in portions.
+    pub fn rows_at_a_time(&self) -> usize {
+        (PREACTIVATIONS / self.latents.max(1)).clamp(64, 4096)
+    }
+
+    /// Code of rows x `[B, 2, d]` by the activation for use.
+    pub fn encode(&self, x: &[f32]) -> SparseCode {
+        let norms = self.code_norms();
+        let mut code = SparseCode { offsets: vec![0], ..SparseCode::default() };
+        for rows in x.chunks(self.rows_at_a_time() * 2 * self.width) {
+            let products = self.products(rows);
+            let at = Preactivations { products: &products, bias: &self.encoder_bias, norms: &norms };
+            code.append(match self.activation {
+                Activation::Relu => positive(at.products, at.bias),
+                Activation::Threshold { threshold, .. } => over_threshold(at, threshold),
+                Activation::TopK { k } => row_top_k(at, k as usize, None),
+            });
+        }
+        code
+    }
+
+    /// x W_enc `[B, D]` of rows x `[B, 2, d]`, without the bias.
+    pub fn products(&self, x: &[f32]) -> Vec<f32> {
+        let both = 2 * self.width;
+        let rows = x.len() / both;
+        let mut products = vec![0.0; rows * self.latents];
+        let encoder = Matrix::new(&self.encoder_weight, both, self.latents);
+        product(&mut products, Matrix::new(x, rows, both), encoder);
+        products
+    }
+
+    /// Reconstruction `[B, 2, d]` of a code.
+    pub fn decode(&self, code: &SparseCode) -> Vec<f32> {
+        let both = 2 * self.width;
+        let mut out = vec![0.0; code.rows() * both];
+        let (base, tuned) = self.decoder_weight.split_at(self.latents * self.width);
+        out.par_chunks_mut(DECODE_ROWS * both).enumerate().for_each(|(chunk, rows)| {
+            for (i, row) in rows.chunks_mut(both).enumerate() {
+                let (latents, values) = code.row(chunk * DECODE_ROWS + i);
+                row.copy_from_slice(&self.decoder_bias);
+                let (row_base, row_tuned) = row.split_at_mut(self.width);
+                gather_sum(row_base, values, latents, base);
+                gather_sum(row_tuned, values, latents, tuned);
+            }
+        });
+        out
+    }
 }
