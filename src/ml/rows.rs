@@ -24,7 +24,7 @@ pub enum TokenGroup {
 pub struct RowInfo {
     /// Index of the portion in the list of the experiment.
     pub corpus: u16,
-    /// Index of the document within its portion.
+    /// Index of the document within its corpus.
     pub sequence: u32,
     /// Position of the token within its sequence.
     pub position: u32,

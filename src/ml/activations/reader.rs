@@ -1,0 +1,162 @@
+//! One portion as a stream of rows that can be left and taken up again.
+
+use serde::{Deserialize, Serialize};
+
+use super::exclude::TokenFilter;
+use super::source::{Document, Documents, Pair};
+use super::statistics::norm;
+use super::window::{TOKENS, Window};
+use crate::ml::{Error, Result, RowInfo, Watch};
+
+/// Tokens of the smallest window that is run for the last rows of a portion.
+const LEAST: usize = 512;
+
+/// Where a reader stands. The window is computed again from its first document, so that its bits are the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// First document of the window.
+    pub document: u64,
+    /// Rows that had been given when the window began.
+    pub before: u64,
+    /// Tokens of the window that have been looked at.
+    pub used: usize,
+    /// Rows given.
+    pub taken: u64,
+    /// Documents that gave at least one row, and the last of them.
+    pub documents: u64,
+    pub last: Option<u64>,
+}
+
+/// What readers share.
+pub struct Setting<'a> {
+    pub pair: Pair<'a>,
+    pub filter: TokenFilter<'a>,
+    pub context: usize,
+    /// Longest norm that is kept, of each model.
+    pub longest: [f64; 2],
+    pub watch: &'a dyn Watch,
+}
+
+/// Rows of one portion.
+pub struct Reader<'a> {
+    corpus: &'a dyn Documents,
+    portion: u16,
+    /// Rows to give in all.
+    total: u64,
+    documents: Box<dyn Iterator<Item = Result<Document>> + 'a>,
+    window: Option<Window>,
+    cursor: Cursor,
+    /// Rows that were too long.
+    long: u64,
+}
+
+/// A row that is to be stored: `[base, tuned]` `[2, d]`.
+pub type Row<'a> = ([&'a [f32]; 2], RowInfo);
+
+impl<'a> Reader<'a> {
+    /// A reader of `total` rows that goes on at `cursor`.
+    pub fn new(corpus: &'a dyn Documents, portion: u16, total: u64, cursor: Cursor) -> Result<Self> {
+        let documents = corpus.read(cursor.document)?;
+        Ok(Reader { corpus, portion, total, documents, window: None, cursor, long: 0 })
+    }
+
+    pub fn cursor(&self) -> &Cursor {
+        &self.cursor
+    }
+
+    /// Rows that were left out since the start or the last resume because of their norm.
+    pub fn long(&self) -> u64 {
+        self.long
+    }
+
+    /// The next row that passes. `None`: the corpus is at its end.
+    pub fn next(&mut self, setting: &Setting) -> Result<Option<Row<'_>>> {
+        loop {
+            if !self.fill(setting)? {
+                return Ok(None);
+            }
+            let Some(window) = &self.window else { return Ok(None) };
+            let at = self.cursor.used;
+            self.cursor.used += 1;
+            let info = window.infos[at];
+            if !setting.filter.keeps(&info) {
+                continue;
+            }
+            let norms = window.row(at).map(norm);
+            self.check_finite(norms, &info)?;
+            if norms[0] > setting.longest[0] || norms[1] > setting.longest[1] {
+                self.long += 1;
+                continue;
+            }
+            self.cursor.taken += 1;
+            if self.cursor.last != Some(u64::from(info.sequence)) {
+                self.cursor.last = Some(u64::from(info.sequence));
+                self.cursor.documents += 1;
+            }
+            break;
+        }
+        let at = self.cursor.used - 1;
+        Ok(self.window.as_ref().map(|window| (window.row(at), window.infos[at])))
+    }
+
+    /// Norms `[base, tuned]` of the rows of the window that pass the filter.
+    pub fn sample(&mut self, setting: &Setting) -> Result<Vec<[f64; 2]>> {
+        if self.total == 0 || !self.fill(setting)? {
+            return Ok(Vec::new());
+        }
+        let Some(window) = &self.window else { return Ok(Vec::new()) };
+        let rows = (0..window.infos.len()).filter(|&row| setting.filter.keeps(&window.infos[row]));
+        Ok(rows.map(|row| window.row(row).map(norm)).collect())
+    }
+
+    /// Sees to it that the window has a token that has not been looked at. `false`: there is none.
+    fn fill(&mut self, setting: &Setting) -> Result<bool> {
+        loop {
+            if let Some(window) = &self.window {
+                if self.cursor.used < window.infos.len() {
+                    return Ok(true);
+                }
+                self.cursor.document += window.documents;
+                self.cursor.before = self.cursor.taken;
+                self.cursor.used = 0;
+                self.window = None;
+            }
+            let documents = self.documents(setting.context)?;
+            if documents.is_empty() {
+                return Ok(false);
+            }
+            let window = Window::compute(&setting.pair, &documents, self.portion, self.cursor.document, setting.watch)?;
+            self.window = Some(window);
+        }
+    }
+
+    /// The next documents, cut to `context`: a window full, or about as much as is still needed.
+    fn documents(&mut self, context: usize) -> Result<Vec<Document>> {
+        let needed = usize::try_from(self.total.saturating_sub(self.cursor.before)).unwrap_or(usize::MAX);
+        let wanted = needed.clamp(LEAST, TOKENS);
+        let mut documents = Vec::new();
+        let mut tokens = 0;
+        while tokens < wanted {
+            let Some(document) = self.documents.next() else { break };
+            let mut document = document?;
+            document.ids.truncate(context);
+            document.groups.truncate(context);
+            tokens += document.ids.len();
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+
+    fn check_finite(&self, norms: [f64; 2], info: &RowInfo) -> Result<()> {
+        let Some(model) = norms.iter().position(|norm| !norm.is_finite()) else { return Ok(()) };
+        let problem = format!(
+            "the {} model gives NaN or infinity at document {} of `{}`, position {} (token {})",
+            ["base", "tuned"][model],
+            info.sequence,
+            self.corpus.name(),
+            info.position,
+            info.token
+        );
+        Err(Error::invalid("harvest", problem))
+    }
+}

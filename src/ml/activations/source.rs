@@ -1,0 +1,95 @@
+//! What a harvest reads from: documents as tokens, and models as residuals.
+
+use std::collections::BTreeSet;
+
+use crate::ml::{Error, Result, TokenGroup};
+
+/// A tokenised document.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    pub ids: Vec<u32>,
+    /// One an id.
+    pub groups: Vec<TokenGroup>,
+}
+
+/// The documents of a corpus, tokenised for the pair, always in the same order.
+pub trait Documents: Sync {
+    /// Name of the corpus, for messages.
+    fn name(&self) -> &str;
+    /// Documents `start..`.
+    fn read(&self, start: u64) -> Result<Box<dyn Iterator<Item = Result<Document>> + '_>>;
+}
+
+/// What a harvest must know about a tokenizer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// Content hash of the tokenizer: equal hashes give equal ids.
+    pub hash: String,
+    /// Id of the token that begins a sequence; `Some(0)` is a token like any other.
+    pub bos: Option<u32>,
+    /// Ids of the special tokens.
+    pub special: BTreeSet<u32>,
+}
+
+/// A model that is run up to one place in the stream.
+pub trait Residuals: Sync {
+    /// d.
+    fn width(&self) -> usize;
+    fn vocabulary(&self) -> &Vocabulary;
+    /// Residuals `[B, T, d]` of `ids` `[B, T]` (row-major). A sequence that is shorter than T is padded on the right; what
+    /// comes out at the padding is not used.
+    fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>>;
+}
+
+/// Two models that read the same ids.
+#[derive(Clone, Copy)]
+pub struct Pair<'a> {
+    base: &'a dyn Residuals,
+    tuned: &'a dyn Residuals,
+}
+
+impl<'a> Pair<'a> {
+    /// Errors: different tokenizers, different widths.
+    pub fn new(base: &'a dyn Residuals, tuned: &'a dyn Residuals) -> Result<Self> {
+        let (a, b) = (base.vocabulary(), tuned.vocabulary());
+        if a.hash != b.hash {
+            let problem = format!(
+                "the tokenizers differ: base {}, tuned {}; the same id must mean the same token in both models",
+                a.hash, b.hash
+            );
+            return Err(Error::invalid("pair models", problem));
+        }
+        if base.width() != tuned.width() {
+            let problem = format!("the widths differ: base d = {}, tuned d = {}", base.width(), tuned.width());
+            return Err(Error::invalid("pair models", problem));
+        }
+        Ok(Pair { base, tuned })
+    }
+
+    /// d.
+    pub fn width(&self) -> usize {
+        self.base.width()
+    }
+
+    pub fn vocabulary(&self) -> &Vocabulary {
+        self.base.vocabulary()
+    }
+
+    /// Residuals `[B, T, d]` of both models, `[base, tuned]`, at the same time. Errors: an output of another shape.
+    pub(super) fn residuals(&self, ids: &[u32], batch: usize) -> Result<[Vec<f32>; 2]> {
+        let (base, tuned) = rayon::join(|| self.base.residuals(ids, batch), || self.tuned.residuals(ids, batch));
+        let both = [base?, tuned?];
+        for (model, values) in ["base", "tuned"].iter().zip(&both) {
+            if values.len() != ids.len() * self.width() {
+                let problem = format!(
+                    "the {model} model gave {} numbers for [B, T, d] = [{batch}, {}, {}]",
+                    values.len(),
+                    ids.len() / batch.max(1),
+                    self.width()
+                );
+                return Err(Error::invalid("run models", problem));
+            }
+        }
+        Ok(both)
+    }
+}
