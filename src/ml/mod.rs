@@ -5,8 +5,8 @@
 //!
 //! Results do not depend on the number of threads: work is split by fixed chunks, and sums run in a fixed order.
 
-pub mod analysis;
 pub mod activations;
+pub mod analysis;
 pub mod crosscoder;
 pub mod data;
 pub mod error;

@@ -176,8 +176,7 @@ impl Harvest {
             for (number, document) in corpus.read(0)?.enumerate() {
                 let mut document = document?;
                 let length = document.ids.len();
-                document.ids.truncate(self.context);
-                document.groups.truncate(self.context);
+                document.truncate(self.context);
                 let rows = infos(&document, 0, number as u64)?.filter(|info| filter.keeps(info)).count() as u64;
                 count.add(rows, length, document.ids.len());
                 if count.is_enough() {

@@ -41,7 +41,7 @@ pub use normalize::{Normalize, Normalized, Normalizer, Raw};
 pub use norms::{ModelNorms, NormReport, SinkPosition, SinkToken};
 pub use portion::{Portion, Schedule};
 pub use shards::ShardRows;
-pub use source::{Document, Documents, Pair, Residuals, Vocabulary};
+pub use source::{Documents, Pair, Residuals, Vocabulary};
 pub use statistics::Statistics;
 pub use store::Store;
 pub use tensors::{TensorRows, export_tensors, split_tensors};

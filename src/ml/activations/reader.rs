@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::exclude::TokenFilter;
-use super::source::{Document, Documents, Pair};
+use super::source::{Documents, Pair};
 use super::statistics::norm;
 use super::window::{TOKENS, Window};
+use crate::ml::data::TokenSequence;
 use crate::ml::{Error, Result, RowInfo, Watch};
 
 /// Tokens of the smallest window that is run for the last rows of a portion.
@@ -43,7 +44,7 @@ pub struct Reader<'a> {
     portion: u16,
     /// Rows to give in all.
     total: u64,
-    documents: Box<dyn Iterator<Item = Result<Document>> + 'a>,
+    documents: Box<dyn Iterator<Item = Result<TokenSequence>> + 'a>,
     window: Option<Window>,
     cursor: Cursor,
     /// Rows that were too long.
@@ -131,7 +132,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next documents, cut to `context`: a window full, or about as much as is still needed.
-    fn documents(&mut self, context: usize) -> Result<Vec<Document>> {
+    fn documents(&mut self, context: usize) -> Result<Vec<TokenSequence>> {
         let needed = usize::try_from(self.total.saturating_sub(self.cursor.before)).unwrap_or(usize::MAX);
         let wanted = needed.clamp(LEAST, TOKENS);
         let mut documents = Vec::new();
@@ -139,8 +140,7 @@ impl<'a> Reader<'a> {
         while tokens < wanted {
             let Some(document) = self.documents.next() else { break };
             let mut document = document?;
-            document.ids.truncate(context);
-            document.groups.truncate(context);
+            document.truncate(context);
             tokens += document.ids.len();
             documents.push(document);
         }

@@ -2,22 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::ml::{Error, Result, TokenGroup};
-
-/// A tokenised document.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Document {
-    pub ids: Vec<u32>,
-    /// One an id.
-    pub groups: Vec<TokenGroup>,
-}
+use crate::ml::data::TokenSequence;
+use crate::ml::{Error, Result};
 
 /// The documents of a corpus, tokenised for the pair, always in the same order.
 pub trait Documents: Sync {
     /// Name of the corpus, for messages.
     fn name(&self) -> &str;
     /// Documents `start..`.
-    fn read(&self, start: u64) -> Result<Box<dyn Iterator<Item = Result<Document>> + '_>>;
+    fn read(&self, start: u64) -> Result<Box<dyn Iterator<Item = Result<TokenSequence>> + '_>>;
 }
 
 /// What a harvest must know about a tokenizer.

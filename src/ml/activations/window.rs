@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::source::{Document, Pair};
+use super::source::Pair;
+use crate::ml::data::TokenSequence;
 use crate::ml::{Error, Result, RowInfo, Watch};
 
 /// Tokens of a window: long enough that documents of about equal length meet, short enough to hold in memory.
@@ -24,7 +25,13 @@ impl Window {
     /// Runs both models over `documents`, which begin at document `first` of their corpus.
     ///
     /// Documents are batched by length, so that little is padded; batches depend on the documents alone.
-    pub fn compute(pair: &Pair, documents: &[Document], corpus: u16, first: u64, watch: &dyn Watch) -> Result<Self> {
+    pub fn compute(
+        pair: &Pair,
+        documents: &[TokenSequence],
+        corpus: u16,
+        first: u64,
+        watch: &dyn Watch,
+    ) -> Result<Self> {
         let mut window = Window { documents: documents.len() as u64, ..Window::default() };
         let mut starts = Vec::with_capacity(documents.len());
         for (number, document) in documents.iter().enumerate() {
@@ -67,7 +74,7 @@ impl Window {
 }
 
 /// Where the tokens of a document stand. Errors: a group is missing, too many documents.
-pub fn infos(document: &Document, corpus: u16, number: u64) -> Result<impl Iterator<Item = RowInfo> + '_> {
+pub fn infos(document: &TokenSequence, corpus: u16, number: u64) -> Result<impl Iterator<Item = RowInfo> + '_> {
     if document.ids.len() != document.groups.len() {
         let problem = format!("document {number} has {} ids and {} groups", document.ids.len(), document.groups.len());
         return Err(Error::invalid("harvest", problem));
