@@ -1,8 +1,11 @@
 //! Mistakes as data. Wording and rendering live beside this file.
 
+pub mod suggest;
+
 use serde::{Deserialize, Serialize};
 
 use super::source::Span;
+pub use suggest::suggest;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

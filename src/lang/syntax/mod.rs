@@ -1,3 +1,10 @@
-//! Text to tree.
+//! Text to tree, and text to the same text in canonical layout.
 
+mod brackets;
+mod builder;
+mod mistake;
+mod parser;
+mod text;
 pub mod tree;
+
+pub use parser::{EDITION, parse};

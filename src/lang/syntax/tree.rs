@@ -12,7 +12,9 @@ pub struct Name {
 /// A file: the edition line, imports and declarations in the order of the text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct File {
-    /// `xd 1`; `None` where the line is missing.
+    /// The `##` lines at the head, when an empty line or the edition line parts them from the first declaration.
+    pub docs: Option<String>,
+    /// `xd 1`; `None` where the line is missing (the parser warns of that itself).
     pub edition: Option<Edition>,
     pub uses: Vec<Use>,
     pub declarations: Vec<Declaration>,
@@ -34,6 +36,9 @@ pub struct Use {
 }
 
 /// `kind name [for axes] ( = value | { fields } )`.
+///
+/// A declaration whose head could not be read has no axes and the body `Value(Broken)`: its name is taken, and nothing else
+/// of it is known, so nothing that refers to it can be judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Declaration {
     /// The `##` lines above it, joined by newlines, without the marks.
@@ -68,7 +73,7 @@ pub struct Path {
     pub span: Span,
 }
 
-/// `path = value`, or `path { fields }`.
+/// `path = value`, or `path { fields }`. A field that could not be read is here with the value `Broken`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Field {
     pub path: Path,

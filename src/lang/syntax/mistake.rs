@@ -1,0 +1,877 @@
+//! What went wrong on a line that the grammar could not read, in words that teach.
+//!
+//! The line is parsed a second time, alone and strictly; the furthest place the parser reached is where the mistake is.
+//! What stands there tells which habit of another language led to it.
+
+use std::ops::Range;
+
+use pest::Parser as _;
+use pest::error::InputLocation;
+use pest::iterators::Pair;
+
+use super::brackets::HOLE;
+use super::parser::{Grammar, Rule};
+use super::tree::{Name, Path, Suffix};
+use crate::lang::diagnostic::{Code, Diagnostic};
+use crate::lang::source::Span;
+
+/// What the broken piece was meant to be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Place {
+    Edition,
+    Import,
+    Declaration,
+    Field,
+    Entry,
+    Selector,
+}
+
+impl Place {
+    fn rule(self) -> Rule {
+        match self {
+            Place::Edition => Rule::only_edition,
+            Place::Import => Rule::only_import,
+            Place::Declaration => Rule::only_declaration,
+            Place::Field => Rule::only_field,
+            Place::Entry => Rule::only_entry,
+            Place::Selector => Rule::only_selector,
+        }
+    }
+
+    fn form(self) -> &'static str {
+        match self {
+            Place::Edition => "the first line is `xd 1`",
+            Place::Import => "an import is `use \"lib/chat.xd\" as chat`",
+            Place::Declaration => "a declaration is `kind name = value`, or `kind name { .. }` with one field a line",
+            Place::Field => "a field is `name = value`, one a line, or `name { .. }`",
+            Place::Entry => "entries are values with commas between them; a name is given as `name = value`",
+            Place::Selector => "points are chosen by axis: `cc[loss = l1, train.seed = 0]`",
+        }
+    }
+}
+
+/// A mistake with its place inside the broken piece.
+pub struct Found {
+    pub from: usize,
+    pub to: usize,
+    pub code: Code,
+    pub message: String,
+    pub label: String,
+    pub help: Option<String>,
+}
+
+impl Found {
+    fn new(range: Range<usize>, message: impl Into<String>, label: impl Into<String>, help: impl Into<String>) -> Self {
+        Found {
+            from: range.start,
+            to: range.end,
+            code: Code::Unreadable,
+            message: message.into(),
+            label: label.into(),
+            help: Some(help.into()),
+        }
+    }
+}
+
+/// What a line at the top of the file was meant to be.
+pub fn item_place(typed: &str) -> Place {
+    match words(typed).0 {
+        "xd" => Place::Edition,
+        "use" => Place::Import,
+        _ => Place::Declaration,
+    }
+}
+
+/// The first two words, where there are two.
+pub fn words(typed: &str) -> (&str, &str) {
+    let first = word(typed);
+    let rest = typed[first.len()..].trim_start_matches([' ', '\t']);
+    (first, word(rest))
+}
+
+/// The places of kind and name, when a broken declaration still begins with them.
+pub fn head(typed: &str) -> Option<(Range<usize>, Range<usize>)> {
+    let (kind, name) = words(typed);
+    if kind.is_empty() || name.is_empty() || structural(name) || foreign_statement(kind).is_some() {
+        return None;
+    }
+    let start = typed[kind.len()..].find(|c| c != ' ' && c != '\t')? + kind.len();
+    Some((0..kind.len(), start..start + name.len()))
+}
+
+/// `train.batch` at the beginning of the piece, or nothing.
+pub fn leading_path(typed: &str) -> &str {
+    let mut end = word(typed).len();
+    while end > 0 && typed[end..].starts_with('.') {
+        let next = word(&typed[end + 1..]).len();
+        if next == 0 {
+            break;
+        }
+        end += 1 + next;
+    }
+    &typed[..end]
+}
+
+/// The block that a broken declaration opens, read leniently.
+pub fn block(typed: &str) -> Option<Pair<'_, Rule>> {
+    Grammar::parse(Rule::block, typed).ok()?.next()
+}
+
+/// The number as typed with its suffix applied; `None` when it is not finite. `50M` is 5e7 and `50%` is 0.5, exactly.
+pub fn number(digits: &str, suffix: Option<Suffix>) -> Option<f64> {
+    let plain = digits.replace('_', "");
+    let shift = match suffix {
+        Some(Suffix::Thousand) => 3,
+        Some(Suffix::Million) => 6,
+        Some(Suffix::Billion) => 9,
+        Some(Suffix::Trillion) => 12,
+        Some(Suffix::Percent) => -2,
+        Some(Suffix::Times) | None => 0,
+    };
+    let value = match plain.split_once(['e', 'E']) {
+        None => format!("{plain}e{shift}").parse::<f64>(),
+        Some((mantissa, exponent)) => {
+            let exponent = exponent.parse::<i64>().ok()?.checked_add(shift)?;
+            format!("{mantissa}e{exponent}").parse()
+        }
+    };
+    value.ok().filter(|v| v.is_finite())
+}
+
+/// A word glued to a number that is no multiplier.
+pub fn glued_word(digits: &str, word: &str, span: Span, has_unit: bool) -> Diagnostic {
+    let known = |m: &str| format!("multipliers are `K`, `M`, `B` and `T`, in upper case: {digits}{m}");
+    let begins = word.chars().next().unwrap_or(' ');
+    let units = ["tokens", "token", "steps", "step", "epochs", "epoch", "prompts", "prompt"];
+    let help = if let Some(unit) = units.iter().find(|u| word.ends_with(**u)) {
+        let multiplier = word[..word.len() - unit.len()].to_uppercase();
+        let plural = if unit.ends_with('s') { unit.to_string() } else { format!("{unit}s") };
+        format!("put a space before the unit: `{digits}{multiplier} {plural}`")
+    } else {
+        match (word, begins) {
+            ("k" | "m" | "b" | "t", _) => known(&word.to_uppercase()),
+            ("g" | "G" | "bn" | "Bn", _) => format!("a billion is `B`: {digits}B"),
+            ("mm" | "mil" | "mln", _) => format!("a million is `M`: {digits}M"),
+            ("X", _) => format!("times the width is a lower-case `x`: {digits}x"),
+            ("e" | "E", _) => format!("an exponent needs its digits: {digits}e-4"),
+            (_, 'x' | 'o') if digits == "0" => "numbers are written in base ten".to_string(),
+            ("s" | "h" | "min" | "ms", _) => "lengths are counted in tokens, steps or epochs, not in time".to_string(),
+            _ => {
+                "glued to a number stand `K`, `M`, `B`, `T`, `x` (times the width) or `%`; a unit follows after a space"
+                    .to_string()
+            }
+        }
+    };
+    let unit = if has_unit { " before the unit" } else { "" };
+    Diagnostic::new(Code::BadMultiplier, span, format!("`{word}` is not a multiplier"))
+        .label(format!("glued to {digits}{unit}"))
+        .help(help)
+}
+
+/// `if x { .. }` and the like, which have the shape of a declaration.
+pub fn foreign_kind(kind: &Name) -> Option<Diagnostic> {
+    let help = foreign_statement(&kind.text)?;
+    let message = format!("`{}` is a word of another language", kind.text);
+    Some(Diagnostic::new(Code::Unreadable, kind.span, message).label("not part of xd").help(help))
+}
+
+/// `None`, `True` and the like, which are words of other languages.
+pub fn foreign_word(path: &Path) -> Option<Diagnostic> {
+    let [name] = path.parts.as_slice() else { return None };
+    let word = name.text.as_str();
+    let (message, help) = match word {
+        "None" | "null" | "nil" | "NULL" | "Null" => (
+            format!("`{word}` is not a value of xd"),
+            "leave the line out to keep the default, or write `none` where the field takes it",
+        ),
+        "True" | "TRUE" => (format!("`{word}` is written in lower case"), "write `true`"),
+        "False" | "FALSE" => (format!("`{word}` is written in lower case"), "write `false`"),
+        "inf" | "nan" | "NaN" | "Infinity" => {
+            (format!("`{word}` is not a value of xd"), "numbers are finite; write the bound that you mean")
+        }
+        _ => return None,
+    };
+    Some(Diagnostic::new(Code::Unreadable, name.span, message).label("a word of another language").help(help))
+}
+
+/// Why the piece cannot be read. `None` when the reason has been reported already.
+pub fn explain(typed: &str, place: Place) -> Option<Found> {
+    if typed.as_bytes().contains(&HOLE) {
+        return None;
+    }
+    let at = furthest(typed, place);
+    let found = comment_of_another_language(typed, at)
+        .or_else(|| statement(typed, place))
+        .or_else(|| edition(typed, place))
+        .or_else(|| head_of_declaration(typed, at, place))
+        .or_else(|| selector(typed, place))
+        .or_else(|| punctuation(typed, at, place))
+        .or_else(|| arithmetic(typed, at))
+        .or_else(|| quotes(typed, at))
+        .or_else(|| look_alike(typed, at))
+        .or_else(|| condition(typed, at))
+        .or_else(|| number_form(typed, at))
+        .or_else(|| nothing_left(typed, at, place))
+        .or_else(|| reserved(typed, at))
+        .or_else(|| side_by_side(typed, at, place))
+        .unwrap_or_else(|| unexpected(typed, at, place));
+    Some(found)
+}
+
+/// The furthest place that the strict parser reached.
+fn furthest(typed: &str, place: Place) -> usize {
+    match Grammar::parse(place.rule(), typed) {
+        Ok(_) => 0,
+        Err(error) => match error.location {
+            InputLocation::Pos(at) | InputLocation::Span((at, _)) => {
+                let gap = typed[at..].len() - typed[at..].trim_start_matches([' ', '\t']).len();
+                at + gap
+            }
+        },
+    }
+}
+
+// -- the habits ----------------------------------------------------------------------------------------------------------
+
+fn comment_of_another_language(typed: &str, at: usize) -> Option<Found> {
+    let rest = &typed[at..];
+    let mark = ["//", "/*", "<!--", "--"].into_iter().find(|m| rest.starts_with(m))?;
+    if mark == "--" && rest[2..].starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    Some(Found::new(
+        at..first_line(typed, at),
+        format!("a comment begins with `#`, not with `{mark}`"),
+        "meant as a comment",
+        "write `# ..`; `## ..` documents the next declaration",
+    ))
+}
+
+/// A sentence about a statement of another language, by its first word.
+fn foreign_statement(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "if" | "else" | "elif" | "match" | "switch" | "unless" => {
+            "there are no conditions: what a run does can be read off the file"
+        }
+        "for" | "while" | "loop" | "repeat" | "foreach" => {
+            "there are no loops: a sweep is an axis of its declaration, `crosscoder cc for train.seed in 0..3 { .. }`"
+        }
+        "def" | "fn" | "func" | "function" | "lambda" | "class" | "struct" | "return" | "async" => {
+            "there are no functions: what a run does can be read off the file; to use something twice, declare it and refer to it by name"
+        }
+        "let" | "var" | "const" | "val" | "set" | "global" => {
+            "a value that the command line may change is `param name = value`; anything else is a declaration of its kind"
+        }
+        "import" | "from" | "include" | "require" | "load" => {
+            "another file of xd is imported with `use \"lib/chat.xd\" as chat`"
+        }
+        "print" | "echo" | "assert" | "del" | "try" | "with" | "yield" | "raise" => {
+            "there are no commands: results are declared with `table`, `plot` and `expect`"
+        }
+        _ => return None,
+    })
+}
+
+fn statement(typed: &str, place: Place) -> Option<Found> {
+    if !matches!(place, Place::Declaration | Place::Field) {
+        return None;
+    }
+    let first = word(typed);
+    let after = typed[first.len()..].trim_start();
+    if first.is_empty() || (place == Place::Field && after.starts_with(['=', ':'])) {
+        return None;
+    }
+    let help = foreign_statement(first)?;
+    Some(Found::new(0..first.len(), format!("`{first}` is a word of another language"), "not part of xd", help))
+}
+
+fn edition(typed: &str, place: Place) -> Option<Found> {
+    if place != Place::Edition {
+        return None;
+    }
+    Some(Found::new(0..typed.len(), "this edition line cannot be read", "expected `xd 1`", Place::Edition.form()))
+}
+
+fn head_of_declaration(typed: &str, at: usize, place: Place) -> Option<Found> {
+    if place == Place::Import {
+        let quoted = typed.contains('"');
+        let help =
+            if quoted { "give it a name to be referred to by: `use \"lib/chat.xd\" as chat`" } else { place.form() };
+        return Some(Found::new(at..token_end(typed, at), "this import cannot be read", "here", help));
+    }
+    if place != Place::Declaration {
+        return None;
+    }
+    let (first, second) = words(typed);
+    if first.is_empty() {
+        if typed.starts_with("- ") {
+            return Some(Found::new(0..1, "this is the list of another language", "not part of xd", place.form()));
+        }
+        return None;
+    }
+    let path = leading_path(typed);
+    let after = typed[path.len()..].trim_start_matches([' ', '\t']);
+    if second.is_empty() && after.starts_with(['=', ':']) && !after.starts_with("==") {
+        let help = if after[1..].trim_start().starts_with('{') {
+            format!("a declaration has a kind and a name: `crosscoder {first} {{ .. }}`")
+        } else {
+            format!(
+                "a field stands inside the block of its declaration; a value that the command line may change is `param {first} = ..`"
+            )
+        };
+        return Some(Found::new(
+            0..path.len(),
+            format!("`{path}` stands outside any declaration"),
+            "a field without a declaration",
+            help,
+        ));
+    }
+    if second.is_empty() && after.starts_with('{') {
+        let message = format!("this `{first}` has no name");
+        return Some(Found::new(
+            0..first.len(),
+            message,
+            "kind without a name",
+            format!("write `{first} my_name {{ .. }}`; others refer to it by that name"),
+        ));
+    }
+    if second.is_empty() && after.is_empty() {
+        return Some(Found::new(
+            0..first.len(),
+            format!("`{first}` says nothing on a line of its own"),
+            "expected a declaration",
+            place.form(),
+        ));
+    }
+    if structural(second) && !matches!(first, "xd" | "use") {
+        let start = first.len() + (typed.len() - first.len() - typed[first.len()..].trim_start().len());
+        return Some(Found::new(
+            start..start + second.len(),
+            format!("`{second}` cannot be a name"),
+            "a word of the grammar",
+            "the words `xd`, `use`, `as`, `for`, `in` and `of` are taken; choose another name",
+        ));
+    }
+    let rest = &typed[at..];
+    if rest.starts_with("in ") || typed[..at].trim_end().ends_with(" for") {
+        return None;
+    }
+    None
+}
+
+fn selector(typed: &str, place: Place) -> Option<Found> {
+    if place != Place::Selector || typed.contains('=') && !typed.contains("==") {
+        return None;
+    }
+    if typed.contains("==") {
+        let at = typed.find("==").unwrap_or(0);
+        return Some(Found::new(at..at + 2, "a point is chosen with one `=`", "should be `=`", Place::Selector.form()));
+    }
+    Some(Found::new(
+        0..typed.len(),
+        format!("`{}` does not say which axis it chooses", typed.trim()),
+        "axis missing",
+        Place::Selector.form(),
+    ))
+}
+
+fn punctuation(typed: &str, at: usize, place: Place) -> Option<Found> {
+    let rest = &typed[at..];
+    let before = typed[..at].trim_end();
+    let after = |n: usize| rest[n..].trim_start();
+    let path = leading_path(typed);
+    if rest.starts_with(":=") || rest.starts_with("=>") || rest.starts_with("->") || rest.starts_with("+=") {
+        return Some(Found::new(
+            at..at + 2,
+            format!("a value is given with `=`, not with `{}`", &rest[..2]),
+            "should be `=`",
+            place.form(),
+        ));
+    }
+    if rest.starts_with(':') {
+        if after(1).starts_with('{') {
+            return Some(Found::new(
+                at..at + 1,
+                "a block follows its name directly",
+                "no colon here",
+                format!("write `{path} {{ .. }}`"),
+            ));
+        }
+        let value = first_line_text(after(1)).trim_end_matches([',', ';']);
+        let help = if value.is_empty() {
+            place.form().to_string()
+        } else {
+            format!("write `{} = {value}`", last_words(before))
+        };
+        return Some(Found::new(at..at + 1, "a value is given with `=`, not with a colon", "should be `=`", help));
+    }
+    if rest.starts_with(',') {
+        if after(1).is_empty() {
+            return Some(Found::new(
+                at..at + 1,
+                "a line does not end with a comma",
+                "too much",
+                "the line end is what parts two fields; commas stand only inside brackets",
+            ));
+        }
+        let digits = |s: &str| s.chars().take_while(char::is_ascii_digit).count();
+        if digits(after(1)) == 3 && before.ends_with(|c: char| c.is_ascii_digit()) {
+            let number = before.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or("");
+            return Some(Found::new(
+                at..at + 1,
+                "digits are grouped with `_`, not with a comma",
+                "should be `_`",
+                format!("write `{number}_{}`", &after(1)[..3]),
+            ));
+        }
+        return Some(Found::new(
+            at..at + 1,
+            "one field a line",
+            "a comma does not part fields",
+            "put what follows on a line of its own; several values in one field are a list, `[a, b]`",
+        ));
+    }
+    if rest.starts_with(';') {
+        return Some(Found::new(
+            at..at + 1,
+            "a line does not end with a semicolon",
+            "too much",
+            "the line end is what parts two fields",
+        ));
+    }
+    if rest.starts_with('{') && before.ends_with('=') {
+        return Some(Found::new(
+            at..at + 1,
+            "a block follows its name without `=`",
+            "this block",
+            format!("write `{} {{ .. }}` with one field a line", last_words(before.trim_end_matches('='))),
+        ));
+    }
+    if rest.starts_with('{') {
+        return Some(Found::new(
+            at..at + 1,
+            "a block cannot stand here",
+            "expected a value",
+            "braces hold the fields of a declaration; a list of values is `[a, b]`, arguments are `f(a, key = b)`",
+        ));
+    }
+    if let Some(sign) = ["<=", ">=", "==", "!=", "<", ">"].into_iter().find(|s| rest.starts_with(s)) {
+        if place == Place::Field && before == path && sign == "==" {
+            return Some(Found::new(
+                at..at + 2,
+                "a value is given with one `=`",
+                "should be `=`",
+                format!("write `{path} = ..`; `==` compares"),
+            ));
+        }
+        if [" < ", " > ", "<=", ">=", "==", "!="].iter().any(|s| before.contains(s)) {
+            return Some(Found::new(
+                at..at + sign.len(),
+                "one comparison at a time",
+                "a second comparison",
+                "write a list of both, `[nu > 0.1, nu < 0.5]`; all of them must hold",
+            ));
+        }
+    }
+    if rest.starts_with('=') && before.contains('=') {
+        return Some(Found::new(at..at + 1, "a second `=` on one line", "here", "one field a line; `==` compares"));
+    }
+    None
+}
+
+fn arithmetic(typed: &str, at: usize) -> Option<Found> {
+    let rest = &typed[at..];
+    let before = typed[..at].trim_end();
+    let sign = ["**", "//", "*", "+", "-", "/", "^", "%", "×", "·"].into_iter().find(|s| rest.starts_with(s))?;
+    let left = before.rsplit([' ', '\t', '=', '(', '[', ',']).next().unwrap_or("");
+    if left.is_empty() {
+        return None;
+    }
+    let after = rest[sign.len()..].trim_start();
+    let right = after.split([' ', '\t', ')', ']', ',', '*', '+', '/', '\n']).next().unwrap_or("");
+    if sign == "-"
+        && !left.starts_with(|c: char| c.is_ascii_digit())
+        && rest[1..].starts_with(|c: char| c.is_ascii_alphabetic())
+        && !before.ends_with(' ')
+        && typed[..at].ends_with(|c: char| !c.is_whitespace())
+    {
+        let name = format!("{left}_{right}").replace('-', "_");
+        return Some(Found::new(
+            at..at + 1,
+            "a name has no hyphen",
+            "not part of a name",
+            format!("words are joined with `_`: `{name}`; a name from outside stands in quotes"),
+        ));
+    }
+    if sign == "%" && right.is_empty() {
+        return Some(Found::new(
+            at..at + 1,
+            "a percent sign is glued to its number",
+            "a space too many",
+            format!("write `{left}%`"),
+        ));
+    }
+    let start = before.len() - left.len();
+    let end = (at + (rest.len() - after.len()) + right.len()).min(typed.len());
+    let help = match evaluate(left, sign, right) {
+        Some(result) => format!("write the result, `{result}`: what a run does can be read off the file"),
+        None => "write the result: what a run does can be read off the file. `32x` is 32 times the width; a value to vary is a `param`".to_string(),
+    };
+    Some(Found::new(start..end, "xd does not calculate", "arithmetic", help))
+}
+
+/// The result of arithmetic on whole numbers, digits grouped.
+fn evaluate(left: &str, sign: &str, right: &str) -> Option<String> {
+    let number = |s: &str| s.replace('_', "").parse::<i64>().ok();
+    let (left, right) = (number(left)?, number(right)?);
+    let result = match sign {
+        "*" | "×" | "·" => left.checked_mul(right)?,
+        "+" => left.checked_add(right)?,
+        "-" => left.checked_sub(right)?,
+        "/" if right != 0 && left % right == 0 => left / right,
+        "**" | "^" => left.checked_pow(u32::try_from(right).ok()?)?,
+        _ => return None,
+    };
+    Some(grouped(result))
+}
+
+/// `73_728`: digits grouped by three from ten thousand on.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && digits.len() > 4 && (digits.len() - i) % 3 == 0 {
+            out.push('_');
+        }
+        out.push(digit);
+    }
+    if number < 0 { format!("-{out}") } else { out }
+}
+
+fn quotes(typed: &str, at: usize) -> Option<Found> {
+    let rest = &typed[at..];
+    let first = rest.chars().next().filter(|c| matches!(c, '\'' | '`' | '“' | '”' | '„' | '‘' | '’' | '«'))?;
+    let closing = match first {
+        '“' | '„' => '”',
+        '‘' => '’',
+        '«' => '»',
+        c => c,
+    };
+    let inside = first.len_utf8();
+    let length = rest[inside..].find(closing).map_or(inside, |n| inside + n + closing.len_utf8());
+    let content = rest[inside..].split(closing).next().unwrap_or("").trim();
+    let content = first_line_text(content);
+    Some(Found::new(
+        at..at + length,
+        "a string stands in double quotes",
+        "other quotes",
+        format!("write `\"{content}\"`"),
+    ))
+}
+
+fn look_alike(typed: &str, at: usize) -> Option<Found> {
+    let found = typed[at..].chars().next().filter(|c| !c.is_ascii())?;
+    let help = match found {
+        '≤' => "write `<=`".to_string(),
+        '≥' => "write `>=`".to_string(),
+        '≠' => "write `!=`".to_string(),
+        '−' | '–' | '—' => "write the minus sign of the keyboard, `-`".to_string(),
+        '…' => "a range is written with two full stops, `0..3`".to_string(),
+        '\u{A0}' | '\u{2009}' | '\u{202F}' | '\u{200B}' => {
+            "this is a special space, perhaps copied from a page; write a plain one".to_string()
+        }
+        _ => "words of a file are of the letters a to z, digits and `_`; anything may stand in quotes and comments"
+            .to_string(),
+    };
+    Some(Found::new(
+        at..at + found.len_utf8(),
+        format!("`{found}` cannot be read here"),
+        "not a character of the language",
+        help,
+    ))
+}
+
+fn condition(typed: &str, at: usize) -> Option<Found> {
+    let rest = &typed[at..];
+    let first = word(rest);
+    let (length, message, help) = match first {
+        "if" | "else" | "unless" => (
+            first.len(),
+            "there are no conditions in xd",
+            "what a run does can be read off the file; for two variants use an axis, `for loss in [.., ..]`",
+        ),
+        "and" | "or" | "not" | "xor" => (
+            first.len(),
+            "one comparison at a time",
+            "write a list of comparisons, `[a > 1, b < 2]`; all of them must hold",
+        ),
+        _ if rest.starts_with("&&") || rest.starts_with("||") => {
+            (2, "one comparison at a time", "write a list of comparisons, `[a > 1, b < 2]`; all of them must hold")
+        }
+        _ if rest.starts_with('?') => (1, "there are no conditions in xd", "what a run does can be read off the file"),
+        _ if rest.starts_with('|') => {
+            (1, "one comparison at a time", "write a list of comparisons, `[a > 1, b < 2]`; all of them must hold")
+        }
+        _ if rest.starts_with('$') => {
+            (1, "a param is named without `$`", "write its name alone; in a string write `{name}`")
+        }
+        _ => return None,
+    };
+    Some(Found::new(at..at + length, message, "here", help))
+}
+
+fn number_form(typed: &str, at: usize) -> Option<Found> {
+    let rest = &typed[at..];
+    let before = typed[..at].trim_end();
+    let digit = |c: char| c.is_ascii_digit();
+    if rest.starts_with('.') && rest[1..].starts_with(digit) {
+        if before.ends_with(digit) {
+            return Some(Found::new(
+                at..token_end(typed, at + 1),
+                "this number has two decimal points",
+                "here",
+                "a number is written like `0.5` or `4.1e-2`",
+            ));
+        }
+        return Some(Found::new(
+            at..token_end(typed, at + 1),
+            "a number begins with a digit",
+            "here",
+            format!("write `0{}`", &typed[at..token_end(typed, at + 1)]),
+        ));
+    }
+    if rest.starts_with('.') && before.ends_with(digit) && typed[..at].ends_with(digit) {
+        return Some(Found::new(
+            at..at + 1,
+            "digits are missing after the decimal point",
+            "here",
+            "write `5.0`, or `5`; a range is `0..5`",
+        ));
+    }
+    if rest.starts_with('+') && rest[1..].trim_start().starts_with(digit) {
+        return Some(Found::new(at..at + 1, "a positive number has no sign", "too much", "leave the `+` out"));
+    }
+    // `50 M tokens`: the unit rule read `M`, and `tokens` is one word too many.
+    let previous = before.rsplit([' ', '\t']).next().unwrap_or("");
+    if matches!(previous, "K" | "M" | "B" | "T" | "k" | "m" | "b" | "t" | "million" | "billion" | "thousand")
+        && !word(rest).is_empty()
+    {
+        let ahead = before[..before.len() - previous.len()].trim_end();
+        if ahead.ends_with(digit) {
+            let start = before.len() - previous.len();
+            let number = ahead.rsplit([' ', '=', '[', '(', ',']).next().unwrap_or("");
+            let letter = previous[..1].to_uppercase().replace("THOUSAND", "K");
+            let letter = if previous == "thousand" { "K".to_string() } else { letter };
+            return Some(Found {
+                code: Code::BadMultiplier,
+                ..Found::new(
+                    start..before.len(),
+                    "a multiplier is glued to its number",
+                    "a space too many",
+                    format!("write `{number}{letter} {}`", word(rest)),
+                )
+            });
+        }
+    }
+    None
+}
+
+fn nothing_left(typed: &str, at: usize, place: Place) -> Option<Found> {
+    if !typed[at..].trim().is_empty() {
+        return None;
+    }
+    let before = typed.trim_end();
+    let end = before.len();
+    let start = before.char_indices().next_back().map_or(0, |(n, _)| n);
+    let found = match before.chars().next_back()? {
+        '=' => Found::new(
+            start..end,
+            "a value is missing after `=`",
+            "nothing follows",
+            "give it a value; `#` begins a comment, so a colour such as \"#ff8800\" stands in quotes",
+        ),
+        '<' | '>' => Found::new(
+            start..end,
+            "this comparison has no right side",
+            "nothing follows",
+            "compare with a number or with another column",
+        ),
+        '.' => Found::new(
+            start..end,
+            "this line ends too early",
+            "nothing follows",
+            "a range is `0..3`; a member is `cc.l0`",
+        ),
+        _ if before.ends_with(" of") => Found::new(
+            end - 2..end,
+            "the corpus of this portion is missing",
+            "nothing follows",
+            "a portion is `50M tokens of fineweb`",
+        ),
+        _ if before.ends_with(" for") => Found::new(
+            end - 3..end,
+            "the axis is missing after `for`",
+            "nothing follows",
+            "an axis is `for loss in [l1(..), batch_topk(..)]`",
+        ),
+        _ if before.ends_with(" in") => Found::new(
+            end - 2..end,
+            "the values of this axis are missing",
+            "nothing follows",
+            "an axis is `for loss in [l1(..), batch_topk(..)]`",
+        ),
+        _ if place == Place::Field => {
+            let path = leading_path(before);
+            Found::new(
+                0..path.len().max(1),
+                format!("`{path}` has no value"),
+                "value missing",
+                format!("write `{path} = ..`"),
+            )
+        }
+        _ => Found::new(start..end, "this line ends too early", "more was expected", place.form()),
+    };
+    Some(found)
+}
+
+fn reserved(typed: &str, at: usize) -> Option<Found> {
+    let found = word(&typed[at..]);
+    if !structural(found) {
+        return None;
+    }
+    let before = typed[..at].trim_end();
+    if found == "for" && !before.is_empty() {
+        return Some(Found::new(
+            at..at + 3,
+            "an axis belongs to the head of a declaration",
+            "not here",
+            "write `kind name for field in [..] { .. }`",
+        ));
+    }
+    if found == "of" {
+        return Some(Found::new(
+            at..at + 2,
+            "`of` stands between an amount and a corpus only",
+            "not here",
+            "a portion is `50M tokens of fineweb`",
+        ));
+    }
+    Some(Found::new(
+        at..at + found.len(),
+        format!("`{found}` cannot stand here"),
+        "a word of the grammar",
+        "the words `xd`, `use`, `as`, `for`, `in` and `of` are taken; choose another name",
+    ))
+}
+
+fn side_by_side(typed: &str, at: usize, place: Place) -> Option<Found> {
+    let rest = &typed[at..];
+    let next = rest.chars().next()?;
+    let value = next.is_ascii_alphanumeric() || matches!(next, '_' | '"' | '[' | '(');
+    if !value || at == 0 {
+        return None;
+    }
+    let end = token_end(typed, at);
+    let path = leading_path(typed);
+    let before = typed[..at].trim_end();
+    if before == path && place == Place::Field {
+        return Some(Found::new(
+            at..end,
+            format!("`=` is missing after `{path}`"),
+            "a value without `=`",
+            format!("write `{path} = {}`", first_line_text(rest)),
+        ));
+    }
+    let inside = place != Place::Field && place != Place::Declaration || depth(before) > 0;
+    if inside {
+        return Some(Found::new(at..end, "a comma is missing between two entries", "before this one", place.form()));
+    }
+    if place == Place::Declaration {
+        let (kind, name) = words(typed);
+        let head = typed[..at].trim_end();
+        if head.ends_with(name) && !head.contains(['=', '{']) {
+            let third = &typed[at..end];
+            return Some(Found::new(
+                at..end,
+                format!("`=` or `{{` is missing after `{kind} {name}`"),
+                format!("did not expect `{third}`"),
+                "a name is one word, joined with `_`; after it come `= value`, `{ fields }` or `for axes`",
+            ));
+        }
+    }
+    Some(Found::new(
+        at..end,
+        "two values beside each other",
+        "one too many",
+        "several values are a list, `[a, b]`; a number has one unit after it",
+    ))
+}
+
+fn unexpected(typed: &str, at: usize, place: Place) -> Found {
+    let end = token_end(typed, at);
+    let shown = typed[at..end].trim();
+    let message = if shown.is_empty() {
+        "this line cannot be read".to_string()
+    } else {
+        format!("`{shown}` cannot be read here")
+    };
+    Found::new(at..end, message, "here", place.form())
+}
+
+// -- small readers -------------------------------------------------------------------------------------------------------
+
+fn word(text: &str) -> &str {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return "";
+    }
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+fn structural(word: &str) -> bool {
+    matches!(word, "xd" | "use" | "as" | "for" | "in" | "of")
+}
+
+/// The end of the word, number, string or sign that begins at `at`.
+fn token_end(typed: &str, at: usize) -> usize {
+    let rest = &typed[at..];
+    let Some(first) = rest.chars().next() else { return typed.len().max(at) };
+    if first == '"' {
+        return rest[1..].find('"').map_or(at + 1, |n| at + n + 2);
+    }
+    if first.is_ascii_alphanumeric() || first == '_' {
+        return rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').map_or(typed.len(), |n| at + n);
+    }
+    at + first.len_utf8()
+}
+
+/// The end of the line on which `at` stands.
+fn first_line(typed: &str, at: usize) -> usize {
+    at + first_line_text(&typed[at..]).len()
+}
+
+fn first_line_text(text: &str) -> &str {
+    text.lines().next().unwrap_or("").trim_end()
+}
+
+/// What stands before a sign, as far as it can be a name.
+fn last_words(before: &str) -> &str {
+    let before = before.trim_end();
+    let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').map_or(0, |n| n + 1);
+    before.get(start..).unwrap_or("")
+}
+
+/// How many brackets are open at the end of the text, strings left aside.
+fn depth(text: &str) -> i32 {
+    let mut depth = 0;
+    let mut quoted = false;
+    for c in text.chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' | '[' if !quoted => depth += 1,
+            ')' | ']' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    depth
+}

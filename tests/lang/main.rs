@@ -1,0 +1,3 @@
+//! Everything about the language that users see: needs no engine.
+
+mod syntax;
