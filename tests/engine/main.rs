@@ -1,0 +1,7 @@
+//! Tests of everything that runs a plan.
+#![cfg(feature = "engine")]
+
+mod analysis;
+mod scaling;
+mod synthetic;
+mod toy;
