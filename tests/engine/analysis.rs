@@ -1,6 +1,6 @@
 //! Classes and recovery on crosscoders made by hand.
 
-use xd::ml::analysis::{ClassThresholds, LatentClass, classify, recover};
+use xd::ml::analysis::{ClassRecovery, ClassThresholds, LatentClass, classify, recover, recover_unflagged};
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use xd::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use xd::ml::watch::Unwatched;
@@ -136,6 +136,13 @@ fn recovery_counts_by_hand() {
     assert_eq!((base.planted, base.found, base.precision), (2, 1, Some(0.5)));
     assert_eq!((shared.planted, shared.found, shared.precision), (6, 3, Some(1.0)));
     assert!([base, shared, tuned].iter().all(|row| row.false_tuned_only == 2));
+    // Latent Scaling flags one false latent (3) and one right one (9); what it says of other classes does not matter.
+    let flagged = [0, 3, 5, 9].into();
+    let judged = recover_unflagged(&cc, &classes, &dictionary, 0.9, &flagged).unwrap();
+    let [judged_base, judged_shared, judged_tuned] = &judged.classes[..] else { panic!("three rows") };
+    assert_eq!((judged_tuned.precision, judged_tuned.recall), (Some(2.0 / 3.0), Some(0.25)));
+    assert_eq!(judged_base, &ClassRecovery { false_tuned_only: 1, ..base.clone() });
+    assert_eq!(judged_shared, &ClassRecovery { false_tuned_only: 1, ..shared.clone() });
     let wrong: Vec<(u32, u32)> = recovery.matches.iter().filter(|m| !m.right).map(|m| (m.latent, m.feature)).collect();
     assert_eq!(wrong, [(3, 5), (4, 2), (5, 2)]);
 }

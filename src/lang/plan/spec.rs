@@ -26,7 +26,7 @@ pub enum Spec {
     Scaling(ScalingSpec),
     /// inputs: `of` (crosscoder).
     Quality(QualitySpec),
-    /// inputs: `of` (classify, or crosscoder), `against` (pair).
+    /// inputs: `of` (classify, or crosscoder), `against` (pair), `verdict` (scaling) when it is written.
     Recover(RecoverSpec),
     /// inputs: `rows` (every step whose rows it shows).
     Table(TableSpec),

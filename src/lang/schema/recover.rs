@@ -12,6 +12,12 @@ pub const KIND: Kind = Kind {
         Field::new("against", Type::Step(&["pair"]), "The synthetic pair with the truth."),
         Field::new("cosine", Type::Number { low: 0.0, high: 1.0 }, "A latent matches a feature from this cosine on.")
             .default("0.9", "xd"),
+        Field::new(
+            "verdict",
+            Type::Step(&["scaling"]),
+            "Latents that this scaling measured and did not find specific are called by no class: what is left of the false ones went unflagged.",
+        )
+        .absent("classes as they are"),
     ],
     columns: &[
         Column::words("class", &["base_only", "shared", "tuned_only"], "The class of the row."),

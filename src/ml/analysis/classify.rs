@@ -1,7 +1,7 @@
 //! The class of every latent, and how it fires.
 
-use super::encode::{code_norms, cosine, decoder, decoder_norms, encode};
 use super::latent_class::{ClassThresholds, LatentClass, delta_norm};
+use super::vectors::{cosine, decoder_norms};
 use crate::ml::crosscoder::Crosscoder;
 use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, TokenGroup, Watch};
 
@@ -60,7 +60,7 @@ pub fn classify(
         return Err(Error::invalid("classify", problem));
     }
     let latents = crosscoder.latents;
-    let norms = code_norms(crosscoder);
+    let norms = crosscoder.code_norms();
     let (mut active, mut control) = (vec![0u64; latents], vec![0u64; latents]);
     let mut largest = vec![0.0f64; latents];
     let (total, chunk) = (rows.count(), chunk_rows(rows.width()));
@@ -74,7 +74,7 @@ pub fn classify(
         let count = chunk.min((total - start) as usize);
         rows.read(start, &mut values[..count * 2 * rows.width()])?;
         rows.info(start, &mut infos[..count])?;
-        let code = encode(crosscoder, &values[..count * 2 * rows.width()]);
+        let code = crosscoder.encode(&values[..count * 2 * rows.width()]);
         for (i, info) in infos[..count].iter().enumerate() {
             let is_control = u64::from(info.group == TokenGroup::Control);
             let (row, f) = code.row(i);
@@ -82,7 +82,7 @@ pub fn classify(
                 let j = j as usize;
                 active[j] += 1;
                 control[j] += is_control;
-                largest[j] = largest[j].max(f as f64 * norms[j]);
+                largest[j] = largest[j].max(f as f64 * norms[j] as f64);
             }
         }
         start += count as u64;
@@ -107,7 +107,7 @@ fn table(
         classes.delta_norm.push(delta_norm);
         classes.norm_base.push(base);
         classes.norm_tuned.push(tuned);
-        classes.cosine.push(cosine(decoder(crosscoder, BASE, j), decoder(crosscoder, TUNED, j)));
+        classes.cosine.push(cosine(crosscoder.decoder_row(BASE, j), crosscoder.decoder_row(TUNED, j)));
         classes.frequency.push(active[j] as f64 / rows.max(1) as f64);
         classes.dead.push(active[j] == 0);
         classes.control_share.push((active[j] > 0).then(|| control[j] as f64 / active[j] as f64));

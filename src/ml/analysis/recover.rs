@@ -1,8 +1,10 @@
 //! Which planted features a crosscoder found, and how it classed them.
 
+use std::collections::BTreeSet;
+
 use super::classify::Classes;
-use super::encode::{cosine, decoder};
 use super::latent_class::LatentClass;
+use super::vectors::cosine;
 use crate::ml::crosscoder::Crosscoder;
 use crate::ml::synthetic::Dictionary;
 use crate::ml::{BASE, Error, Result, TUNED};
@@ -18,6 +20,8 @@ pub struct Match {
     /// What that feature is.
     pub planted: LatentClass,
     pub cosine: f64,
+    /// True when it is called tuned-only and flagged, so that it is called by no class.
+    pub withdrawn: bool,
     /// True when the cosine reaches the threshold and the class is right: the latent tells the truth about that feature.
     pub right: bool,
 }
@@ -40,7 +44,7 @@ pub struct ClassRecovery {
     /// Matthews correlation over the live latents between being called by this class and matching (at the threshold) a
     /// planted feature of it; `None` when a margin of the table is zero.
     pub mcc: Option<f64>,
-    /// Live latents called tuned-only that are not right; the same number in every row.
+    /// Live latents called tuned-only (and not withdrawn) that are not right; the same number in every row.
     pub false_tuned_only: u64,
 }
 
@@ -66,6 +70,19 @@ pub fn recover(
     dictionary: &Dictionary,
     threshold: f64,
 ) -> Result<Recovery> {
+    recover_unflagged(crosscoder, classes, dictionary, threshold, &BTreeSet::new())
+}
+
+/// The same after Latent Scaling had its say: a tuned-only latent among the `flagged` (measured, and not found specific) is
+/// withdrawn, that is, called by no class. So the false tuned-only latents left are those that were not flagged, and the
+/// recall lost is what was flagged wrongly.
+pub fn recover_unflagged(
+    crosscoder: &Crosscoder,
+    classes: &Classes,
+    dictionary: &Dictionary,
+    threshold: f64,
+    flagged: &BTreeSet<u32>,
+) -> Result<Recovery> {
     if dictionary.width() != crosscoder.width || classes.class.len() != crosscoder.latents {
         let problem = format!(
             "a dictionary of width {}, a crosscoder of width {} with {} latents, {} classes",
@@ -78,7 +95,11 @@ pub fn recover(
     }
     let matches: Vec<Match> = (0..crosscoder.latents)
         .filter(|&j| !classes.dead[j])
-        .filter_map(|j| best_match(crosscoder, j, classes.class[j], dictionary, threshold))
+        .filter_map(|j| {
+            let found = best_match(crosscoder, j, classes.class[j], dictionary, threshold)?;
+            let withdrawn = found.class == LatentClass::TunedOnly && flagged.contains(&found.latent);
+            Some(Match { withdrawn, right: found.right && !withdrawn, ..found })
+        })
         .collect();
     let rows = [LatentClass::BaseOnly, LatentClass::Shared, LatentClass::TunedOnly];
     let classes = rows.map(|class| class_recovery(class, dictionary, &matches, threshold)).to_vec();
@@ -98,11 +119,11 @@ fn best_match(
     threshold: f64,
 ) -> Option<Match> {
     let resemblance = |k: usize| match called(class) {
-        LatentClass::TunedOnly => cosine(decoder(crosscoder, TUNED, latent), dictionary.direction(TUNED, k)),
-        LatentClass::BaseOnly => cosine(decoder(crosscoder, BASE, latent), dictionary.direction(BASE, k)),
+        LatentClass::TunedOnly => cosine(crosscoder.decoder_row(TUNED, latent), dictionary.direction(TUNED, k)),
+        LatentClass::BaseOnly => cosine(crosscoder.decoder_row(BASE, latent), dictionary.direction(BASE, k)),
         _ => {
             let both = |of: &dyn Fn(usize) -> Vec<f32>| [of(BASE), of(TUNED)].concat();
-            let latent = both(&|m| decoder(crosscoder, m, latent).to_vec());
+            let latent = both(&|m| crosscoder.decoder_row(m, latent).to_vec());
             cosine(&latent, &both(&|m| dictionary.direction(m, k).to_vec()))
         }
     };
@@ -117,16 +138,16 @@ fn best_match(
     let (feature, cosine) = best?;
     let planted = dictionary.features[feature].class;
     let right = cosine >= threshold && planted == called(class);
-    Some(Match { latent: latent as u32, class, feature: feature as u32, planted, cosine, right })
+    Some(Match { latent: latent as u32, class, feature: feature as u32, planted, cosine, withdrawn: false, right })
 }
 
 fn class_recovery(class: LatentClass, dictionary: &Dictionary, matches: &[Match], threshold: f64) -> ClassRecovery {
     let planted = dictionary.features.iter().filter(|f| f.class == class).count() as u64;
     let (mut yes_yes, mut yes_no, mut no_yes, mut no_no) = (0u64, 0u64, 0u64, 0u64);
-    let mut found = std::collections::BTreeSet::new();
+    let mut found = BTreeSet::new();
     for m in matches {
         let truly = m.cosine >= threshold && m.planted == class;
-        match (called(m.class) == class, truly) {
+        match (!m.withdrawn && called(m.class) == class, truly) {
             (true, true) => {
                 yes_yes += 1;
                 found.insert(m.feature);
@@ -140,7 +161,8 @@ fn class_recovery(class: LatentClass, dictionary: &Dictionary, matches: &[Match]
     let precision = share(yes_yes, yes_yes + yes_no);
     let recall = share(found, planted);
     let f1 = precision.zip(recall).map(|(p, r)| if p + r > 0.0 { 2.0 * p * r / (p + r) } else { 0.0 });
-    let false_tuned_only = matches.iter().filter(|m| m.class == LatentClass::TunedOnly && !m.right).count() as u64;
+    let wrong = |m: &&Match| m.class == LatentClass::TunedOnly && !m.withdrawn && !m.right;
+    let false_tuned_only = matches.iter().filter(wrong).count() as u64;
     let mcc = matthews(yes_yes as f64, yes_no as f64, no_yes as f64, no_no as f64);
     ClassRecovery { class, planted, found, precision, recall, f1, mcc, false_tuned_only }
 }

@@ -15,8 +15,9 @@ use super::sums::Sums;
 use super::verdict::Verdict;
 use crate::ml::analysis::chunk_rows;
 use crate::ml::analysis::delta_norm;
-use crate::ml::analysis::encode::{decoder, decoder_norms, encode};
+use crate::ml::analysis::vectors::{self, decoder_norms};
 use crate::ml::crosscoder::{Crosscoder, SparseCode};
+use crate::ml::kernels::{Columns, dot};
 use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, Watch};
 
 /// One entry a measured latent, ascending by latent.
@@ -61,21 +62,22 @@ pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, w
     let total = rows.count().min(config.tokens);
     let (width, chunk) = (crosscoder.width, chunk_rows(crosscoder.width));
     let mut values = vec![0.0f32; chunk * 2 * width];
-    let mut errors = vec![0.0f32; chunk * 2 * width];
     let mut infos = vec![RowInfo::default(); chunk];
+    let mut columns = Columns::default();
     let mut start = 0;
     while start < total {
         if watch.stop() {
             return Err(Error::Interrupted);
         }
         let count = chunk.min((total - start) as usize);
-        let (values, errors) = (&mut values[..count * 2 * width], &mut errors[..count * 2 * width]);
+        let values = &mut values[..count * 2 * width];
         rows.read(start, values)?;
         rows.info(start, &mut infos[..count])?;
         let groups: Vec<usize> = infos[..count].iter().map(bootstrap::group).collect();
-        let code = encode(crosscoder, values);
-        subtract_reconstruction(crosscoder, &code, values, errors);
-        gather(crosscoder, &mut measured, &by_latent(crosscoder.latents, &code), values, errors, &groups);
+        let code = crosscoder.encode(values);
+        columns.fill(crosscoder.latents, &[(&code, &code.values)]);
+        let errors = errors(crosscoder, &code, values);
+        gather(crosscoder, &mut measured, &columns, values, &errors, &groups);
         start += count as u64;
         watch.progress(&Progress { done: start, total, loss: None });
     }
@@ -138,72 +140,30 @@ fn fitted(crosscoder: &Crosscoder, latent: usize, direction: Direction) -> &[f32
         Direction::Base => BASE,
         Direction::Tuned => TUNED,
     };
-    decoder(crosscoder, model, latent)
+    crosscoder.decoder_row(model, latent)
 }
 
 fn projections(crosscoder: &Crosscoder, latent: usize, direction: Direction) -> Projections {
     let d = fitted(crosscoder, latent, direction);
-    let exact = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
     Projections {
         direction,
-        squared: exact(d, d),
-        decoder: [BASE, TUNED].map(|m| exact(d, decoder(crosscoder, m, latent))),
-        bias: [BASE, TUNED].map(|m| exact(d, &crosscoder.decoder_bias[m * d.len()..(m + 1) * d.len()])),
+        squared: vectors::dot(d, d),
+        decoder: [BASE, TUNED].map(|m| vectors::dot(d, crosscoder.decoder_row(m, latent))),
+        bias: [BASE, TUNED].map(|m| vectors::dot(d, &crosscoder.decoder_bias[m * d.len()..(m + 1) * d.len()])),
     }
 }
 
-/// errors = h - hhat, `[B, 2, d]`.
-fn subtract_reconstruction(crosscoder: &Crosscoder, code: &SparseCode, values: &[f32], errors: &mut [f32]) {
-    let width = crosscoder.width;
-    errors.par_chunks_exact_mut(2 * width).enumerate().for_each(|(i, error)| {
-        let value = &values[i * 2 * width..(i + 1) * 2 * width];
-        for ((error, value), bias) in error.iter_mut().zip(value).zip(&crosscoder.decoder_bias) {
-            *error = value - bias;
-        }
-        let (latents, f) = code.row(i);
-        for (&j, &f) in latents.iter().zip(f) {
-            for (m, error) in error.chunks_exact_mut(width).enumerate() {
-                for (error, d) in error.iter_mut().zip(decoder(crosscoder, m, j as usize)) {
-                    *error -= f * d;
-                }
-            }
-        }
-    });
-}
-
-/// The code in compressed columns: latent j is active on `rows[offsets[j]..offsets[j + 1]]`, ascending.
-struct ByLatent {
-    offsets: Vec<usize>,
-    rows: Vec<u32>,
-    values: Vec<f32>,
-}
-
-fn by_latent(latents: usize, code: &SparseCode) -> ByLatent {
-    let mut offsets = vec![0usize; latents + 1];
-    for &j in &code.latents {
-        offsets[j as usize + 1] += 1;
-    }
-    for j in 0..latents {
-        offsets[j + 1] += offsets[j];
-    }
-    let mut next = offsets.clone();
-    let mut columns = ByLatent { rows: vec![0; code.latents.len()], values: vec![0.0; code.latents.len()], offsets };
-    for i in 0..code.rows() {
-        let (row, f) = code.row(i);
-        for (&j, &f) in row.iter().zip(f) {
-            let at = &mut next[j as usize];
-            columns.rows[*at] = i as u32;
-            columns.values[*at] = f;
-            *at += 1;
-        }
-    }
-    columns
+/// h - hhat, `[B, 2, d]`.
+fn errors(crosscoder: &Crosscoder, code: &SparseCode, values: &[f32]) -> Vec<f32> {
+    let mut errors = crosscoder.decode(code);
+    errors.par_iter_mut().zip(values).for_each(|(error, value)| *error = value - *error);
+    errors
 }
 
 fn gather(
     crosscoder: &Crosscoder,
     measured: &mut [Gathered],
-    code: &ByLatent,
+    code: &Columns,
     values: &[f32],
     errors: &[f32],
     groups: &[usize],
@@ -211,36 +171,23 @@ fn gather(
     let width = crosscoder.width;
     measured.par_iter_mut().for_each(|gathered| {
         let d = fitted(crosscoder, gathered.latent, gathered.projections.direction);
-        for at in code.offsets[gathered.latent]..code.offsets[gathered.latent + 1] {
-            let (i, f) = (code.rows[at] as usize, code.values[at] as f64);
-            let model = |of: &[f32], m: usize| dot(d, &of[(2 * i + m) * width..(2 * i + m + 1) * width]);
+        let (rows, code, _) = code.column(gathered.latent);
+        for (&row, &f) in rows.iter().zip(code) {
+            let (row, f) = (row as usize, f as f64);
+            let along = |of: &[f32], m: usize| dot(d, &of[(2 * row + m) * width..(2 * row + m + 1) * width]) as f64;
             let sums = Sums {
                 code: f,
                 code_squared: f * f,
-                activation: [BASE, TUNED].map(|m| f * model(values, m)),
-                error: [BASE, TUNED].map(|m| f * model(errors, m)),
+                activation: [BASE, TUNED].map(|m| f * along(values, m)),
+                error: [BASE, TUNED].map(|m| f * along(errors, m)),
             };
             gathered.active += 1;
             gathered.total += &sums;
-            if let Some(group) = gathered.groups.get_mut(groups[i]) {
+            if let Some(group) = gathered.groups.get_mut(groups[row]) {
                 *group += &sums;
             }
         }
     });
-}
-
-/// Dot product in sixteen f32 lanes, summed in f64: the same on every machine.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0f32; 16];
-    let (a_chunks, b_chunks) = (a.chunks_exact(16), b.chunks_exact(16));
-    let (a_rest, b_rest) = (a_chunks.remainder(), b_chunks.remainder());
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for lane in 0..16 {
-            lanes[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest = a_rest.iter().zip(b_rest).map(|(&a, &b)| a as f64 * b as f64).sum::<f64>();
-    lanes.iter().map(|&lane| lane as f64).sum::<f64>() + rest
 }
 
 fn table(measured: Vec<Gathered>, config: &ScalingConfig, rows: u64) -> Scaling {
