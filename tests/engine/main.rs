@@ -1,6 +1,7 @@
 //! Tests of everything that runs a plan.
 #![cfg(feature = "engine")]
 
+mod activations;
 mod analysis;
 mod scaling;
 mod synthetic;
