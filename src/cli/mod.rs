@@ -1,8 +1,93 @@
 //! The verbs, one file each. The only place that prints.
 
+mod check;
+mod report_diagnostics;
+mod show;
+pub mod world;
+
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// How a verb ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Fine = 0,
+    /// The command line says something that cannot be done: no such file, no such option.
+    Usage = 1,
+    /// The `.xd` file has mistakes.
+    Invalid = 2,
+    /// A step failed while running.
+    Failed = 3,
+    /// Everything ran, and an expectation did not hold.
+    Expectation = 4,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        ExitCode::from(status as u8)
+    }
+}
+
+/// How mistakes are reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// With the place in the text drawn.
+    #[default]
+    Human,
+    /// One line each: `file:line:column: severity[code]: message`.
+    Short,
+    /// One JSON object on standard output.
+    Json,
+}
+
+/// Model diffing with crosscoders: small declarative files, checked before they run.
+#[derive(Parser)]
+#[command(name = "xd", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit status: 0 fine, 1 usage, 2 the file has mistakes, 3 a step failed, 4 an expectation did not hold."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// One variant a verb, in the order of a working day. The verbs that run things stand behind the feature `engine`.
+#[derive(Subcommand)]
+enum Verb {
+    Check(check::Args),
+    Show(show::Args),
+    // plan, run, report, doctor: #[cfg(feature = "engine")]
+}
 
 /// Runs the verb named on the command line and maps its result to an exit status.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let command = match CommandLine::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            let asked = !error.use_stderr();
+            // Nothing can be said when even this cannot be printed.
+            let _ = error.print();
+            return if asked { Status::Fine } else { Status::Usage }.into();
+        }
+    };
+    match command.verb {
+        Verb::Check(args) => check::run(args),
+        Verb::Show(args) => show::run(args),
+    }
+}
+
+/// Reads a file of xd; a sentence about what is wrong goes to standard error.
+fn read(path: &std::path::Path) -> Result<String, Status> {
+    match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            eprintln!("xd: {} is not a text in UTF-8 (byte {at})", path.display());
+            Status::Usage
+        }),
+        Err(error) => {
+            eprintln!("xd: {}: {}", path.display(), world::reason(&error));
+            Err(Status::Usage)
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Mistakes as data. Wording and rendering live beside this file.
 
+pub mod render;
 pub mod suggest;
 
 use serde::{Deserialize, Serialize};

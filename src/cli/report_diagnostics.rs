@@ -1,0 +1,38 @@
+//! Prints diagnostics in the format that was asked for.
+
+use std::io::IsTerminal;
+
+use super::Format;
+use crate::lang::diagnostic::Diagnostic;
+use crate::lang::diagnostic::render::{self, Paper};
+use crate::lang::source::Sources;
+
+/// Prints every diagnostic of one file and, for people, a summary: mistakes to standard error, JSON to standard output.
+pub fn report(diagnostics: &[Diagnostic], sources: &Sources, path: &str, format: Format) {
+    match format {
+        Format::Human => {
+            let paper = paper();
+            for diagnostic in diagnostics {
+                eprintln!("{}", render::human(diagnostic, sources, paper));
+            }
+            if !diagnostics.is_empty() {
+                eprintln!("{}", render::summary(diagnostics, path));
+            }
+        }
+        Format::Short => {
+            for diagnostic in diagnostics {
+                println!("{}", render::short(diagnostic, sources));
+            }
+        }
+        Format::Json => println!("{}", render::json([(diagnostics, sources)])),
+    }
+}
+
+/// Colour only where a person reads it and has not asked for none.
+fn paper() -> Paper {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    let terminal = std::io::stderr().is_terminal();
+    let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
+    let width = std::env::var("COLUMNS").ok().and_then(|w| w.parse().ok()).unwrap_or(Paper::PLAIN.width);
+    Paper { colour: terminal && !refused && !dumb, width }
+}
