@@ -11,6 +11,7 @@ pub mod crosscoder;
 pub mod data;
 pub mod error;
 pub mod kernels;
+pub mod lm;
 pub mod rows;
 pub mod scaling;
 pub mod synthetic;

@@ -3,6 +3,7 @@
 
 mod activations;
 mod analysis;
+mod lm;
 mod scaling;
 mod synthetic;
 mod toy;

@@ -1,0 +1,80 @@
+//! The operations of a decoder that candle has only as chains of slow ones: each is one pass forward and one backward.
+//!
+//! Work is split by rows, heads or fixed chunks, and sums have a fixed order, so that results do not depend on the number
+//! of threads.
+
+mod attention;
+mod cross_entropy;
+mod gated;
+mod math;
+mod rms_norm;
+mod rotate;
+mod soft_cap;
+
+pub(crate) use attention::{Attention, attention};
+pub(crate) use cross_entropy::{cross_entropy, token_losses};
+pub use gated::Activation;
+pub(crate) use gated::gated;
+pub(crate) use rms_norm::rms_norm;
+pub(crate) use rotate::rotate;
+pub(crate) use soft_cap::soft_cap;
+
+use std::ops::{Deref, Range};
+
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
+
+/// Rows that one task handles.
+const ROWS: usize = 64;
+
+/// The values of a contiguous f32 tensor on the CPU; `G` holds its lock.
+struct Floats<G> {
+    storage: G,
+    range: Range<usize>,
+}
+
+fn values(tensor: &Tensor) -> Result<Floats<impl Deref<Target = Storage> + '_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let range = contiguous(layout)?;
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(_)) => Ok(Floats { storage, range }),
+        _ => candle_core::bail!("an f32 tensor on the CPU is needed"),
+    }
+}
+
+impl<G: Deref<Target = Storage>> Deref for Floats<G> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &*self.storage {
+            Storage::Cpu(CpuStorage::F32(values)) => &values[self.range.clone()],
+            _ => &[],
+        }
+    }
+}
+
+fn contiguous(layout: &Layout) -> Result<Range<usize>> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Ok(start..end),
+        None => candle_core::bail!("a contiguous tensor is needed, this one has strides {:?}", layout.stride()),
+    }
+}
+
+/// The values behind the arguments of a custom operation.
+fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    Ok(&storage.as_slice::<f32>()?[contiguous(layout)?])
+}
+
+/// A pointer for tasks that write disjoint places of one buffer.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: whoever makes one gives each task its own places.
+unsafe impl Send for Shared {}
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(self, offset: usize) -> *mut f32 {
+        // SAFETY: callers stay within the buffer that the pointer was taken from.
+        unsafe { self.0.add(offset) }
+    }
+}

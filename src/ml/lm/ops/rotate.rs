@@ -1,0 +1,61 @@
+//! Rotary position embedding.
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{ROWS, floats};
+
+/// Turns each pair (x_i, x_{i + n/2}) of each head of `x [B * T, heads * n]` by the angle of its position (row modulo T).
+/// `angles` holds (cos, sin) `[>= T, n/2]`.
+pub(crate) fn rotate(x: &Tensor, angles: &Arc<Vec<(f32, f32)>>, head: usize, tokens: usize) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(Rotate { angles: angles.clone(), head, tokens, sign: 1.0 })
+}
+
+struct Rotate {
+    angles: Arc<Vec<(f32, f32)>>,
+    head: usize,
+    tokens: usize,
+    sign: f32,
+}
+
+impl Rotate {
+    fn row(&self, position: usize, x: &[f32], y: &mut [f32]) {
+        let half = self.head / 2;
+        let angles = &self.angles[position * half..(position + 1) * half];
+        for (x, y) in x.chunks_exact(self.head).zip(y.chunks_exact_mut(self.head)) {
+            let ((xa, xb), (ya, yb)) = (x.split_at(half), y.split_at_mut(half));
+            for (i, &(cos, sin)) in angles.iter().enumerate() {
+                let sin = sin * self.sign;
+                ya[i] = xa[i] * cos - xb[i] * sin;
+                yb[i] = xb[i] * cos + xa[i] * sin;
+            }
+        }
+    }
+}
+
+impl CustomOp1 for Rotate {
+    fn name(&self) -> &'static str {
+        "rotate"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = floats(storage, layout)?;
+        let width = layout.dims()[layout.dims().len() - 1];
+        let mut y = vec![0f32; x.len()];
+        let chunk = ROWS * width;
+        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).enumerate().for_each(|(c, (y, x))| {
+            for (row, (x, y)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).enumerate() {
+                self.row((c * ROWS + row) % self.tokens, x, y);
+            }
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    /// The transpose of a rotation is the rotation back.
+    fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
+        let back = Rotate { angles: self.angles.clone(), head: self.head, tokens: self.tokens, sign: -self.sign };
+        Ok(Some(g.contiguous()?.apply_op1_no_bwd(&back)?))
+    }
+}

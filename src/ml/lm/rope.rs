@@ -1,0 +1,86 @@
+//! Angles of the rotary position embedding.
+
+use std::sync::{Arc, RwLock};
+
+/// How the frequencies are stretched for long contexts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    None,
+    /// All frequencies divided by the factor.
+    Linear {
+        factor: f64,
+    },
+    /// Llama 3.1: only long wavelengths are divided, with a ramp between.
+    Llama3 {
+        factor: f64,
+        low: f64,
+        high: f64,
+        context: f64,
+    },
+}
+
+/// Base and scaling.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    pub theta: f64,
+    pub scaling: RopeScaling,
+}
+
+impl Rope {
+    /// Without scaling.
+    pub fn plain(theta: f64) -> Self {
+        Self { theta, scaling: RopeScaling::None }
+    }
+
+    /// Angle a position adds, for each of the `head / 2` pairs.
+    pub(super) fn frequencies(&self, head: usize) -> Vec<f32> {
+        (0..head / 2).map(|i| self.scaled(self.theta.powf(-2.0 * i as f64 / head as f64)) as f32).collect()
+    }
+
+    fn scaled(&self, frequency: f64) -> f64 {
+        match self.scaling {
+            RopeScaling::None => frequency,
+            RopeScaling::Linear { factor } => frequency / factor,
+            RopeScaling::Llama3 { factor, low, high, context } => {
+                let turns = context * frequency / std::f64::consts::TAU;
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                (1.0 - kept) * frequency / factor + kept * frequency
+            }
+        }
+    }
+}
+
+/// (cos, sin) `[T, head / 2]`.
+pub(super) type Angles = Arc<Vec<(f32, f32)>>;
+
+/// Angles of as many positions as were asked for so far.
+pub(super) struct RopeTable {
+    frequencies: Vec<f32>,
+    angles: RwLock<Angles>,
+}
+
+impl RopeTable {
+    pub(super) fn new(rope: Rope, head: usize) -> Self {
+        Self { frequencies: rope.frequencies(head), angles: RwLock::new(Arc::new(Vec::new())) }
+    }
+
+    /// Angles of at least `tokens` positions.
+    pub(super) fn angles(&self, tokens: usize) -> Angles {
+        let needed = tokens * self.frequencies.len();
+        if let Ok(angles) = self.angles.read()
+            && angles.len() >= needed
+        {
+            return angles.clone();
+        }
+        let angle = |position: usize, frequency: f32| {
+            let angle = f64::from(position as f32 * frequency);
+            (angle.cos() as f32, angle.sin() as f32)
+        };
+        let table = (0..tokens).flat_map(|p| self.frequencies.iter().map(move |f| angle(p, *f))).collect();
+        let table: Angles = Arc::new(table);
+        if let Ok(mut angles) = self.angles.write() {
+            *angles = table.clone();
+        }
+        table
+    }
+}
