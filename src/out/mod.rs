@@ -3,6 +3,7 @@
 pub mod error;
 pub mod frame;
 pub mod number;
+pub mod plot;
 pub mod table;
 
 pub use error::{Error, Result};

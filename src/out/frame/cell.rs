@@ -12,7 +12,7 @@ pub enum Cell<'a> {
 
 /// An owned, ordered form of a cell for maps: equal cells have equal keys, and -0 is 0.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Empty,
     Truth(bool),
     Whole(i64),
@@ -31,7 +31,7 @@ impl Cell<'_> {
         }
     }
 
-    pub(super) fn key(self) -> Key {
+    pub(crate) fn key(self) -> Key {
         match self {
             Self::Empty => Key::Empty,
             Self::Text(text) => Key::Text(text.to_owned()),

@@ -1,0 +1,215 @@
+//! Cells to numbers: what every mark starts from.
+
+use std::collections::BTreeMap;
+
+use super::figure::{Figure, Mark};
+use super::labels::Labels;
+use super::palette::{self, Color, PLAIN};
+use crate::out::error::{Error, Result};
+use crate::out::frame::{Cell, Column, Frame};
+use crate::out::number::grouped;
+
+/// More different numbers than this are a scale of colours, not a legend.
+const MOST_GROUPS: usize = 12;
+/// More panels than this are left out, with a note.
+const MOST_FACETS: usize = 24;
+
+/// One drawable row. Categorical values are indices into [`Field::words`].
+#[derive(Clone, Copy, Debug)]
+pub struct Datum {
+    pub x: f64,
+    /// 0 where the figure has no y.
+    pub y: f64,
+    /// Value of a numeric colour.
+    pub amount: f64,
+    pub group: usize,
+    pub facet: usize,
+}
+
+/// What stands on an axis.
+#[derive(Clone, Debug, Default)]
+pub struct Field {
+    pub column: String,
+    pub title: String,
+    /// The categories in order, as in the data; `None` for numbers.
+    pub words: Option<Vec<String>>,
+    /// Only whole numbers.
+    pub whole: bool,
+}
+
+/// One entry of a legend or one panel.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub label: String,
+    pub color: Color,
+}
+
+#[derive(Clone, Debug)]
+pub struct Data {
+    pub points: Vec<Datum>,
+    pub x: Field,
+    pub y: Option<Field>,
+    /// Set when the colour is a scale of numbers.
+    pub amount: Option<Field>,
+    /// At least one.
+    pub groups: Vec<Group>,
+    /// At least one.
+    pub facets: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+struct Encoded {
+    field: Field,
+    cells: Vec<Option<f64>>,
+}
+
+impl Data {
+    pub fn read(figure: &Figure, frame: &Frame) -> Result<Self> {
+        let labels = &figure.labels;
+        let in_words = |column: &Column| column.is_categorical();
+        let x = encode(frame, &figure.x, labels, |c| in_words(c) || figure.mark == Mark::Bar)?;
+        let y = figure.y.as_deref().map(|name| encode(frame, name, labels, in_words)).transpose()?;
+        let color = figure.color.as_deref().map(|name| color(frame, name, figure)).transpose()?;
+        let facet = figure.facet.as_deref().map(|name| encode(frame, name, labels, |_| true)).transpose()?;
+
+        let mut notes = Vec::new();
+        let mut points = Vec::new();
+        let mut missing: Vec<(String, usize)> = Vec::new();
+        let mut unloggable = 0;
+        for row in 0..frame.rows() {
+            let used = [Some(&x), y.as_ref(), color.as_ref(), facet.as_ref()];
+            if let Some(empty) = used.into_iter().flatten().find(|e| e.cells[row].is_none()) {
+                match missing.iter_mut().find(|(name, _)| *name == empty.field.column) {
+                    Some((_, count)) => *count += 1,
+                    None => missing.push((empty.field.column.clone(), 1)),
+                }
+                continue;
+            }
+            let value = |e: &Option<Encoded>| e.as_ref().and_then(|e| e.cells[row]).unwrap_or(0.0);
+            let tint = value(&color);
+            let is_scale = color.as_ref().is_some_and(|c| c.field.words.is_none());
+            let datum = Datum {
+                x: x.cells[row].unwrap_or(0.0),
+                y: value(&y),
+                amount: tint,
+                group: if is_scale { 0 } else { tint as usize },
+                facet: value(&facet) as usize,
+            };
+            let bad_x = figure.log_x && x.field.words.is_none() && datum.x <= 0.0;
+            let bad_y = figure.log_y && y.as_ref().is_some_and(|y| y.field.words.is_none()) && datum.y <= 0.0;
+            if bad_x || (bad_y && figure.mark != Mark::Bar) {
+                unloggable += 1;
+            } else if datum.x.is_finite() && datum.y.is_finite() {
+                points.push(datum);
+            }
+        }
+        let rows = |n: usize| format!("{} {}", grouped(n as i64), labels.rows);
+        for (column, count) in missing {
+            notes.push(format!("{} without {} not shown", rows(count), labels.column(&column).label));
+        }
+        if unloggable > 0 {
+            notes.push(format!("{} at or below 0 not shown on the log axis", rows(unloggable)));
+        }
+        let groups = groups(figure, color.as_ref());
+        let mut facets = facets(figure, facet.as_ref());
+        if facets.len() > MOST_FACETS {
+            notes.push(format!("{MOST_FACETS} of {} panels shown", facets.len()));
+            facets.truncate(MOST_FACETS);
+            points.retain(|p| p.facet < MOST_FACETS);
+        }
+        Ok(Self {
+            points,
+            x: x.field,
+            y: y.map(|y| y.field),
+            amount: color.map(|c| c.field).filter(|f| f.words.is_none()),
+            groups,
+            facets,
+            notes,
+        })
+    }
+
+    /// The points of one panel and one group, in row order.
+    pub fn of(&self, facet: usize, group: usize) -> impl Iterator<Item = &Datum> {
+        self.points.iter().filter(move |p| p.facet == facet && p.group == group)
+    }
+
+    pub fn xs(&self) -> Vec<f64> {
+        self.points.iter().map(|p| p.x).collect()
+    }
+
+    pub fn ys(&self) -> Vec<f64> {
+        self.points.iter().map(|p| p.y).collect()
+    }
+}
+
+fn groups(figure: &Figure, color: Option<&Encoded>) -> Vec<Group> {
+    let Some((column, words)) = color.and_then(|c| Some((&c.field.column, c.field.words.as_ref()?))) else {
+        return vec![Group { label: String::new(), color: PLAIN }];
+    };
+    let colors = palette::colors(words);
+    let label = |word: &String| {
+        let shown = figure.labels.value(word);
+        if matches!(word.as_str(), "true" | "false") { figure.labels.point(column, word) } else { shown }
+    };
+    let groups: Vec<Group> =
+        words.iter().zip(colors).map(|(word, color)| Group { label: label(word), color }).collect();
+    if groups.is_empty() { vec![Group { label: String::new(), color: PLAIN }] } else { groups }
+}
+
+fn facets(figure: &Figure, facet: Option<&Encoded>) -> Vec<String> {
+    let named = facet.and_then(|f| Some((&f.field.column, f.field.words.as_ref()?)));
+    let facets: Vec<String> = named
+        .map(|(column, words)| words.iter().map(|word| figure.labels.point(column, word)).collect())
+        .unwrap_or_default();
+    if facets.is_empty() { vec![String::new()] } else { facets }
+}
+
+/// A colour column: words, or few enough different numbers, are groups; many numbers are a scale.
+fn color(frame: &Frame, name: &str, figure: &Figure) -> Result<Encoded> {
+    let column = frame.column(name)?;
+    let scale = match figure.mark {
+        Mark::Heatmap => true,
+        Mark::Scatter => !column.is_categorical() && column.distinct().len() > MOST_GROUPS,
+        _ => false,
+    };
+    if figure.mark == Mark::Heatmap && matches!(column, Column::Text(_)) {
+        return Err(wrong("the colour of a heatmap", name, "numbers", column));
+    }
+    if !scale && !column.is_categorical() && column.distinct().len() > MOST_GROUPS {
+        return Err(wrong("the colour of this mark", name, "words or at most 12 different numbers", column));
+    }
+    encode(frame, name, &figure.labels, |_| !scale)
+}
+
+fn wrong(operation: &'static str, column: &str, needed: &'static str, found: &Column) -> Error {
+    Error::WrongType { operation, column: column.to_owned(), needed, found: found.type_name() }
+}
+
+fn encode(frame: &Frame, name: &str, labels: &Labels, in_words: impl Fn(&Column) -> bool) -> Result<Encoded> {
+    let column = frame.column(name)?;
+    let mut field = Field {
+        column: name.to_owned(),
+        title: labels.title(name),
+        words: None,
+        whole: matches!(column, Column::Whole(_)),
+    };
+    if !in_words(column) {
+        return Ok(Encoded { field, cells: column.cells().map(|c| c.number().filter(|x| x.is_finite())).collect() });
+    }
+    let words = categories(column);
+    let places: BTreeMap<_, usize> = words.iter().enumerate().map(|(i, w)| (w.key(), i)).collect();
+    let cells = column.cells().map(|cell| places.get(&cell.key()).map(|i| *i as f64)).collect();
+    field.words = Some(words.iter().map(Cell::to_string).collect());
+    Ok(Encoded { field, cells })
+}
+
+/// Different cells: numbers by size, classes and losses in their usual order, other words as they appear.
+fn categories(column: &Column) -> Vec<Cell<'_>> {
+    let mut words = column.distinct();
+    match column {
+        Column::Text(_) => words.sort_by_key(|w| palette::rank(&w.to_string())),
+        Column::Truth(_) => words.sort_by_key(|w| *w != Cell::Truth(true)),
+        _ => words.sort_by(|a, b| a.order(*b)),
+    }
+    words
+}

@@ -1,0 +1,340 @@
+//! Every mark with rows like those of real experiments. `XD_GALLERY=folder cargo test --release --lib gallery` writes them as
+//! SVG and PNG for people to look at.
+
+use std::sync::Arc;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{ColumnStyle, Dress, Figure, Labels, Line, Mark, Side};
+use crate::out::frame::{Column, Frame};
+
+/// Latents of two losses: class, Δnorm, ν, frequency; some cells empty, some ν far out.
+fn latents(count: usize) -> Frame {
+    let mut random = ChaCha8Rng::seed_from_u64(7);
+    let (mut loss, mut latent, mut class, mut delta, mut nu_e, mut nu_r, mut frequency) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for name in ["l1", "batch_topk"] {
+        for i in 0..count {
+            let kind: f64 = random.random();
+            let noise = (0..6).map(|_| random.random::<f64>() - 0.5).sum::<f64>() / 3.0;
+            let d: f64 = match kind {
+                k if k < 0.72 => (0.5 + noise * 0.09).clamp(0.0, 1.0),
+                k if k < 0.86 => random.random(),
+                k if k < 0.94 => (1.0 - (noise * 0.09).abs()).clamp(0.0, 1.0),
+                _ => (noise * 0.07).abs().clamp(0.0, 1.0),
+            };
+            let c = match d {
+                d if d < 0.1 => "base_only",
+                d if d > 0.9 => "tuned_only",
+                d if (0.4..0.6).contains(&d) => "shared",
+                _ => "other",
+            };
+            let shift = if name == "l1" { 0.45 } else { 0.05 };
+            let spread = if c == "tuned_only" { 0.12 } else { 0.3 };
+            let centre = if c == "tuned_only" { shift } else { 0.85 };
+            let far = if i % 211 == 210 { 40.0 } else { 0.0 };
+            loss.push(name);
+            latent.push(i as i64);
+            class.push(Some(Arc::from(c)));
+            delta.push(Some(d));
+            nu_e.push((i % 17 != 3).then(|| centre + noise * spread * 2.0 + far));
+            nu_r.push((i % 17 != 3).then(|| centre * 0.8 + random.random::<f64>() * spread - 0.05));
+            frequency.push(Some(10f64.powf(-5.0 + 3.5 * random.random::<f64>() + noise)));
+        }
+    }
+    Frame::new()
+        .with("loss", Column::text(loss))
+        .and_then(|f| f.with("latent", Column::whole(latent)))
+        .and_then(|f| f.with("class", Column::Text(class)))
+        .and_then(|f| f.with("delta_norm", Column::Real(delta)))
+        .and_then(|f| f.with("nu_error", Column::Real(nu_e)))
+        .and_then(|f| f.with("nu_reconstruction", Column::Real(nu_r)))
+        .and_then(|f| f.with("frequency", Column::Real(frequency)))
+        .unwrap()
+}
+
+/// A training log of several points.
+fn log() -> Frame {
+    let mut random = ChaCha8Rng::seed_from_u64(3);
+    let points = [
+        ("l1", "0"),
+        ("l1", "1"),
+        ("batch_topk(k = 32, aux = 0.03125)", "0"),
+        ("batch_topk(k = 32, aux = 0.03125)", "1"),
+        ("batch_topk(k = 100, aux = 0.03125, dead_after = 10M tokens)", "0"),
+    ];
+    let (mut loss, mut seed, mut step, mut fve, mut value) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (i, (name, s)) in points.iter().enumerate() {
+        for t in 0..160 {
+            let progress = 1.0 - (-(t as f64) / (25.0 + 8.0 * i as f64)).exp();
+            loss.push(*name);
+            seed.push(*s);
+            step.push(t * 50);
+            fve.push(progress * (0.78 + 0.04 * i as f64) + 0.012 * random.random::<f64>());
+            value.push(900.0 * (-(t as f64) / 20.0).exp() + 4.0 + random.random::<f64>());
+        }
+    }
+    Frame::new()
+        .with("loss", Column::text(loss))
+        .and_then(|f| f.with("train.seed", Column::text(seed)))
+        .and_then(|f| f.with("step", Column::whole(step)))
+        .and_then(|f| f.with("fve", Column::real(fve)))
+        .and_then(|f| f.with("reconstruction", Column::real(value)))
+        .unwrap()
+}
+
+/// `recover` rows: loss x seed x class.
+fn recovered() -> Frame {
+    let (mut loss, mut seed, mut class, mut precision) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (l, base) in [("l1", 0.42), ("batch_topk", 0.97), ("topk", 0.91)] {
+        for s in 0..4 {
+            for (k, c) in ["tuned_only", "base_only", "shared"].iter().enumerate() {
+                loss.push(l);
+                seed.push(s.to_string());
+                class.push(*c);
+                let value: f64 = base + 0.03 * f64::from(s) - 0.05 * k as f64;
+                precision.push((s != 3 || k != 1).then_some(value.min(1.0)));
+            }
+        }
+    }
+    Frame::new()
+        .with("loss", Column::text(loss))
+        .and_then(|f| f.with("train.seed", Column::text(seed)))
+        .and_then(|f| f.with("class", Column::text(class)))
+        .and_then(|f| f.with("precision", Column::Real(precision)))
+        .unwrap()
+}
+
+fn sweep() -> Frame {
+    let (mut weight, mut width, mut value, mut gap) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (i, w) in ["l1(weight = 1e-2)", "l1(weight = 3e-2)", "l1(weight = 1e-1)", "batch_topk"].iter().enumerate() {
+        for (j, d) in [512, 1024, 2048, 4096, 8192].iter().enumerate() {
+            weight.push(*w);
+            width.push(i64::from(*d));
+            value.push(0.62 + 0.05 * j as f64 + 0.03 * i as f64);
+            gap.push(0.1 * i as f64 - 0.08 * j as f64);
+        }
+    }
+    Frame::new()
+        .with("loss", Column::text(weight))
+        .and_then(|f| f.with("latents", Column::whole(width)))
+        .and_then(|f| f.with("fve", Column::real(value)))
+        .and_then(|f| f.with("gap", Column::real(gap)))
+        .unwrap()
+}
+
+fn figure(name: &str, title: &str, mark: Mark, x: &str) -> Figure {
+    let mut labels = Labels::standard();
+    labels.rows = "latents".to_owned();
+    labels.set_value("tuned_only", "chat only");
+    Figure {
+        title: title.to_owned(),
+        caption: "Relative difference of the decoder norms of each latent. Dashed lines bound the classes: below 0.1 a latent \
+                  belongs to the base model alone, above 0.9 to the chat model alone."
+            .to_owned(),
+        labels,
+        ..Figure::new(name, mark, x)
+    }
+}
+
+fn line(side: Side, value: f64, label: &str) -> Line {
+    Line { side, value, label: (!label.is_empty()).then(|| label.to_owned()) }
+}
+
+fn all() -> Vec<(Figure, Frame)> {
+    let of = |text: &str| Some(text.to_owned());
+    let classes = [line(Side::X, 0.1, ""), line(Side::X, 0.9, "")];
+    let nu = "How much of what a chat-only latent explains would also help the base model";
+    vec![
+        (
+            Figure {
+                color: of("class"),
+                facet: of("loss"),
+                lines: classes.to_vec(),
+                log_y: true,
+                ..figure(
+                    "delta",
+                    "What is new in the chat model: decoder norms of both crosscoders",
+                    Mark::Histogram,
+                    "delta_norm",
+                )
+            },
+            latents(4000),
+        ),
+        (
+            Figure { color: of("class"), ..figure("delta-one", "Decoder norms", Mark::Histogram, "delta_norm") },
+            latents(300),
+        ),
+        (
+            Figure {
+                color: of("loss"),
+                lines: vec![
+                    line(Side::X, 0.2, "specific below 0.2"),
+                    line(Side::X, 0.3, "looser 0.3"),
+                    line(Side::X, 0.9, ""),
+                ],
+                ..figure("nu-histogram", nu, Mark::Histogram, "nu_error")
+            },
+            latents(1500),
+        ),
+        (
+            Figure {
+                log_x: true,
+                color: of("class"),
+                ..figure("frequency", "Firing frequency", Mark::Histogram, "frequency")
+            },
+            latents(1500),
+        ),
+        (
+            Figure {
+                y: of("nu_reconstruction"),
+                color: of("class"),
+                facet: of("loss"),
+                lines: vec![line(Side::X, 0.2, "ν error < 0.2"), line(Side::Y, 0.5, "ν reconstruction < 0.5")],
+                ..figure("nu", nu, Mark::Scatter, "nu_error")
+            },
+            latents(400),
+        ),
+        (
+            Figure {
+                y: of("nu_reconstruction"),
+                color: of("class"),
+                ..figure("cloud", "Seventy thousand latents", Mark::Scatter, "delta_norm")
+            },
+            latents(35_000),
+        ),
+        (
+            Figure {
+                y: of("nu_error"),
+                color: of("frequency"),
+                log_x: true,
+                ..figure("tinted", "Frequency against ν error", Mark::Scatter, "frequency")
+            },
+            latents(300),
+        ),
+        (
+            Figure {
+                y: of("nu_error"),
+                color: of("class"),
+                ..figure("strip", "A strip a class", Mark::Scatter, "class")
+            },
+            latents(300),
+        ),
+        (Figure { y: of("fve"), color: of("loss"), ..figure("training", "Training", Mark::Line, "step") }, log()),
+        (
+            Figure {
+                y: of("reconstruction"),
+                color: of("train.seed"),
+                facet: of("loss"),
+                log_y: true,
+                ..figure("training-facets", "Training by loss", Mark::Line, "step")
+            },
+            log(),
+        ),
+        (
+            Figure {
+                y: of("fve"),
+                color: of("loss"),
+                log_x: true,
+                ..figure("sweep-line", "Wider dictionaries explain more", Mark::Line, "latents")
+            },
+            sweep(),
+        ),
+        (
+            Figure {
+                y: of("precision"),
+                color: of("loss"),
+                lines: vec![line(Side::Y, 0.95, "expected")],
+                ..figure("recovered", "Planted features found again", Mark::Bar, "class")
+            },
+            recovered(),
+        ),
+        (
+            Figure {
+                color: of("class"),
+                facet: of("loss"),
+                ..figure("counts", "Latents by class", Mark::Bar, "class")
+            },
+            latents(900),
+        ),
+        (Figure { y: of("fve"), ..figure("long-names", "Long names", Mark::Bar, "loss") }, log()),
+        (
+            Figure {
+                color: of("loss"),
+                lines: vec![line(Side::X, 0.2, "")],
+                ..figure("ecdf", nu, Mark::Ecdf, "nu_error")
+            },
+            latents(1200),
+        ),
+        (
+            Figure {
+                y: of("latents"),
+                color: of("fve"),
+                ..figure("grid", "Explained variance over the sweep", Mark::Heatmap, "loss")
+            },
+            sweep(),
+        ),
+        (
+            Figure { y: of("latents"), color: of("gap"), ..figure("gap", "Signed difference", Mark::Heatmap, "loss") },
+            sweep(),
+        ),
+        (
+            Figure {
+                y: of("nu_error"),
+                facet: of("loss"),
+                ..figure("density", "Where the latents are", Mark::Heatmap, "delta_norm")
+            },
+            latents(6000),
+        ),
+        (
+            Figure {
+                color: of("class"),
+                y: of("nu_error"),
+                ..figure("empty", "Nothing is left", Mark::Scatter, "delta_norm")
+            },
+            latents(10).limit(0),
+        ),
+        (Figure { facet: of("latent"), ..figure("many", "Many panels", Mark::Histogram, "nu_reconstruction") }, {
+            let frame = latents(11);
+            Frame::concat(&vec![frame; 12]).unwrap()
+        }),
+        (
+            Figure {
+                y: of("precision"),
+                caption: String::new(),
+                ..figure("few", "Three rows", Mark::Line, "train.seed")
+            },
+            recovered().limit(4),
+        ),
+    ]
+}
+
+#[test]
+fn every_mark_draws_the_same_bytes_twice_and_makes_a_png() {
+    let folder = std::env::var_os("XD_GALLERY").map(std::path::PathBuf::from);
+    for (figure, frame) in all() {
+        let first = figure.svg(&frame, Dress::Alone).unwrap();
+        let second = figure.svg(&frame, Dress::Alone).unwrap();
+        assert!(first == second, "{}", figure.name);
+        assert!(!first.contains("NaN") && !first.contains("inf\""), "{}", figure.name);
+        assert!(first.len() < 1_200_000, "{}: {} bytes", figure.name, first.len());
+        let png = figure.png(&frame).unwrap();
+        assert!(png.starts_with(b"\x89PNG"), "{}", figure.name);
+        if let Some(folder) = &folder {
+            std::fs::create_dir_all(folder).unwrap();
+            std::fs::write(folder.join(format!("{}.png", figure.name)), png).unwrap();
+            std::fs::write(folder.join(format!("{}.svg", figure.name)), first).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_label_may_hold_any_letters() {
+    let mut figure = figure("odd", "<b>&\u{0}\"", Mark::Histogram, "delta_norm");
+    figure.labels.set_column("delta_norm", ColumnStyle::new("a < b & c"));
+    let svg = figure.svg(&latents(20), Dress::Inline).unwrap();
+    assert!(svg.contains("a &lt; b &amp; c") && !svg.contains('\u{0}'));
+    assert!(figure.png(&latents(20)).is_ok());
+}

@@ -1,0 +1,131 @@
+//! What columns, cells and rows are called in figures and reports.
+
+use std::collections::BTreeMap;
+
+/// Names for readers. The caller adds what it knows on top of [`Labels::standard`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Labels {
+    pub columns: BTreeMap<String, ColumnStyle>,
+    /// Cells as readers see them: `tuned_only` -> `chat only`.
+    pub values: BTreeMap<String, String>,
+    /// What one row is, in the plural: `latents`.
+    pub rows: String,
+}
+
+/// How a column is written on an axis.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ColumnStyle {
+    pub label: String,
+    /// Written after the label in brackets; may be empty.
+    pub unit: String,
+    /// The axis spans at least this, and exactly this when no cell is outside.
+    pub domain: Option<(f64, f64)>,
+    /// Ticks that this column is known by; empty = chosen by range.
+    pub ticks: Vec<f64>,
+}
+
+impl ColumnStyle {
+    pub fn new(label: impl Into<String>) -> Self {
+        Self { label: label.into(), ..Self::default() }
+    }
+
+    pub fn unit(self, unit: impl Into<String>) -> Self {
+        Self { unit: unit.into(), ..self }
+    }
+
+    pub fn domain(self, low: f64, high: f64) -> Self {
+        Self { domain: Some((low, high)), ..self }
+    }
+
+    pub fn ticks(self, ticks: &[f64]) -> Self {
+        Self { ticks: ticks.to_vec(), ..self }
+    }
+
+    fn title(&self) -> String {
+        if self.unit.is_empty() { self.label.clone() } else { format!("{} ({})", self.label, self.unit) }
+    }
+}
+
+impl Labels {
+    /// Labels of the quantities that this field plots again and again.
+    pub fn standard() -> Self {
+        let share = |label: &str| ColumnStyle::new(label).domain(0.0, 1.0);
+        let plain = ColumnStyle::new;
+        let columns = [
+            ("active_tokens", plain("active tokens")),
+            ("control_share", share("share of control tokens")),
+            ("cosine", plain("cosine of the two decoders").domain(-1.0, 1.0)),
+            ("dead", plain("dead latents").unit("share")),
+            (
+                "delta_norm",
+                plain("Δnorm: relative difference of decoder norms")
+                    .domain(0.0, 1.0)
+                    .ticks(&[0.0, 0.1, 0.4, 0.5, 0.6, 0.9, 1.0]),
+            ),
+            ("f1", share("F1")),
+            ("frequency", plain("firing frequency").unit("share of tokens")),
+            ("fve", plain("explained variance (FVE)")),
+            ("fve_base", plain("explained variance, base")),
+            ("fve_tuned", plain("explained variance, tuned")),
+            ("l0", plain("active latents per token (L0)")),
+            ("l0_inference", plain("active latents per token (L0), inference")),
+            ("max_activation", plain("largest activation")),
+            ("norm_base", plain("decoder norm, base")),
+            ("norm_tuned", plain("decoder norm, tuned")),
+            ("nu_activation", plain("ν activation")),
+            ("nu_error", plain("ν error (β base / β tuned)")),
+            ("nu_reconstruction", plain("ν reconstruction (β base / β tuned)")),
+            ("precision", share("precision")),
+            ("rank", plain("rank by ν")),
+            ("recall", share("recall")),
+            ("share", share("share")),
+            ("step", plain("training step")),
+            ("tokens", plain("training tokens")),
+            ("train.seed", plain("seed")),
+        ];
+        let values = [
+            ("base_only", "base only"),
+            ("batch_topk", "BatchTopK"),
+            ("jumprelu", "JumpReLU"),
+            ("l1", "L1"),
+            ("topk", "TopK"),
+            ("tuned_only", "tuned only"),
+        ];
+        Self {
+            columns: columns.into_iter().map(|(name, style)| (name.to_owned(), style)).collect(),
+            values: values.into_iter().map(|(from, to)| (from.to_owned(), to.to_owned())).collect(),
+            rows: "rows".to_owned(),
+        }
+    }
+
+    pub fn set_column(&mut self, name: impl Into<String>, style: ColumnStyle) {
+        self.columns.insert(name.into(), style);
+    }
+
+    pub fn set_value(&mut self, cell: impl Into<String>, shown: impl Into<String>) {
+        self.values.insert(cell.into(), shown.into());
+    }
+
+    /// Style of a column; `classes.delta_norm` falls back to `delta_norm`, anything unknown to its name with spaces.
+    pub fn column(&self, name: &str) -> ColumnStyle {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let known = self.columns.get(name).or_else(|| self.columns.get(last));
+        known.cloned().unwrap_or_else(|| ColumnStyle::new(name.replace('_', " ")))
+    }
+
+    /// Label and unit of a column.
+    pub fn title(&self, name: &str) -> String {
+        self.column(name).title()
+    }
+
+    /// A cell as readers see it.
+    pub fn value(&self, cell: &str) -> String {
+        self.values.get(cell).cloned().unwrap_or_else(|| cell.to_owned())
+    }
+
+    /// A point of an axis: `BatchTopK`, but `seed = 0`.
+    pub fn point(&self, column: &str, cell: &str) -> String {
+        let bare = cell.parse::<f64>().is_ok() || matches!(cell, "true" | "false");
+        if bare { format!("{} = {cell}", self.column(column).label) } else { self.value(cell) }
+    }
+}

@@ -1,0 +1,25 @@
+//! Figures: rows to SVG, SVG to PNG.
+//!
+//! ```text
+//! Figure + Frame --data--> numbers, groups, panels --mark/*--> axes and shapes in data units --draw--> SVG --png--> PNG
+//! ```
+//!
+//! Everything is a pure function of the figure and its rows, so the same experiment gives the same bytes.
+
+mod axis;
+mod canvas;
+mod data;
+mod draw;
+mod figure;
+pub mod font;
+#[cfg(test)]
+mod gallery;
+mod labels;
+mod mark;
+pub mod palette;
+mod png;
+mod shape;
+
+pub use canvas::escape;
+pub use figure::{Dress, Figure, Line, Mark, Side};
+pub use labels::{ColumnStyle, Labels};
