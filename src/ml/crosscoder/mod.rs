@@ -2,10 +2,30 @@
 
 pub mod code;
 pub mod config;
+pub mod evaluate;
 pub mod file;
+pub mod log;
+pub mod order;
+pub mod report;
+pub mod sweep;
 pub mod tensor_file;
+pub mod trainer;
 pub mod weights;
+
+mod auxk;
+mod checkpoint;
+mod gradient;
+mod median;
+mod parameter;
+mod resample;
+mod rows_pass;
+mod start;
 
 pub use code::SparseCode;
 pub use config::{AdamConfig, Init, InitEncoder, Loss, Reconstruction, Shuffle, TopK, Train, TrainerConfig};
+pub use evaluate::{Evaluation, Quality, evaluate};
+pub use median::geometric_median;
+pub use report::StepReport;
+pub use sweep::{Pace, SweepPoint, train_sweep};
+pub use trainer::Trainer;
 pub use weights::{Activation, CodeNorm, Crosscoder};

@@ -1,0 +1,232 @@
+//! Several trainings on the same rows, which are read once.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::log::{LOG_COLUMNS, StepLog, VALIDATION_COLUMNS};
+use super::order::{Block, BlockOrder, Order};
+use super::{Crosscoder, StepReport, Trainer, TrainerConfig, evaluate};
+use crate::ml::watch::{Progress, Unwatched, Watch};
+use crate::ml::{Error, Result, Rows};
+
+/// Name of the checkpoint in a point's folder.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Name of the training log in a point's folder.
+pub const LOG: &str = "log.csv";
+/// Name of the validation log in a point's folder.
+pub const VALIDATION: &str = "validation.csv";
+
+/// One training of a sweep.
+pub struct SweepPoint {
+    pub trainer: Trainer,
+    /// Why it stopped before its last step. The other points go on.
+    pub failure: Option<Error>,
+    folder: Option<PathBuf>,
+    log: Option<StepLog>,
+    validation: Option<StepLog>,
+    /// Rows of the batch that is being filled.
+    pending: Vec<f32>,
+}
+
+impl SweepPoint {
+    /// A training that leaves no files.
+    pub fn new(trainer: Trainer) -> Self {
+        SweepPoint { trainer, failure: None, folder: None, log: None, validation: None, pending: Vec::new() }
+    }
+
+    /// A training with its checkpoint and logs in a folder that exists; goes on from the checkpoint if there is one.
+    pub fn open(config: TrainerConfig, width: usize, from: Option<&Crosscoder>, folder: &Path) -> Result<Self> {
+        let checkpoint = folder.join(CHECKPOINT);
+        let trainer = match checkpoint.exists() {
+            true => Trainer::resume(config, width, &checkpoint)?,
+            false => Trainer::new(config, width, from)?,
+        };
+        let mut point = SweepPoint::new(trainer);
+        let (train, steps) = (point.trainer.config().train, point.trainer.steps_done());
+        if train.log > 0 {
+            point.log = Some(StepLog::open(&folder.join(LOG), LOG_COLUMNS, steps)?);
+        }
+        if train.validate > 0 {
+            point.validation = Some(StepLog::open(&folder.join(VALIDATION), VALIDATION_COLUMNS, steps)?);
+        }
+        point.folder = Some(folder.to_path_buf());
+        Ok(point)
+    }
+
+    /// True when it still has steps to do.
+    fn runs(&self) -> bool {
+        self.failure.is_none() && !self.trainer.is_done()
+    }
+
+    fn order(&self, rows: &dyn Rows) -> Order {
+        let train = &self.trainer.config().train;
+        Order::new(train.shuffle, train.seed, rows.count(), rows.width())
+    }
+
+    /// Position in the stream of the next row it needs.
+    fn cursor(&self) -> u64 {
+        self.trainer.tokens() + (self.pending.len() / (2 * self.trainer.width())) as u64
+    }
+
+    fn save(&self) -> Result<()> {
+        match &self.folder {
+            Some(folder) => self.trainer.checkpoint(&folder.join(CHECKPOINT)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// When the driver saves checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub checkpoint_every: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { checkpoint_every: Duration::from_secs(30) }
+    }
+}
+
+/// Trains every point to its last step (or to its failure). Each block of rows is read once and every point takes its
+/// batches from it, in its own order. On `watch.stop()` checkpoints are written and the error is
+/// [`Error::Interrupted`]. Neither logs, validations nor the company of other points change a number.
+pub fn train_sweep(
+    rows: &dyn Rows,
+    points: &mut [SweepPoint],
+    validation: Option<&dyn Rows>,
+    pace: Pace,
+    watch: &dyn Watch,
+) -> Result<()> {
+    if rows.count() == 0 {
+        return Err(Error::invalid("train", "there are no rows to train on"));
+    }
+    if let Some(point) = points.iter().find(|point| point.trainer.width() != rows.width()) {
+        let problem = format!("the rows have width {}, the crosscoder {}", rows.width(), point.trainer.width());
+        return Err(Error::invalid("train", problem));
+    }
+    let mut sweep = Sweep { rows, validation, watch, pace, saved: Instant::now(), block: None, values: Vec::new() };
+    points.iter_mut().for_each(|point| point.pending.clear());
+    while let Some(position) = points.iter().filter(|point| point.runs()).map(SweepPoint::cursor).min() {
+        for index in 0..points.len() {
+            if points[index].runs() {
+                sweep.feed(points, index, position)?;
+            }
+        }
+    }
+    points.iter().filter(|point| point.failure.is_none()).try_for_each(SweepPoint::save)
+}
+
+struct Sweep<'a> {
+    rows: &'a dyn Rows,
+    validation: Option<&'a dyn Rows>,
+    watch: &'a dyn Watch,
+    pace: Pace,
+    saved: Instant,
+    /// What `values` holds, as stored.
+    block: Option<Block>,
+    values: Vec<f32>,
+}
+
+impl Sweep<'_> {
+    /// Gives a point what it can use of the block at a position.
+    fn feed(&mut self, points: &mut [SweepPoint], index: usize, position: u64) -> Result<()> {
+        let order = points[index].order(self.rows);
+        let block = order.block_at(position);
+        let end = order.position(&block) + block.count;
+        let from = points[index].cursor();
+        if from >= end {
+            return Ok(());
+        }
+        let both = 2 * self.rows.width();
+        let arrangement = order.of(&block);
+        if matches!(arrangement, BlockOrder::Within(_)) {
+            self.load(&block)?;
+        }
+        let mut row = vec![0f32; both];
+        for offset in (from - order.position(&block)) as usize..block.count as usize {
+            match &arrangement {
+                BlockOrder::Within(offsets) => {
+                    let stored = offsets.as_ref().map_or(offset, |offsets| offsets[offset] as usize);
+                    points[index].pending.extend_from_slice(&self.values[stored * both..(stored + 1) * both]);
+                }
+                BlockOrder::Anywhere(rows) => {
+                    self.rows.read(rows[offset], &mut row)?;
+                    points[index].pending.extend_from_slice(&row);
+                }
+            }
+            let batch = points[index].trainer.config().train.batch as usize;
+            if points[index].pending.len() == batch * both {
+                self.step(&mut points[index])?;
+                self.pause(points)?;
+                if !points[index].runs() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, block: &Block) -> Result<()> {
+        let stored = Block { epoch: 0, ..*block };
+        if self.block != Some(stored) {
+            self.block = None;
+            self.values.resize(block.count as usize * 2 * self.rows.width(), 0.0);
+            self.rows.read(block.start, &mut self.values)?;
+            self.block = Some(stored);
+        }
+        Ok(())
+    }
+
+    /// One step of a point on its full batch; a failure of the training is the point's own.
+    fn step(&mut self, point: &mut SweepPoint) -> Result<()> {
+        let batch = std::mem::take(&mut point.pending);
+        match point.trainer.step(&batch) {
+            Ok(report) => self.record(point, &report, &batch)?,
+            Err(error) => {
+                self.watch.note(&error.to_string());
+                point.failure = Some(error);
+            }
+        }
+        point.pending = batch;
+        point.pending.clear();
+        Ok(())
+    }
+
+    fn record(&mut self, point: &mut SweepPoint, report: &StepReport, batch: &[f32]) -> Result<()> {
+        let train = point.trainer.config().train;
+        let last = point.trainer.is_done();
+        if let Some(log) = &mut point.log
+            && (report.step % train.log == 0 || last)
+        {
+            log.step(report, point.trainer.batch_fve(batch))?;
+        }
+        if let (Some(log), Some(rows)) = (&mut point.validation, self.validation)
+            && (report.step + 1).is_multiple_of(train.validate)
+        {
+            log.validation(report, &evaluate(&point.trainer.crosscoder(), rows, None, &Unwatched)?)?;
+        }
+        if last {
+            point.save()?;
+        }
+        Ok(())
+    }
+
+    /// Between two steps: progress, checkpoints, the wish to stop.
+    fn pause(&mut self, points: &[SweepPoint]) -> Result<()> {
+        let running = || points.iter().filter(|point| point.failure.is_none());
+        let total = |point: &SweepPoint| point.trainer.config().train.steps * point.trainer.config().train.batch;
+        let losses: Vec<f64> = running().filter_map(|point| point.trainer.last()).map(|last| last.loss).collect();
+        self.watch.progress(&Progress {
+            done: running().map(|point| point.trainer.tokens()).sum(),
+            total: running().map(total).sum(),
+            loss: (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64),
+        });
+        let stop = self.watch.stop();
+        if stop || self.saved.elapsed() >= self.pace.checkpoint_every {
+            running().filter(|point| !point.trainer.is_done()).try_for_each(SweepPoint::save)?;
+            self.saved = Instant::now();
+        }
+        if stop { Err(Error::Interrupted) } else { Ok(()) }
+    }
+}

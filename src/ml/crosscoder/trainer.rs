@@ -1,0 +1,632 @@
+//! Training of one crosscoder, step by step (method.md 1.3, 1.4, 2.2).
+//!
+//! The gradients are written by hand on the sparse code: reconstruction, the gradient of the code, and both weight
+//! gradients touch only the active entries. Adam runs for every latent that ever had a gradient, because its moments keep
+//! moving a weight after the gradient is gone and the next encoding needs every weight.
+
+use rayon::prelude::*;
+
+use super::auxk::AuxK;
+use super::gradient::{Gradient, LatentGradient, Penalty};
+use super::parameter::Parameter;
+use super::rows_pass::{self, back_to_code, column_sums, decode};
+use super::{
+    Activation, CodeNorm, Crosscoder, Loss, SparseCode, StepReport, TopK, TrainerConfig, geometric_median, resample,
+    start,
+};
+use crate::ml::kernels::{
+    AdamStep, Columns, Matrix, Preactivations, batch_top_k, count_positive, dot, positive, product, row_top_k,
+    squared_norm,
+};
+use crate::ml::{Error, Result};
+
+/// Latents whose weights one thread updates at a time.
+const CHUNK_LATENTS: usize = 16;
+/// L1 uses dense products while more than this share of the preactivations is positive (about break-even).
+const DENSE_SHARE: f64 = 0.08;
+/// When a latent of an L1 crosscoder counts as dead (the default of the top-k losses).
+const L1_DEAD_AFTER: u64 = 10_000_000;
+/// Factor of the running average of the threshold.
+const THRESHOLD_BETA: f32 = 0.999;
+
+/// A crosscoder in training.
+pub struct Trainer {
+    pub(super) config: TrainerConfig,
+    pub(super) width: usize,
+    pub(super) state: State,
+    work: Workspace,
+}
+
+/// Everything that a later step depends on.
+pub(super) struct State {
+    /// Steps done.
+    pub step: u64,
+    /// Rows trained on.
+    pub tokens: u64,
+    /// Rows of the encoder, `[D, 2d]`.
+    pub encoder: Parameter,
+    /// `[D]`.
+    pub encoder_bias: Parameter,
+    /// Rows of the decoder, `[D, 2d]`.
+    pub decoder: Parameter,
+    /// `[2d]`.
+    pub decoder_bias: Parameter,
+    /// Tokens since each latent fired, `[D]`.
+    pub idle_tokens: Vec<u64>,
+    /// Steps since f was over 1e-4, `[D]` (for resampling).
+    pub idle_steps: Vec<u64>,
+    /// Running threshold; negative while unset.
+    pub threshold: f32,
+    pub last: Option<StepReport>,
+}
+
+/// Buffers that are used again each step, and what follows from the state.
+#[derive(Default)]
+struct Workspace {
+    /// ||d_j^base||, ||d_j^tuned||, `[D]`.
+    norms: Vec<[f32; 2]>,
+    /// S `[D]`.
+    scales: Vec<f32>,
+    /// Latents that have had a gradient, `[D]`.
+    touched: Vec<bool>,
+    /// x W_enc `[B, D]`.
+    products: Vec<f32>,
+    /// Dense L1: dL/dp `[B, D]`, and the gradients `[D, 2d]`.
+    dense: Dense,
+    /// eps and G, `[B, 2d]`.
+    error: Vec<f32>,
+    upstream: Vec<f32>,
+    /// dL/dp of the code's entries.
+    gradients: Vec<f32>,
+    columns: Columns,
+}
+
+#[derive(Default)]
+struct Dense {
+    gradients: Vec<f32>,
+    encoder: Vec<f32>,
+    decoder: Vec<f32>,
+    bias: Vec<f32>,
+    activity: Vec<f32>,
+}
+
+/// Terms of the loss of one batch.
+#[derive(Default)]
+struct Terms {
+    loss: f64,
+    reconstruction: f64,
+    sparsity: Option<f64>,
+    auxk: Option<f64>,
+    active: usize,
+    dead: u64,
+    k: Option<u64>,
+}
+
+impl Trainer {
+    /// Before step 0: from a draw, or from the weights of another crosscoder of the same shape. With a top-k loss the
+    /// first batch then sets the decoder bias to its geometric median, as published.
+    pub fn new(config: TrainerConfig, width: usize, from: Option<&Crosscoder>) -> Result<Self> {
+        if config.latents == 0 || width == 0 || config.train.batch == 0 {
+            return Err(Error::invalid("train", "latents, width and batch must be at least 1"));
+        }
+        if let Some(from) = from
+            && (from.width, from.latents) != (width, config.latents)
+        {
+            let problem = format!(
+                "the crosscoder to start from has width {} and {} latents, not {width} and {}",
+                from.width, from.latents, config.latents
+            );
+            return Err(Error::invalid("train", problem));
+        }
+        let drawn;
+        let weights = match from {
+            Some(from) => from,
+            None => {
+                drawn = start::start(&config, width);
+                &drawn
+            }
+        };
+        let latents = config.latents;
+        let state = State {
+            step: 0,
+            tokens: 0,
+            encoder: Parameter::new(transposed(&weights.encoder_weight, 2 * width, latents)),
+            encoder_bias: Parameter::new(weights.encoder_bias.clone()),
+            decoder: Parameter::new(by_latent(&weights.decoder_weight, width, latents)),
+            decoder_bias: Parameter::new(weights.decoder_bias.clone()),
+            idle_tokens: vec![0; latents],
+            idle_steps: vec![0; latents],
+            threshold: -1.0,
+            last: None,
+        };
+        Ok(Trainer::with_state(config, width, state))
+    }
+
+    pub(super) fn with_state(config: TrainerConfig, width: usize, state: State) -> Self {
+        let mut trainer = Trainer { config, width, state, work: Workspace::default() };
+        trainer.measure_norms();
+        let both = 2 * width;
+        trainer.work.touched = (0..trainer.config.latents)
+            .into_par_iter()
+            .map(|j| {
+                let row = j * both..(j + 1) * both;
+                !(trainer.state.encoder.untouched(row.clone()) && trainer.state.decoder.untouched(row))
+                    || !trainer.state.encoder_bias.untouched(j..j + 1)
+            })
+            .collect();
+        trainer
+    }
+
+    /// How it is trained.
+    pub fn config(&self) -> &TrainerConfig {
+        &self.config
+    }
+
+    /// d.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Rows trained on.
+    pub fn tokens(&self) -> u64 {
+        self.state.tokens
+    }
+
+    /// True after the last step.
+    pub fn is_done(&self) -> bool {
+        self.state.step >= self.config.train.steps
+    }
+
+    /// What the last step saw.
+    pub fn last(&self) -> Option<&StepReport> {
+        self.state.last.as_ref()
+    }
+
+    /// One step on rows `[B, 2, d]`. An error means that the loss or the gradient is not finite; the weights are then as
+    /// before.
+    pub fn step(&mut self, batch: &[f32]) -> Result<StepReport> {
+        let both = 2 * self.width;
+        if batch.is_empty() || !batch.len().is_multiple_of(both) {
+            let problem = format!("a batch of {} numbers is not [B, 2, {}]", batch.len(), self.width);
+            return Err(Error::invalid("train", problem));
+        }
+        if self.state.step == 0 && !matches!(self.config.loss, Loss::L1 { .. }) {
+            self.state.decoder_bias.value = geometric_median(batch, self.width);
+        }
+        let rate = self.config.train.rate_at(self.state.step);
+        let mut work = std::mem::take(&mut self.work);
+        let outcome = self.learn(batch, rate, &mut work);
+        self.work = work;
+        let (terms, gradient_norm) = outcome?;
+        let report = StepReport {
+            step: self.state.step,
+            tokens: self.state.tokens + (batch.len() / both) as u64,
+            loss: terms.loss,
+            reconstruction: terms.reconstruction,
+            sparsity: terms.sparsity,
+            auxk: terms.auxk,
+            l0: terms.active as f64 / (batch.len() / both) as f64,
+            dead: terms.dead,
+            threshold: matches!(self.config.loss, Loss::BatchTopK(_)).then_some(self.state.threshold as f64),
+            k: terms.k,
+            lr: rate,
+            gradient_norm,
+        };
+        self.state.step += 1;
+        self.state.tokens = report.tokens;
+        self.state.last = Some(report.clone());
+        Ok(report)
+    }
+
+    /// 1 - Var(eps) / Var(h) of each model over the last batch, with its training code (method.md 2.7).
+    pub fn batch_fve(&self, batch: &[f32]) -> [f64; 2] {
+        let mut sums = super::evaluate::Moments::new(self.width);
+        if batch.len() == self.work.error.len() {
+            sums.add(batch, &self.work.error);
+        }
+        sums.fve()
+    }
+
+    /// The crosscoder as it is now, in the published layout, with its activation for use.
+    pub fn crosscoder(&self) -> Crosscoder {
+        let (width, latents) = (self.width, self.config.latents);
+        Crosscoder {
+            width,
+            latents,
+            encoder_weight: transposed(&self.state.encoder.value, latents, 2 * width),
+            encoder_bias: self.state.encoder_bias.value.clone(),
+            decoder_weight: by_model(&self.state.decoder.value, width, latents),
+            decoder_bias: self.state.decoder_bias.value.clone(),
+            code_norm: self.config.loss.norm(),
+            activation: match self.config.loss {
+                Loss::L1 { .. } => Activation::Relu,
+                Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: self.state.threshold },
+                Loss::TopK(top) => Activation::TopK { k: top.k },
+            },
+        }
+    }
+
+    /// The trained crosscoder.
+    pub fn finish(self) -> Crosscoder {
+        self.crosscoder()
+    }
+
+    /// Forward, backward and update; the norm of the gradient when it is clipped.
+    fn learn(&mut self, batch: &[f32], rate: f64, work: &mut Workspace) -> Result<(Terms, Option<f64>)> {
+        self.preactivations(batch, work);
+        match self.config.loss {
+            Loss::L1 { weight, norm, .. } => {
+                let rows = batch.len() / (2 * self.width);
+                let penalty = Penalty { weight: (weight / rows as f64) as f32, norm };
+                let latents = self.config.latents;
+                let bias = &self.state.encoder_bias.value;
+                let active: usize = work
+                    .products
+                    .par_chunks(latents)
+                    .map(|row| count_positive(row, bias))
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .sum();
+                if active as f64 > DENSE_SHARE * work.products.len() as f64 {
+                    self.learn_dense(batch, rate, work, weight, penalty, active)
+                } else {
+                    self.learn_l1(batch, rate, work, weight, penalty)
+                }
+            }
+            Loss::BatchTopK(top) => {
+                let k = top.k_at(self.state.step);
+                let keep = (batch.len() / (2 * self.width)).saturating_mul(k as usize);
+                let (code, least) = batch_top_k(self.scores(work), keep);
+                let outcome = self.learn_top(batch, rate, work, top, code, k)?;
+                if self.state.step > top.threshold_from {
+                    let old = self.state.threshold;
+                    self.state.threshold =
+                        if old < 0.0 { least } else { THRESHOLD_BETA * old + (1.0 - THRESHOLD_BETA) * least };
+                }
+                Ok(outcome)
+            }
+            Loss::TopK(top) => {
+                let k = top.k_at(self.state.step);
+                let code = row_top_k(self.scores(work), k as usize, None);
+                self.learn_top(batch, rate, work, top, code, k)
+            }
+        }
+    }
+
+    fn scores<'a>(&'a self, work: &'a Workspace) -> Preactivations<'a> {
+        Preactivations { products: &work.products, bias: &self.state.encoder_bias.value, norms: &work.scales }
+    }
+
+    fn preactivations(&self, batch: &[f32], work: &mut Workspace) {
+        let (both, latents) = (2 * self.width, self.config.latents);
+        let rows = batch.len() / both;
+        work.products.resize(rows * latents, 0.0);
+        let encoder = Matrix::new(&self.state.encoder.value, latents, both);
+        product(&mut work.products, Matrix::new(batch, rows, both), encoder.transposed());
+        work.error.resize(rows * both, 0.0);
+        work.upstream.resize(rows * both, 0.0);
+    }
+
+    /// Reconstruction from a code: fills eps, G and the entries' gradients.
+    fn reconstruct(&self, batch: &[f32], code: &SparseCode, work: &mut Workspace) -> f64 {
+        let both = 2 * self.width;
+        decode(code, &self.state.decoder.value, &self.state.decoder_bias.value, &mut work.error);
+        let form = self.config.loss.reconstruction();
+        let term = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
+        work.gradients.resize(code.values.len(), 0.0);
+        back_to_code(code, &work.upstream, &self.state.decoder.value, both, &mut work.gradients);
+        term
+    }
+
+    fn learn_top(
+        &mut self,
+        batch: &[f32],
+        rate: f64,
+        work: &mut Workspace,
+        top: TopK,
+        code: SparseCode,
+        k: u64,
+    ) -> Result<(Terms, Option<f64>)> {
+        let both = 2 * self.width;
+        let reconstruction = self.reconstruct(batch, &code, work);
+        self.count_idle(&code);
+        let dead = self.dead_latents(top.dead_after);
+        let decoder = &self.state.decoder.value;
+        let auxk = AuxK::of(top.aux, self.scores(work), &dead, &work.error, decoder, both);
+        let mut is_auxiliary = vec![false; self.config.latents];
+        auxk.code.latents.iter().for_each(|&j| is_auxiliary[j as usize] = true);
+        let mut codes = vec![(&code, &work.gradients[..])];
+        if !auxk.code.latents.is_empty() {
+            codes.push((&auxk.code, &auxk.gradients));
+        }
+        let mut columns = std::mem::take(&mut work.columns);
+        columns.fill(self.config.latents, &codes);
+        let terms = Terms {
+            loss: reconstruction + top.aux * auxk.loss,
+            reconstruction,
+            sparsity: None,
+            auxk: Some(auxk.loss),
+            active: code.values.len(),
+            dead: dead.len() as u64,
+            k: Some(k),
+        };
+        let upstream = std::mem::take(&mut work.upstream);
+        let gradient = Gradient::Sparse {
+            columns: &columns,
+            x: batch,
+            upstream: &upstream,
+            auxiliary: &auxk.upstream,
+            is_auxiliary: &is_auxiliary,
+        };
+        let norm = self.update(&gradient, &upstream, rate, terms.loss, None, work);
+        (work.columns, work.upstream) = (columns, upstream);
+        let norm = norm?;
+        self.resample(batch, work);
+        Ok((terms, norm))
+    }
+
+    fn learn_l1(
+        &mut self,
+        batch: &[f32],
+        rate: f64,
+        work: &mut Workspace,
+        weight: f64,
+        penalty: Penalty,
+    ) -> Result<(Terms, Option<f64>)> {
+        let code = positive(&work.products, &self.state.encoder_bias.value);
+        let reconstruction = self.reconstruct(batch, &code, work);
+        let mut sparsity = 0f64;
+        for ((gradient, &j), &f) in work.gradients.iter_mut().zip(&code.latents).zip(&code.values) {
+            let scale = work.scales[j as usize];
+            *gradient += penalty.weight * scale;
+            sparsity += f as f64 * scale as f64;
+        }
+        sparsity /= code.rows() as f64;
+        self.count_idle(&code);
+        let terms = Terms {
+            loss: reconstruction + weight * sparsity,
+            reconstruction,
+            sparsity: Some(sparsity),
+            active: code.values.len(),
+            dead: self.dead_latents(L1_DEAD_AFTER).len() as u64,
+            ..Terms::default()
+        };
+        let is_auxiliary = vec![false; self.config.latents];
+        let mut columns = std::mem::take(&mut work.columns);
+        columns.fill(self.config.latents, &[(&code, &work.gradients)]);
+        let upstream = std::mem::take(&mut work.upstream);
+        let gradient = Gradient::Sparse {
+            columns: &columns,
+            x: batch,
+            upstream: &upstream,
+            auxiliary: &[],
+            is_auxiliary: &is_auxiliary,
+        };
+        let norm = self.update(&gradient, &upstream, rate, terms.loss, Some(penalty), work);
+        (work.columns, work.upstream) = (columns, upstream);
+        let norm = norm?;
+        self.resample(batch, work);
+        Ok((terms, norm))
+    }
+
+    /// L1 while many latents are active: the same mathematics by dense products.
+    fn learn_dense(
+        &mut self,
+        batch: &[f32],
+        rate: f64,
+        work: &mut Workspace,
+        weight: f64,
+        penalty: Penalty,
+        active: usize,
+    ) -> Result<(Terms, Option<f64>)> {
+        let (both, latents) = (2 * self.width, self.config.latents);
+        let rows = batch.len() / both;
+        let bias = &self.state.encoder_bias.value;
+        let scales = &work.scales;
+        let sums: Vec<f64> = work
+            .products
+            .par_chunks_mut(latents)
+            .map(|row| {
+                row.iter_mut().zip(bias).for_each(|(p, b)| *p = (*p + b).max(0.0));
+                dot(row, scales) as f64
+            })
+            .collect();
+        let sparsity = sums.iter().sum::<f64>() / rows as f64;
+        let decoder = Matrix::new(&self.state.decoder.value, latents, both);
+        let code = Matrix::new(&work.products, rows, latents);
+        product(&mut work.error, code, decoder);
+        let decoder_bias = &self.state.decoder_bias.value;
+        work.error.par_chunks_mut(both).for_each(|row| row.iter_mut().zip(decoder_bias).for_each(|(h, b)| *h += b));
+        let form = self.config.loss.reconstruction();
+        let reconstruction = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
+
+        let dense = &mut work.dense;
+        dense.gradients.resize(rows * latents, 0.0);
+        dense.encoder.resize(latents * both, 0.0);
+        dense.decoder.resize(latents * both, 0.0);
+        let upstream = Matrix::new(&work.upstream, rows, both);
+        product(&mut dense.gradients, upstream, decoder.transposed());
+        dense.gradients.par_chunks_mut(latents).zip(work.products.par_chunks(latents)).for_each(
+            |(gradients, values)| {
+                for ((g, &f), s) in gradients.iter_mut().zip(values).zip(scales) {
+                    *g = if f > 0.0 { *g + penalty.weight * s } else { 0.0 };
+                }
+            },
+        );
+        product(&mut dense.decoder, code.transposed(), upstream);
+        let flow = Matrix::new(&dense.gradients, rows, latents);
+        product(&mut dense.encoder, flow.transposed(), Matrix::new(batch, rows, both));
+        dense.bias = column_sums(&dense.gradients, latents);
+        dense.activity = column_sums(&work.products, latents);
+
+        self.count_idle_dense(&work.products, rows);
+        let terms = Terms {
+            loss: reconstruction + weight * sparsity,
+            reconstruction,
+            sparsity: Some(sparsity),
+            active,
+            dead: self.dead_latents(L1_DEAD_AFTER).len() as u64,
+            ..Terms::default()
+        };
+        let dense = std::mem::take(&mut work.dense);
+        let upstream = std::mem::take(&mut work.upstream);
+        let gradient = Gradient::Dense {
+            encoder: &dense.encoder,
+            decoder: &dense.decoder,
+            bias: &dense.bias,
+            activity: &dense.activity,
+        };
+        let norm = self.update(&gradient, &upstream, rate, terms.loss, Some(penalty), work);
+        (work.dense, work.upstream) = (dense, upstream);
+        let norm = norm?;
+        self.resample(batch, work);
+        Ok((terms, norm))
+    }
+
+    /// Clips and takes the step of Adam; new decoder norms come out of the same pass.
+    fn update(
+        &mut self,
+        gradient: &Gradient,
+        upstream: &[f32],
+        rate: f64,
+        loss: f64,
+        penalty: Option<Penalty>,
+        work: &mut Workspace,
+    ) -> Result<Option<f64>> {
+        let both = 2 * self.width;
+        let bias_gradient = column_sums(upstream, both);
+        let mut scale = 1.0;
+        let mut norm = None;
+        if let Some(bound) = self.config.train.clip {
+            let latents = gradient.squared_norm(&self.state.decoder.value, &work.norms, both, penalty);
+            let whole = (latents + squared_norm(&bias_gradient) as f64).sqrt();
+            scale = (bound / (whole + 1e-6)).min(1.0);
+            norm = Some(whole);
+        }
+        if !loss.is_finite() || norm.is_some_and(|norm| !norm.is_finite()) {
+            let problem = format!("at step {} the loss is {loss} and not a finite number any more", self.state.step);
+            return Err(Error::invalid("train", problem));
+        }
+        let adam = &self.config.train.optimizer;
+        let step = AdamStep::new(rate, adam.beta1, adam.beta2, adam.epsilon, self.state.step + 1, scale);
+        let width = self.width;
+        let code_norm = self.config.loss.norm();
+        let state = &mut self.state;
+        let encoder = state.encoder.parts(CHUNK_LATENTS * both);
+        let decoder = state.decoder.parts(CHUNK_LATENTS * both);
+        let biases = state.encoder_bias.parts(CHUNK_LATENTS);
+        let norms = work.norms.par_chunks_mut(CHUNK_LATENTS).zip(work.scales.par_chunks_mut(CHUNK_LATENTS));
+        let touched = work.touched.par_chunks_mut(CHUNK_LATENTS);
+        encoder.zip(decoder).zip(biases).zip(norms).zip(touched).enumerate().for_each(
+            |(chunk, ((((mut encoder, mut decoder), mut biases), (norms, scales)), touched))| {
+                let mut latent = LatentGradient::new(both);
+                for i in 0..norms.len() {
+                    let row = i * both..(i + 1) * both;
+                    let j = chunk * CHUNK_LATENTS + i;
+                    touched[i] |= gradient.write(j, &decoder.value[row.clone()], norms[i], penalty, &mut latent);
+                    if !touched[i] {
+                        continue;
+                    }
+                    encoder.step(row.clone(), &latent.encoder, &step);
+                    decoder.step(row.clone(), &latent.decoder, &step);
+                    biases.step(i..i + 1, &[latent.bias], &step);
+                    norms[i] = two_norms(&decoder.value[row], width);
+                    scales[i] = code_norm.of(norms[i][0], norms[i][1]);
+                }
+            },
+        );
+        state.decoder_bias.step(&bias_gradient, &step);
+        Ok(norm)
+    }
+
+    fn count_idle(&mut self, code: &SparseCode) {
+        let rows = code.rows() as u64;
+        self.state.idle_tokens.iter_mut().for_each(|idle| *idle += rows);
+        self.state.idle_steps.iter_mut().for_each(|idle| *idle += 1);
+        for (&j, &f) in code.latents.iter().zip(&code.values) {
+            self.state.idle_tokens[j as usize] = 0;
+            if f > resample::ACTIVE {
+                self.state.idle_steps[j as usize] = 0;
+            }
+        }
+    }
+
+    fn count_idle_dense(&mut self, values: &[f32], rows: usize) {
+        let mut most = vec![0f32; self.config.latents];
+        for row in values.chunks(most.len()) {
+            most.iter_mut().zip(row).for_each(|(m, &f)| *m = m.max(f));
+        }
+        for (j, &most) in most.iter().enumerate() {
+            let state = &mut self.state;
+            state.idle_tokens[j] = if most > 0.0 { 0 } else { state.idle_tokens[j] + rows as u64 };
+            state.idle_steps[j] = if most > resample::ACTIVE { 0 } else { state.idle_steps[j] + 1 };
+        }
+    }
+
+    /// Ascending.
+    fn dead_latents(&self, after: u64) -> Vec<u32> {
+        let idle = self.state.idle_tokens.iter().enumerate();
+        idle.filter(|&(_, &tokens)| tokens >= after.max(1)).map(|(j, _)| j as u32).collect()
+    }
+
+    fn resample(&mut self, batch: &[f32], work: &mut Workspace) {
+        let Some(period) = self.config.train.resample.filter(|&period| period > 0) else { return };
+        if self.state.step % period != period - 1 {
+            return;
+        }
+        let revived = resample::resample(&mut self.state, &self.config, self.width, batch, &work.error, period / 2);
+        let both = 2 * self.width;
+        for j in revived {
+            work.norms[j] = two_norms(&self.state.decoder.value[j * both..(j + 1) * both], self.width);
+            work.scales[j] = self.config.loss.norm().of(work.norms[j][0], work.norms[j][1]);
+        }
+    }
+
+    fn measure_norms(&mut self) {
+        let (both, width) = (2 * self.width, self.width);
+        let rows = self.state.decoder.value.par_chunks(both);
+        self.work.norms = rows.map(|row| two_norms(row, width)).collect();
+        let norm: CodeNorm = self.config.loss.norm();
+        self.work.scales = self.work.norms.iter().map(|&[base, tuned]| norm.of(base, tuned)).collect();
+    }
+}
+
+fn two_norms(row: &[f32], width: usize) -> [f32; 2] {
+    [squared_norm(&row[..width]).sqrt(), squared_norm(&row[width..]).sqrt()]
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    out.par_chunks_mut(rows).enumerate().for_each(|(column, target)| {
+        target.iter_mut().enumerate().for_each(|(row, slot)| *slot = values[row * columns + column]);
+    });
+    out
+}
+
+/// `[2, D, d]` to `[D, 2d]`.
+fn by_latent(values: &[f32], width: usize, latents: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for j in 0..latents {
+        for model in 0..2 {
+            out.extend_from_slice(&values[(model * latents + j) * width..][..width]);
+        }
+    }
+    out
+}
+
+/// `[D, 2d]` to `[2, D, d]`.
+fn by_model(values: &[f32], width: usize, latents: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for model in 0..2 {
+        for j in 0..latents {
+            out.extend_from_slice(&values[(2 * j + model) * width..][..width]);
+        }
+    }
+    out
+}
