@@ -4,6 +4,7 @@
 mod activations;
 mod analysis;
 mod lm;
+mod lm_training;
 mod scaling;
 mod synthetic;
 mod toy;

@@ -10,6 +10,8 @@ mod math;
 mod rms_norm;
 mod rotate;
 mod soft_cap;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use attention::{Attention, attention};
 pub(crate) use cross_entropy::{cross_entropy, token_losses};
