@@ -4,6 +4,7 @@ pub mod error;
 pub mod frame;
 pub mod number;
 pub mod plot;
+pub mod report;
 pub mod table;
 
 pub use error::{Error, Result};

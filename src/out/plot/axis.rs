@@ -75,11 +75,17 @@ pub fn round_step(step: f64) -> f64 {
     choices.iter().map(|c| c * power).find(|c| *c >= step * (1.0 - 1e-9)).unwrap_or(10.0 * power)
 }
 
-/// Multiples of a round step within the range, about `count` of them.
+/// Multiples of a round step within the range, as near to `count` of them as round steps allow.
 pub fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
-    let step = round_step((high - low) / count.max(1) as f64);
-    let first = (low / step - 1e-9).ceil() as i64;
-    let last = (high / step + 1e-9).floor() as i64;
+    let ends = |step: f64| ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    let aim = (high - low) / count.max(1) as f64;
+    let far = |step: &f64| {
+        let (first, last) = ends(*step);
+        (last - first + 1).abs_diff(count as i64)
+    };
+    let steps = [round_step(aim / 2.0), round_step(aim / 1.4), round_step(aim)];
+    let step = steps.into_iter().rev().min_by_key(far).unwrap_or(aim);
+    let (first, last) = ends(step);
     (first..=last.min(first + 50)).map(|i| multiple(i, step)).collect()
 }
 

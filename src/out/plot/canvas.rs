@@ -111,6 +111,19 @@ impl Canvas {
         self.straight(x1, y1, x2, y2, "xd-axis", AXIS, 1.0, "");
     }
 
+    /// A vertical range on a bar, and single values on it.
+    pub fn whisker(&mut self, x: f64, y1: f64, y2: f64, values: &[f64]) {
+        self.straight(x, y1, x, y2, "xd-whisker", INK, 1.2, "");
+        for y in values {
+            let _ = writeln!(
+                self.body,
+                "<circle class=\"xd-ink\" cx=\"{}\" cy=\"{}\" r=\"2.2\" fill=\"{INK}\"/>",
+                n(x),
+                n(*y)
+            );
+        }
+    }
+
     /// A dashed reference line.
     pub fn reference(&mut self, x1: f64, y1: f64, x2: f64, y2: f64) {
         self.straight(x1, y1, x2, y2, "xd-reference", MUTED, 1.0, " stroke-dasharray=\"4 3\"");

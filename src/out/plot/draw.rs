@@ -22,8 +22,8 @@ const TICK: f64 = 11.0;
 const NOTE: f64 = 10.5;
 const CAPTION: f64 = 12.0;
 const LEADING: f64 = 1.4;
-/// Room of a row of panels above its axes: the panel's name and how many rows it holds.
-const HEADER: f64 = 20.0;
+/// Room of a line above a panel: its name and how many rows it holds.
+const HEADER: f64 = 15.5;
 const GAP: f64 = 22.0;
 /// Point clouds larger than this are merged to cells of [`SPECK`] pixels.
 const MOST_DOTS: usize = 2500;
@@ -95,6 +95,15 @@ struct Page<'a> {
     size: PanelSize,
 }
 
+/// What a panel shows because of where it stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    leftmost: bool,
+    rightmost: bool,
+    /// Of the lowest panels.
+    labels: Option<&'a CategoryLabels>,
+}
+
 /// Tick labels under a categorical axis.
 struct CategoryLabels {
     lines: Vec<Vec<String>>,
@@ -105,12 +114,14 @@ struct CategoryLabels {
 impl Page<'_> {
     fn draw(&self) -> String {
         let left = EDGE + self.y_title_room() + self.y_tick_room();
-        let headers = self.has_headers();
+        let header_lines = self.header_lines();
         let rows = self.data.facets.len().div_ceil(self.columns);
         let panels_width = self.columns as f64 * self.size.width + (self.columns - 1) as f64 * GAP;
         let ramp_room = self.sketch.ramp.as_ref().map_or(0.0, ramp_room);
         let x_labels = self.category_labels();
-        let width = (left + panels_width + ramp_room + EDGE + self.right_overhang()).ceil();
+        let line_names = self.y_line_room();
+        let overhang = self.right_overhang().max(line_names);
+        let width = (left + panels_width + ramp_room + EDGE + overhang).ceil();
         let text_room = width - 2.0 * EDGE;
 
         let mut canvas = Canvas::default();
@@ -123,9 +134,10 @@ impl Page<'_> {
             }
             y += 6.0;
         }
-        y = self.legend(&mut body, left, y, width - EDGE);
+        y = self.legend(&mut body, y, width - EDGE - ramp_room);
         let line_labels = self.line_label_room();
-        let row_height = self.size.height + if headers { HEADER } else { 6.0 } + line_labels;
+        let header = if header_lines == 0 { 6.0 } else { 5.0 + header_lines as f64 * HEADER };
+        let row_height = self.size.height + header + line_labels;
         let row_gap = 16.0;
         let first_top = y + row_height - self.size.height;
         let mut bottom = first_top;
@@ -138,11 +150,16 @@ impl Page<'_> {
                 height: self.size.height,
             };
             let lowest = facet + self.columns >= self.data.facets.len();
-            self.panel(&mut body, panel, facet, column == 0, lowest.then_some(&x_labels), line_labels);
+            let place = Place {
+                leftmost: column == 0,
+                rightmost: column + 1 == self.columns || facet + 1 == self.data.facets.len(),
+                labels: lowest.then_some(&x_labels),
+            };
+            self.panel(&mut body, panel, facet, place, line_labels);
             bottom = bottom.max(panel.bottom());
         }
         let panels_height = first_top + (rows - 1) as f64 * (row_height + row_gap) + self.size.height - first_top;
-        y = bottom + x_labels.room + 8.0;
+        y = bottom + x_labels.room + 5.0;
         if !self.sketch.x.title.is_empty() {
             let middle = left + panels_width / 2.0;
             for line in font::wrap(&self.sketch.x.title, LABEL, Weight::Regular, panels_width.max(200.0)) {
@@ -153,7 +170,7 @@ impl Page<'_> {
         self.y_title(&mut body, first_top + panels_height / 2.0, panels_height);
         if let Some(ramp) = &self.sketch.ramp {
             let height = panels_height.min(240.0);
-            draw_ramp(&mut body, ramp, left + panels_width + 22.0, first_top, height);
+            draw_ramp(&mut body, ramp, left + panels_width + line_names + 22.0, first_top, height);
         }
         y = self.notes(&mut body, y, text_room);
         let height = (y + EDGE * 0.75).ceil();
@@ -190,8 +207,27 @@ impl Page<'_> {
         text
     }
 
-    fn has_headers(&self) -> bool {
-        self.figure.facet.is_some() || self.sketch.counts
+    /// Panels of several have a name above them, in up to two lines.
+    fn header_lines(&self) -> usize {
+        if self.figure.facet.is_none() {
+            return 0;
+        }
+        self.data.facets.iter().map(|name| self.header(name).len()).max().unwrap_or(0)
+    }
+
+    fn header(&self, name: &str) -> Vec<String> {
+        let room = self.size.width - if self.sketch.counts { 70.0 } else { 0.0 };
+        let lines = font::wrap(name, LABEL, Weight::SemiBold, room);
+        match lines.len() {
+            0..=2 => lines.iter().map(|l| cut(l, LABEL, room)).collect(),
+            _ => vec![lines[0].clone(), cut(&lines[1..].join(" "), LABEL, room)],
+        }
+    }
+
+    /// `n = 1,234` of a panel.
+    fn count(&self, facet: usize) -> String {
+        let count = self.data.points.iter().filter(|p| p.facet == facet).count();
+        format!("n = {}", number::grouped(count as i64))
     }
 
     fn y_title_room(&self) -> f64 {
@@ -232,37 +268,47 @@ impl Page<'_> {
         let fits = lines.iter().flatten().all(|l| font::width(l, TICK, Weight::Regular) <= slot + 1.0);
         let most = lines.iter().map(Vec::len).max().unwrap_or(1);
         if fits && most <= 3 {
-            return CategoryLabels { lines, turned: false, room: 9.0 + most as f64 * TICK * 1.25 };
+            return CategoryLabels { lines, turned: false, room: 5.0 + most as f64 * TICK * 1.25 };
         }
         let lines: Vec<Vec<String>> = axis.ticks.iter().map(|t| vec![cut(&t.label, TICK, 150.0)]).collect();
         let longest = lines.iter().flatten().map(|l| font::width(l, TICK, Weight::Regular)).fold(0.0, f64::max);
         CategoryLabels { lines, turned: true, room: 14.0 + longest * 35f64.to_radians().sin() + 4.0 }
     }
 
-    /// Entries in rows above the panels; the lower end of the legend.
-    fn legend(&self, canvas: &mut Canvas, left: f64, top: f64, right: f64) -> f64 {
-        let Some(color) = self.legend_column() else { return top };
-        let left = left.min(EDGE);
-        let mut x = left;
-        let mut y = top + 4.0;
-        let title = self.figure.labels.column(color).label;
-        canvas.text(x, y + LABEL * 0.8, &title, TextStyle::new(LABEL, Anchor::Start).muted());
-        x += font::width(&title, LABEL, Weight::Regular) + 12.0;
-        for group in self.data.groups.iter().take(MOST_ENTRIES) {
-            let room = font::width(&group.label, LABEL, Weight::Regular) + 17.0;
-            if x + room > right && x > left {
-                x = left;
-                y += LABEL * 1.6;
+    /// Entries in rows above the panels, and how many rows a single panel holds; the lower end of both.
+    fn legend(&self, canvas: &mut Canvas, top: f64, mut right: f64) -> f64 {
+        let column = self.legend_column();
+        let counted = self.sketch.counts && self.figure.facet.is_none();
+        if column.is_none() && !counted {
+            return top;
+        }
+        let (left, mut x, mut y) = (EDGE, EDGE, top + 4.0);
+        if counted {
+            let count = self.count(0);
+            canvas.text(right, y + LABEL * 0.8, &count, TextStyle::new(NOTE, Anchor::End).muted());
+            right -= font::width(&count, NOTE, Weight::Regular) + 16.0;
+        }
+        if let Some(column) = column {
+            let title = self.figure.labels.column(column).label;
+            canvas.text(x, y + LABEL * 0.8, &title, TextStyle::new(LABEL, Anchor::Start).muted());
+            x += font::width(&title, LABEL, Weight::Regular) + 12.0;
+            for group in self.data.groups.iter().take(MOST_ENTRIES) {
+                let label = cut(&group.label, LABEL, right - left - 20.0);
+                let room = font::width(&label, LABEL, Weight::Regular) + 17.0;
+                if x + room > right && x > left {
+                    x = left;
+                    y += LABEL * 1.6;
+                }
+                canvas.rectangle(x, y, 11.0, 11.0, group.color, 1.0);
+                canvas.text(x + 16.0, y + LABEL * 0.8, &label, TextStyle::new(LABEL, Anchor::Start));
+                x += room + 16.0;
             }
-            canvas.rectangle(x, y, 11.0, 11.0, group.color, 1.0);
-            canvas.text(x + 16.0, y + LABEL * 0.8, &group.label, TextStyle::new(LABEL, Anchor::Start));
-            x += room + 16.0;
+            if self.data.groups.len() > MOST_ENTRIES {
+                let more = format!("and {} more", self.data.groups.len() - MOST_ENTRIES);
+                canvas.text(x, y + LABEL * 0.8, &more, TextStyle::new(LABEL, Anchor::Start).muted());
+            }
         }
-        if self.data.groups.len() > MOST_ENTRIES {
-            let more = format!("and {} more", self.data.groups.len() - MOST_ENTRIES);
-            canvas.text(x, y + LABEL * 0.8, &more, TextStyle::new(LABEL, Anchor::Start).muted());
-        }
-        y + LABEL * 1.6 + 4.0
+        y + LABEL * 1.6 + if column.is_some() { 4.0 } else { -4.0 }
     }
 
     /// The column that colours stand for, unless panels or categories name it already.
@@ -274,28 +320,19 @@ impl Page<'_> {
         (has_groups && !named_elsewhere).then_some(color)
     }
 
-    fn panel(
-        &self,
-        canvas: &mut Canvas,
-        panel: Panel,
-        facet: usize,
-        outer_left: bool,
-        x_labels: Option<&CategoryLabels>,
-        line_labels: f64,
-    ) {
+    fn panel(&self, canvas: &mut Canvas, panel: Panel, facet: usize, place: Place<'_>, line_labels: f64) {
         let (x, y) = (&self.sketch.x, &self.sketch.y);
         let shapes = &self.sketch.panels[facet];
-        if self.has_headers() {
+        if self.figure.facet.is_some() {
             let base = panel.top - line_labels - 7.0;
-            let mut room = panel.width;
             if self.sketch.counts {
-                let count = self.data.points.iter().filter(|p| p.facet == facet).count();
-                let text = format!("n = {}", number::grouped(count as i64));
-                canvas.text(panel.right(), base, &text, TextStyle::new(NOTE, Anchor::End).muted());
-                room -= font::width(&text, NOTE, Weight::Regular) + 10.0;
+                canvas.text(panel.right(), base, &self.count(facet), TextStyle::new(NOTE, Anchor::End).muted());
             }
-            let name = cut(&self.data.facets[facet], LABEL, room);
-            canvas.text(panel.left, base, &name, TextStyle::new(LABEL, Anchor::Start).bold());
+            let lines = self.header(&self.data.facets[facet]);
+            for (i, line) in lines.iter().enumerate() {
+                let y = base - (lines.len() - 1 - i) as f64 * HEADER;
+                canvas.text(panel.left, y, line, TextStyle::new(LABEL, Anchor::Start).bold());
+            }
         }
         if self.sketch.grid {
             for tick in x.ticks.iter().filter(|t| !t.minor && !x.categories) {
@@ -317,15 +354,16 @@ impl Page<'_> {
             self.shapes(canvas, panel, shapes);
         });
         self.edge_pointers(canvas, panel, shapes);
+        self.whiskers(canvas, panel, shapes);
         self.bar_labels(canvas, panel, shapes);
-        self.reference_lines(canvas, panel, line_labels);
+        self.reference_lines(canvas, panel, line_labels, place.rightmost);
         canvas.axis(panel.left, panel.bottom(), panel.right(), panel.bottom());
         canvas.axis(panel.left, panel.top, panel.left, panel.bottom());
-        self.y_ticks(canvas, panel, outer_left);
-        self.x_ticks(canvas, panel, x_labels);
+        self.y_ticks(canvas, panel, place.leftmost);
+        self.x_ticks(canvas, panel, place.labels);
     }
 
-    fn y_ticks(&self, canvas: &mut Canvas, panel: Panel, outer_left: bool) {
+    fn y_ticks(&self, canvas: &mut Canvas, panel: Panel, leftmost: bool) {
         let y = &self.sketch.y;
         for (tick, label) in y.ticks.iter().zip(self.y_tick_labels()) {
             let at = panel.y(y, tick.at);
@@ -333,7 +371,7 @@ impl Page<'_> {
             if !y.categories {
                 canvas.axis(panel.left - length, at, panel.left, at);
             }
-            if outer_left && !label.is_empty() {
+            if leftmost && !label.is_empty() {
                 canvas.text(panel.left - 7.0, at + TICK * 0.36, &label, TextStyle::new(TICK, Anchor::End));
             }
         }
@@ -426,8 +464,9 @@ impl Page<'_> {
                 }
                 Shape::Cell { left, right, bottom, top, color, label } => {
                     let (a, b) = (at(&(*left, *bottom)), at(&(*right, *top)));
-                    // A hair of overlap hides the seams between neighbours.
-                    canvas.rectangle(a.0, b.1, b.0 - a.0 + 0.3, a.1 - b.1 + 0.3, *color, 1.0);
+                    // A hair of overlap hides the seams between neighbours; cells with numbers stand apart.
+                    let seam = if label.is_empty() { 0.3 } else { -1.0 };
+                    canvas.rectangle(a.0, b.1, b.0 - a.0 + seam, a.1 - b.1 + seam, *color, 1.0);
                     if !label.is_empty() && font::width(label, TICK, Weight::Regular) < b.0 - a.0 - 2.0 {
                         canvas.text_on(a.0.midpoint(b.0), a.1.midpoint(b.1) + TICK * 0.36, label, TICK, *color);
                     }
@@ -441,7 +480,6 @@ impl Page<'_> {
                     for outline in outlines(edges, heights, ay.low.max(0.0)) {
                         let outline: Vec<(f64, f64)> = outline.iter().map(at).collect();
                         canvas.area(&outline, *color, *opacity);
-                        canvas.line(&outline, *color, 1.2, "");
                     }
                 }
                 Shape::Line { points, color, dash, dots } => {
@@ -455,12 +493,15 @@ impl Page<'_> {
                     let places: Vec<(f64, f64)> = points.iter().map(at).collect();
                     self.points(canvas, &places, *color, count);
                 }
-                Shape::Whisker { x, low, high, dots } => {
-                    let (bottom, top) = (at(&(*x, *low)), at(&(*x, *high)));
-                    canvas.axis(bottom.0, bottom.1, top.0, top.1);
-                    let dots: Vec<(f64, f64)> = dots.iter().map(|y| at(&(*x, *y))).collect();
-                    canvas.dots(&dots, 2.4, Color(0x1f, 0x23, 0x28), 0.75);
-                }
+                Shape::Whisker { .. } => {}
+            }
+        }
+        let steps = shapes.iter().filter(|s| matches!(s, Shape::Steps { .. })).count();
+        for shape in shapes {
+            let Shape::Steps { edges, heights, color, .. } = shape else { continue };
+            for outline in outlines(edges, heights, ay.low.max(0.0)) {
+                let outline: Vec<(f64, f64)> = outline.iter().map(at).collect();
+                canvas.line(&outline, *color, if steps > 1 { 1.5 } else { 1.0 }, "");
             }
         }
     }
@@ -511,6 +552,17 @@ impl Page<'_> {
                     canvas.pointer(place_x, place_y, turn, *color);
                 }
             }
+        }
+    }
+
+    /// Ranges and rows on bars; dots at the very end of an axis are not cut.
+    fn whiskers(&self, canvas: &mut Canvas, panel: Panel, shapes: &[Shape]) {
+        for shape in shapes {
+            let Shape::Whisker { x, low, high, dots } = shape else { continue };
+            let x = panel.x(&self.sketch.x, *x);
+            let y = |value: f64| panel.y(&self.sketch.y, value).clamp(panel.top, panel.bottom());
+            let values: Vec<f64> = dots.iter().map(|value| y(*value)).collect();
+            canvas.whisker(x, y(*low), y(*high), &values);
         }
     }
 
@@ -566,7 +618,7 @@ impl Page<'_> {
         if rows == 0 { 0.0 } else { rows as f64 * NOTE * 1.3 + 2.0 }
     }
 
-    fn reference_lines(&self, canvas: &mut Canvas, panel: Panel, room: f64) {
+    fn reference_lines(&self, canvas: &mut Canvas, panel: Panel, room: f64, rightmost: bool) {
         let rows = self.line_label_rows();
         for line in self.shown_lines(Side::X) {
             let at = panel.x(&self.sketch.x, line.value);
@@ -582,11 +634,17 @@ impl Page<'_> {
         for line in self.shown_lines(Side::Y) {
             let at = panel.y(&self.sketch.y, line.value);
             canvas.reference(panel.left, at, panel.right(), at);
-            if let Some(label) = self.line_label(line) {
-                let y = if at - NOTE < panel.top + 4.0 { at + NOTE + 2.0 } else { at - 4.0 };
-                canvas.text(panel.right() - 4.0, y, &label, TextStyle::new(NOTE, Anchor::End).muted().halo());
+            if let Some(label) = self.line_label(line).filter(|_| rightmost) {
+                canvas.text(panel.right() + 5.0, at + NOTE * 0.36, &label, TextStyle::new(NOTE, Anchor::Start).muted());
             }
         }
+    }
+
+    /// Names of horizontal lines stand to the right of the last panel.
+    fn y_line_room(&self) -> f64 {
+        let lines = self.shown_lines(Side::Y);
+        let labels = lines.iter().filter_map(|l| self.line_label(l));
+        labels.map(|l| font::width(&l, NOTE, Weight::Regular) + 6.0).fold(0.0, f64::max)
     }
 }
 

@@ -143,7 +143,7 @@ fn line(side: Side, value: f64, label: &str) -> Line {
     Line { side, value, label: (!label.is_empty()).then(|| label.to_owned()) }
 }
 
-fn all() -> Vec<(Figure, Frame)> {
+pub fn all() -> Vec<(Figure, Frame)> {
     let of = |text: &str| Some(text.to_owned());
     let classes = [line(Side::X, 0.1, ""), line(Side::X, 0.9, "")];
     let nu = "How much of what a chat-only latent explains would also help the base model";

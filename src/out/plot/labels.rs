@@ -58,23 +58,24 @@ impl Labels {
             ("dead", plain("dead latents").unit("share")),
             (
                 "delta_norm",
-                plain("Δnorm: relative difference of decoder norms")
+                plain("Δnorm")
+                    .unit("relative difference of decoder norms")
                     .domain(0.0, 1.0)
                     .ticks(&[0.0, 0.1, 0.4, 0.5, 0.6, 0.9, 1.0]),
             ),
             ("f1", share("F1")),
             ("frequency", plain("firing frequency").unit("share of tokens")),
-            ("fve", plain("explained variance (FVE)")),
+            ("fve", plain("explained variance").unit("FVE")),
             ("fve_base", plain("explained variance, base")),
             ("fve_tuned", plain("explained variance, tuned")),
-            ("l0", plain("active latents per token (L0)")),
-            ("l0_inference", plain("active latents per token (L0), inference")),
+            ("l0", plain("L0").unit("active latents per token")),
+            ("l0_inference", plain("L0 at inference").unit("active latents per token")),
             ("max_activation", plain("largest activation")),
             ("norm_base", plain("decoder norm, base")),
             ("norm_tuned", plain("decoder norm, tuned")),
-            ("nu_activation", plain("ν activation")),
-            ("nu_error", plain("ν error (β base / β tuned)")),
-            ("nu_reconstruction", plain("ν reconstruction (β base / β tuned)")),
+            ("nu_activation", plain("ν activation").unit("β base / β tuned")),
+            ("nu_error", plain("ν error").unit("β base / β tuned")),
+            ("nu_reconstruction", plain("ν reconstruction").unit("β base / β tuned")),
             ("precision", share("precision")),
             ("rank", plain("rank by ν")),
             ("recall", share("recall")),
@@ -118,9 +119,15 @@ impl Labels {
         self.column(name).title()
     }
 
-    /// A cell as readers see it.
+    /// A cell as readers see it; `l1(weight = 3e-2)` is `L1 (weight = 3e-2)` when `l1` is `L1`.
     pub fn value(&self, cell: &str) -> String {
-        self.values.get(cell).cloned().unwrap_or_else(|| cell.to_owned())
+        if let Some(shown) = self.values.get(cell) {
+            return shown.clone();
+        }
+        match cell.split_once('(') {
+            Some((head, rest)) if self.values.contains_key(head) => format!("{} ({rest}", self.values[head]),
+            _ => cell.to_owned(),
+        }
     }
 
     /// A point of an axis: `BatchTopK`, but `seed = 0`.

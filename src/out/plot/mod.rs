@@ -13,7 +13,7 @@ mod draw;
 mod figure;
 pub mod font;
 #[cfg(test)]
-mod gallery;
+pub(super) mod gallery;
 mod labels;
 mod mark;
 pub mod palette;

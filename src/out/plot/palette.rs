@@ -15,7 +15,12 @@ impl fmt::Display for Color {
 impl Color {
     /// Whether black letters on it are easier to read than white ones.
     pub fn is_light(self) -> bool {
-        0.299 * f64::from(self.0) + 0.587 * f64::from(self.1) + 0.114 * f64::from(self.2) > 150.0
+        // Relative luminance of WCAG 2; 0.22 favours white a little on saturated colours.
+        let linear = |c: u8| {
+            let c = f64::from(c) / 255.0;
+            if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2) > 0.22
     }
 
     fn towards(self, other: Self, share: f64) -> Self {
@@ -66,17 +71,38 @@ pub fn rank(word: &str) -> usize {
     known(word).unwrap_or(KNOWN.len())
 }
 
-/// One colour for each word. Known words have theirs unless two of these words would share it.
+/// One colour for each word. Known words have theirs; those that share a name (`l1(weight = 1e-2)`, `l1(weight = 3e-2)`) have
+/// shades of it from dark to light; other words have the colours that are left.
 pub fn colors(words: &[String]) -> Vec<Color> {
-    let fixed: Vec<Option<Color>> = words.iter().map(|w| known(w).map(|at| KNOWN[at].1)).collect();
-    let all_different = fixed.iter().enumerate().all(|(i, c)| c.is_some() && !fixed[..i].contains(c));
-    if all_different {
-        return fixed.into_iter().flatten().collect();
-    }
-    if words.len() == 1 {
+    let known: Vec<Option<usize>> = words.iter().map(|w| known(w)).collect();
+    if words.len() == 1 && known[0].is_none() {
         return vec![PLAIN];
     }
-    (0..words.len()).map(|i| CYCLE[i % CYCLE.len()]).collect()
+    let taken: Vec<Color> = known.iter().flatten().map(|at| KNOWN[*at].1).collect();
+    let free: Vec<Color> = CYCLE.into_iter().filter(|c| !taken.contains(c)).collect();
+    let mut unknown = 0;
+    let mut colors = Vec::new();
+    for (i, place) in known.iter().enumerate() {
+        let Some(at) = place else {
+            colors.push(free[unknown % free.len().max(1)]);
+            unknown += 1;
+            continue;
+        };
+        let sharing = known.iter().filter(|k| *k == place).count();
+        let before = known[..i].iter().filter(|k| *k == place).count();
+        colors.push(shade(KNOWN[*at].1, before, sharing));
+    }
+    colors
+}
+
+/// Shade `i` of `count`, from darker to lighter.
+fn shade(color: Color, i: usize, count: usize) -> Color {
+    if count == 1 {
+        return color;
+    }
+    let place = i as f64 / (count - 1) as f64 - 0.5;
+    let end = if place < 0.0 { Color(0, 0, 0) } else { Color(0xff, 0xff, 0xff) };
+    color.towards(end, place.abs() * 0.9)
 }
 
 fn known(word: &str) -> Option<usize> {
@@ -133,7 +159,9 @@ mod tests {
         assert_eq!(of(&["tuned_only", "shared"]), ["#d55e00", "#009e73"]);
         assert_eq!(of(&["tuned_only"]), ["#d55e00"]);
         assert_eq!(of(&["l1(weight = 3e-2)", "batch_topk"]), ["#e07b00", "#5e3c99"]);
-        assert_eq!(of(&["l1(weight = 3e-2)", "l1(weight = 1e-2)"]), ["#0072b2", "#d55e00"]);
+        assert_eq!(of(&["l1(weight = 3e-2)", "batch_topk", "l1(weight = 1e-2)"]), ["#7b4400", "#5e3c99", "#eeb673"]);
+        assert_eq!(of(&["0", "1"]), ["#0072b2", "#d55e00"]);
+        assert_eq!(of(&["x", "tuned_only", "y"]), ["#0072b2", "#d55e00", "#009e73"]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::super::axis::Axis;
 use super::super::data::Field;
-use super::super::figure::{Figure, Side};
+use super::super::figure::{Figure, Mark, Side};
 use crate::out::number::grouped;
 
 /// Which values an axis must show.
@@ -45,7 +45,8 @@ pub fn axis(
     let outside = shown.iter().filter(|v| **v < low || **v > high).count();
     if outside > 0 {
         let (n, rows) = (grouped(outside as i64), &figure.labels.rows);
-        notes.push(format!("{n} {rows} outside of the range shown for {}", style.label));
+        let how = if figure.mark == Mark::Scatter { "drawn as triangles at the edge" } else { "not shown" };
+        notes.push(format!("{n} {rows} with {} outside of the axis {how}", style.label));
     }
     if let Some((l, h)) = ends(lines) {
         (low, high) = (low.min(l), high.max(h));
@@ -65,6 +66,7 @@ pub fn axis(
             ((low - air).max(l), (high + air).min(h))
         }
         Some((l, h)) if reach == Reach::Padded => (l - (h - l) * 0.02, h + (h - l) * 0.02),
+        Some((l, h)) if reach == Reach::FromZero => (l, h + (h - l) * 0.04),
         Some(domain) => domain,
         None => match reach {
             Reach::Exact => (low, high),
@@ -107,4 +109,17 @@ fn middle(sorted: &[f64]) -> (f64, f64) {
     } else {
         (low, high)
     }
+}
+
+/// An axis for amounts that colours stand for: logarithmic when they span more than two and a half decades.
+pub fn amounts(figure: &Figure, field: &Field, values: &[f64], notes: &mut Vec<String>) -> Axis {
+    let mut plain = figure.clone();
+    (plain.log_y, plain.lines) = (false, Vec::new());
+    if let Some((low, high)) = ends(values.iter().copied())
+        && low > 0.0
+        && high / low > 300.0
+    {
+        return Axis::log(low, high, field.title.clone());
+    }
+    axis(&plain, Side::Y, field, values, Reach::Exact, 5, notes)
 }

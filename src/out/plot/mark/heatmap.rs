@@ -34,10 +34,11 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let values: Vec<f64> = cells.values().map(value).collect();
     let ramp = ramp(figure, data, &values, counted);
     let numbered = x.cells() * y.cells() <= MOST_NUMBERED && x.named && y.named;
+    let decimals = if counted { None } else { Some(decimals(&values)) };
     let mut panels = vec![Vec::new(); data.facets.len()];
     for (((facet, row, column), _), value) in cells.iter().zip(&values) {
         let color = (ramp.color)(ramp.axis.place(*value));
-        let label = if numbered { written(*value, counted) } else { String::new() };
+        let label = if numbered { written(*value, decimals) } else { String::new() };
         let ((left, right), (bottom, top)) = (x.range(*column), y.range(*row));
         panels[*facet].push(Shape::Cell { left, right, bottom, top, color, label });
     }
@@ -47,15 +48,43 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     Ok(Sketch { x: x.axis, y: y.axis, panels, ramp: Some(ramp), notes, counts: false, grid: false })
 }
 
-fn written(value: f64, counted: bool) -> String {
-    if counted { number::grouped(value as i64) } else { number::significant(value, 3).replace('-', "−") }
+/// Counts without, numbers with the same decimals in every cell; very large and very small ones with three digits.
+fn written(value: f64, decimals: Option<Option<usize>>) -> String {
+    match decimals {
+        None => number::grouped(value as i64),
+        Some(Some(places)) => {
+            let text = format!("{value:.places$}");
+            let is_zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
+            (if is_zero { text.trim_start_matches('-').to_owned() } else { text }).replace('-', "−")
+        }
+        Some(None) => number::significant(value, 3).replace('-', "−"),
+    }
+}
+
+/// Decimals that show three digits of the largest value, but no more than any value needs.
+fn decimals(values: &[f64]) -> Option<usize> {
+    let largest = values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    if !(1e-3..1e5).contains(&largest) {
+        return None;
+    }
+    let most = (2 - largest.log10().floor() as i32).max(0) as usize;
+    let needed = |v: &f64| {
+        let text = number::significant(*v, 3);
+        text.split_once('.').map_or(0, |(_, decimals)| decimals.len())
+    };
+    Some(values.iter().map(needed).max().unwrap_or(0).min(most))
 }
 
 /// Counts from 0; signed values around white; others from the smallest to the largest.
 fn ramp(figure: &Figure, data: &Data, values: &[f64], counted: bool) -> Ramp {
     let largest = values.iter().copied().fold(0.0, f64::max);
     if counted {
-        let axis = Axis::linear(0.0, largest.max(1.0), &[], 4, figure.labels.rows.clone());
+        let title = figure.labels.rows.clone();
+        let axis = if largest > 100.0 {
+            Axis::log(1.0, largest, title)
+        } else {
+            Axis::linear(0.0, largest.max(1.0), &[], 4, title)
+        };
         return Ramp { axis, color: palette::amount };
     }
     let title = data.amount.as_ref().map(|f| f.title.clone()).unwrap_or_default();
@@ -112,7 +141,7 @@ impl Bins {
             return Self { axis, edges, centres: Some(distinct), named: true };
         }
         let mut axis = domain::axis(figure, side, field, values, Reach::Exact, ticks, notes);
-        let wanted = (length / 9.0).round().max(8.0);
+        let wanted = (length / 6.5).round().max(8.0);
         let edges: Vec<f64> = if axis.log {
             let step = (axis.high / axis.low).ln() / wanted;
             (0..=wanted as i64).map(|i| axis.low * (i as f64 * step).exp()).collect()

@@ -30,7 +30,11 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
         }
     }
 
-    let opacity = if data.groups.len() == 1 { 0.75 } else { 0.35 };
+    let opacity = match data.groups.len() {
+        1 => 0.75,
+        2 => 0.35,
+        _ => 0.28,
+    };
     let mut panels = Vec::new();
     let mut most = 0u64;
     for facet in 0..data.facets.len() {
@@ -44,6 +48,8 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
             let heights = counts.into_iter().map(|c| c as f64).collect();
             shapes.push(Shape::Steps { edges: bins.edges.clone(), heights, color: group.color, opacity });
         }
+        // Small groups over large ones.
+        shapes.sort_by(|a, b| total(b).total_cmp(&total(a)));
         panels.push(shapes);
     }
     let title = match bins.width {
@@ -52,6 +58,10 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     };
     let y = counts_axis(figure.log_y, most, size, title);
     Ok(Sketch { x, y, panels, ramp: None, notes, counts: true, grid: true })
+}
+
+fn total(shape: &Shape) -> f64 {
+    if let Shape::Steps { heights, .. } = shape { heights.iter().sum() } else { 0.0 }
 }
 
 /// An axis of counts up to `most`; on a log axis one row stands clearly above the floor, and empty bins draw nothing.
@@ -72,9 +82,9 @@ struct Bins {
 }
 
 impl Bins {
-    /// Twice the cube root of the count (Rice), between 12 and 50 bins, with round edges.
+    /// Twice the cube root of the count (Rice), between 20 and 50 bins, with round edges.
     fn new(axis: &Axis, count: usize, whole: bool) -> Self {
-        let wanted = (2.0 * (count as f64).cbrt()).clamp(12.0, 50.0);
+        let wanted = (2.0 * (count as f64).cbrt()).clamp(20.0, 50.0);
         if axis.log {
             let (low, high) = (axis.low.log10(), axis.high.log10());
             let step = (high - low) / wanted.round();
@@ -121,9 +131,12 @@ mod tests {
     fn bins_have_round_edges_and_keep_both_ends() {
         let axis = Axis::linear(0.0, 1.0, &[], 5, String::new());
         let bins = Bins::new(&axis, 216, false);
-        assert_eq!((bins.width, bins.edges.len()), (Some(0.1), 11));
-        assert_eq!(bins.count([0.0, 0.1, 0.3, 0.1 + 0.2, 0.95, 1.0, 1.2, -0.1].into_iter())[..4], [1, 1, 0, 2]);
-        assert_eq!(bins.count([0.95, 1.0].into_iter())[9], 2);
+        assert_eq!((bins.width, bins.edges.len()), (Some(0.05), 21));
+        assert_eq!(
+            bins.count([0.0, 0.1, 0.3, 0.1 + 0.2, 0.95, 1.0, 1.2, -0.1].into_iter())[..7],
+            [1, 0, 1, 0, 0, 0, 2]
+        );
+        assert_eq!(bins.count([0.95, 1.0].into_iter())[19], 2);
     }
 
     #[test]

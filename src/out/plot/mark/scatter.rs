@@ -17,9 +17,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let y = domain::axis(figure, Side::Y, field, &data.ys(), Reach::Padded, size.ticks().1, &mut notes);
     let ramp = data.amount.as_ref().map(|amount| {
         let amounts: Vec<f64> = data.points.iter().map(|p| p.amount).collect();
-        let mut unlogged = figure.clone();
-        (unlogged.log_y, unlogged.lines) = (false, Vec::new());
-        let axis = domain::axis(&unlogged, Side::Y, amount, &amounts, Reach::Exact, 5, &mut notes);
+        let axis = domain::amounts(figure, amount, &amounts, &mut notes);
         Ramp { axis, color: palette::amount }
     });
     let mut panels = Vec::new();
