@@ -1,6 +1,8 @@
 //! `xd explain WORD`: the pages of kinds, fields, forms, words, units and columns.
 
-use super::{Built, Column, ColumnType, Default, Field, KINDS, Kind, Type, Unit, Variant, suggest};
+use crate::lang::diagnostic::suggest;
+
+use super::{Built, Column, ColumnType, Default, Field, KINDS, Kind, Type, Unit, Variant};
 
 /// The page of a word of the language: every place where it stands. `None` when the table does not know it.
 pub fn explain(word: &str) -> Option<String> {
@@ -36,8 +38,8 @@ pub fn explain(word: &str) -> Option<String> {
 }
 
 /// The word of the table nearest to one that it does not know.
-pub fn nearest_word(word: &str) -> Option<&'static str> {
-    suggest::nearest(word, super::words())
+pub fn nearest_word(word: &str) -> Option<String> {
+    suggest(word, super::words())
 }
 
 fn type_pages(word: &str, place: &str, ty: &Type, pages: &mut Vec<String>) {

@@ -24,7 +24,6 @@ mod recover;
 mod reference;
 mod scaling;
 mod steer;
-pub mod suggest;
 mod table;
 mod template;
 mod tokens;

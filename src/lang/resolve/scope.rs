@@ -1,0 +1,276 @@
+//! The flat scope: every declaration of every module by its name, with its fields laid flat.
+
+use std::collections::BTreeMap;
+
+use crate::lang::diagnostic::{Code, Diagnostic, suggest};
+use crate::lang::schema::{self, Kind, Type};
+use crate::lang::source::{Sources, Span};
+use crate::lang::syntax::tree::{self, Body, Value, ValueKind};
+
+use super::modules::Module;
+use super::params;
+use super::sink::Sink;
+
+/// Index of a declaration in [`Scope::declared`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeclId(pub usize);
+
+/// A declaration as written, fields laid flat.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// Qualified: `chat.gemma` for an imported one.
+    pub name: String,
+    pub name_span: Span,
+    pub module: usize,
+    /// `None` when the kind is unknown or not built; then nothing of it is judged.
+    pub kind: Option<&'static Kind>,
+    pub docs: Option<String>,
+    pub axes: Vec<tree::Axis>,
+    /// `train.batch` and its value; the path `=` is the value of the short form.
+    pub fields: Vec<Written>,
+    pub span: Span,
+    /// The head or a line could not be read, so a field may be there that nobody saw.
+    pub unreadable: bool,
+    /// Made out of a form written in place of a name, such as `base = folder("..")` in a pair.
+    pub in_place: bool,
+}
+
+/// A field as written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pub path: String,
+    pub path_span: Span,
+    pub value: Value,
+}
+
+/// The value that a param has in this run.
+#[derive(Clone, Debug)]
+pub struct ParamInForce {
+    pub value: Value,
+    /// As written, for interpolation and the report.
+    pub text: String,
+    pub default: String,
+    /// Module in whose names it is read.
+    pub module: usize,
+    pub set: bool,
+}
+
+/// All names of an experiment.
+#[derive(Debug)]
+pub struct Scope {
+    pub modules: Vec<Module>,
+    pub declared: Vec<Declared>,
+    pub names: BTreeMap<String, DeclId>,
+    pub params: BTreeMap<DeclId, ParamInForce>,
+}
+
+/// The path of the value of a short form.
+pub const VALUE: &str = "=";
+
+impl Scope {
+    /// Gathers the declarations of all modules and puts the params in force.
+    pub fn build(modules: Vec<Module>, sources: &mut Sources, sets: &[String], sink: &mut Sink) -> Scope {
+        let mut scope = Scope { modules, declared: Vec::new(), names: BTreeMap::new(), params: BTreeMap::new() };
+        for module in 0..scope.modules.len() {
+            let declarations = scope.modules[module].tree.declarations.clone();
+            for declaration in &declarations {
+                scope.declare(module, declaration, sink);
+            }
+        }
+        params::put_in_force(&mut scope, sources, sets, sink);
+        scope
+    }
+
+    fn declare(&mut self, module: usize, declaration: &tree::Declaration, sink: &mut Sink) {
+        let name = format!("{}{}", self.modules[module].prefix, declaration.name.text);
+        let mut declared = Declared {
+            name: name.clone(),
+            name_span: declaration.name.span,
+            module,
+            kind: known_kind(declaration, sink),
+            docs: declaration.docs.clone(),
+            axes: declaration.axes.clone(),
+            fields: Vec::new(),
+            span: declaration.span,
+            unreadable: false,
+            in_place: false,
+        };
+        match &declaration.body {
+            Body::Value(value) => {
+                declared.unreadable = matches!(value.kind, ValueKind::Broken);
+                if !declared.unreadable {
+                    let path_span = declaration.name.span;
+                    declared.fields.push(Written { path: VALUE.to_string(), path_span, value: value.clone() });
+                }
+            }
+            Body::Fields(fields) => flatten("", fields, &mut declared, sink),
+        }
+        if let Some(alias) = self.modules[module].aliases.get(&declaration.name.text) {
+            sink.push(
+                Diagnostic::new(Code::DefinedTwice, declaration.name.span, format!("`{}` is the name of an import", declaration.name.text))
+                    .label("the same name again")
+                    .related(*alias, "imported here")
+                    .help("rename one of them; all names of a file share one scope"),
+            );
+        }
+        if let Some(first) = self.names.get(&name) {
+            sink.push(
+                Diagnostic::new(Code::DefinedTwice, declaration.name.span, format!("`{}` is declared twice", declaration.name.text))
+                    .label("declared again")
+                    .related(self.declared[first.0].name_span, "first declared here")
+                    .help("rename one of them; all names of a file share one scope, whatever their kind"),
+            );
+            declared.kind = None;
+            declared.name = format!("{name} (again)");
+            self.declared.push(declared);
+            return;
+        }
+        self.lift_models(&mut declared);
+        self.names.insert(name, DeclId(self.declared.len()));
+        self.declared.push(declared);
+    }
+
+    /// `base = folder("..")` in a pair becomes a model of its own, named `pair.base`.
+    fn lift_models(&mut self, declared: &mut Declared) {
+        let Some(kind) = declared.kind else { return };
+        for written in &mut declared.fields {
+            let Some(field) = kind.field(&written.path) else { continue };
+            let Type::StepOr(kinds, forms) = field.ty else { continue };
+            if kinds != ["model"] {
+                continue;
+            }
+            let is_form = match &written.value.kind {
+                ValueKind::Call { .. } => true,
+                ValueKind::Reference(r) => r.path.parts.len() == 1 && forms.iter().any(|f| f.word == r.path.parts[0].text),
+                _ => false,
+            };
+            if !is_form {
+                continue;
+            }
+            let name = format!("{}.{}", declared.name, written.path);
+            let span = written.value.span;
+            let value = std::mem::replace(
+                &mut written.value,
+                Value {
+                    kind: ValueKind::Reference(tree::Reference {
+                        path: tree::Path {
+                            parts: name[self.modules[declared.module].prefix.len()..]
+                                .split('.')
+                                .map(|p| tree::Name { text: p.to_string(), span })
+                                .collect(),
+                            span,
+                        },
+                        selectors: None,
+                        member: None,
+                    }),
+                    span,
+                },
+            );
+            self.names.insert(name.clone(), DeclId(self.declared.len()));
+            self.declared.push(Declared {
+                name,
+                name_span: span,
+                module: declared.module,
+                kind: schema::kind("model"),
+                docs: None,
+                axes: Vec::new(),
+                fields: vec![Written { path: VALUE.to_string(), path_span: span, value }],
+                span,
+                unreadable: false,
+                in_place: true,
+            });
+        }
+    }
+
+    /// The declaration with this id.
+    pub fn get(&self, id: DeclId) -> &Declared {
+        &self.declared[id.0]
+    }
+
+    /// The longest beginning of a dotted word that is a declaration seen from `module`, and how many parts it has.
+    pub fn lookup(&self, module: usize, parts: &[tree::Name]) -> Option<(DeclId, usize)> {
+        let prefix = &self.modules[module].prefix;
+        (1..=parts.len()).rev().find_map(|n| {
+            let words: Vec<&str> = parts[..n].iter().map(|p| p.text.as_str()).collect();
+            self.names.get(&format!("{prefix}{}", words.join("."))).map(|id| (*id, n))
+        })
+    }
+
+    /// True when the dotted word may be a name of an import that could not be read.
+    pub fn may_be_hidden(&self, module: usize, parts: &[tree::Name]) -> bool {
+        self.modules[module].incomplete && parts.first().is_some_and(|p| self.modules[module].aliases.contains_key(&p.text))
+    }
+
+    /// The name that was most likely meant: of one of these kinds first, of any kind else.
+    pub fn suggest(&self, module: usize, word: &str, kinds: &[&str]) -> Option<String> {
+        let prefix = &self.modules[module].prefix;
+        let visible = |of_kind: bool| -> Vec<String> {
+            self.names
+                .iter()
+                .filter(|(_, id)| !of_kind || self.get(**id).kind.is_some_and(|k| kinds.contains(&k.word)))
+                .filter_map(|(name, _)| name.strip_prefix(prefix.as_str()).map(str::to_string))
+                .collect()
+        };
+        suggest(word, visible(true)).or_else(|| suggest(word, visible(false)))
+    }
+}
+
+fn known_kind(declaration: &tree::Declaration, sink: &mut Sink) -> Option<&'static Kind> {
+    let word = &declaration.kind;
+    let Some(kind) = schema::kind(&word.text) else {
+        let names = schema::KINDS.iter().map(|k| k.word);
+        let help = match suggest(&word.text, names.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the kinds are {}", names.collect::<Vec<_>>().join(" ")),
+        };
+        sink.push(
+            Diagnostic::new(Code::UnknownKind, word.span, format!("there is no kind of declaration called `{}`", word.text))
+                .label("unknown kind")
+                .help(help),
+        );
+        return None;
+    };
+    if let schema::Built::NotYet(meanwhile) = kind.built {
+        sink.push(
+            Diagnostic::new(Code::NotBuiltYet, word.span, format!("`{}` belongs to the language, but this version of xd cannot do it yet", kind.word))
+                .label("not built yet")
+                .help(meanwhile),
+        );
+        return None;
+    }
+    Some(kind)
+}
+
+fn flatten(prefix: &str, fields: &[tree::Field], declared: &mut Declared, sink: &mut Sink) {
+    for field in fields {
+        let words: Vec<&str> = field.path.parts.iter().map(|p| p.text.as_str()).collect();
+        let path = if prefix.is_empty() { words.join(".") } else { format!("{prefix}.{}", words.join(".")) };
+        match &field.body {
+            Body::Fields(inner) => {
+                let unknown = declared.kind.is_some_and(|k| !k.is_block(&path));
+                if unknown {
+                    // One message for the block; what stands in it is not judged.
+                    let value = Value { kind: ValueKind::Broken, span: field.span };
+                    declared.fields.push(Written { path: format!("{path}{BLOCK}"), path_span: field.path.span, value });
+                } else {
+                    flatten(&path, inner, declared, sink);
+                }
+            }
+            Body::Value(value) => {
+                if let Some(first) = declared.fields.iter().find(|w| w.path == path) {
+                    sink.push(
+                        Diagnostic::new(Code::SetTwice, field.path.span, format!("`{path}` is set twice"))
+                            .label("set again")
+                            .related(first.path_span, "first set here")
+                            .help("keep one of the two; nothing is overridden in silence"),
+                    );
+                    continue;
+                }
+                declared.fields.push(Written { path, path_span: field.path.span, value: value.clone() });
+            }
+        }
+    }
+}
+
+/// Marks a block that is no block of its kind.
+pub const BLOCK: &str = " {}";
