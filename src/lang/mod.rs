@@ -3,8 +3,10 @@
 //! What it must know of the outside (imported files, the width of a model, how large a corpus is) comes through [`World`].
 
 pub mod analyse;
+pub mod check;
 pub mod diagnostic;
 pub mod plan;
+pub mod resolve;
 pub mod schema;
 pub mod source;
 pub mod syntax;

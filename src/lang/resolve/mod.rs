@@ -22,7 +22,7 @@ pub use axis::{AxisId, AxisView};
 pub use fields::Fields;
 pub use point::{Point, matching};
 pub use resolver::{Resolution, Resolved, resolve};
-pub use scope::{DeclId, Declared, ParamInForce, Scope};
+pub use scope::{DeclId, Declared, ParamInForce, Scope, VALUE, Written};
 pub use sink::Sink;
 pub use typed::{Call, Node, Selector, StepRef, Template, TemplatePiece, Typed};
 
