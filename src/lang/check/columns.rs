@@ -10,16 +10,26 @@ fn quoted<S: AsRef<str>>(words: &[S]) -> Vec<String> {
 }
 
 /// `nu_eror`.
-pub fn unknown_column(column: &str, steps: &[String], known: &[String], elsewhere: Option<String>, span: Span) -> Diagnostic {
+pub fn unknown_column(
+    column: &str,
+    steps: &[String],
+    known: &[String],
+    elsewhere: Option<String>,
+    span: Span,
+) -> Diagnostic {
     let help = match (suggest(column, known), elsewhere) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, Some(owner)) => format!("`{owner}` has such a column: name it among the rows to join it"),
         (None, None) => format!("there are {}", known.join(", ")),
     };
     let verb = if steps.len() == 1 { "has" } else { "have" };
-    Diagnostic::new(Code::UnknownColumn, span, format!("{} {verb} no column called `{column}`", join(&quoted(steps), "and")))
-        .label("unknown column")
-        .help(help)
+    Diagnostic::new(
+        Code::UnknownColumn,
+        span,
+        format!("{} {verb} no column called `{column}`", join(&quoted(steps), "and")),
+    )
+    .label("unknown column")
+    .help(help)
 }
 
 /// A column of a step that is not among the rows.
@@ -33,7 +43,9 @@ pub fn step_not_asked(name: &str, steps: &[String], span: Span) -> Diagnostic {
 
 /// Something else where a column belongs.
 pub fn not_a_column(span: Span) -> Diagnostic {
-    Diagnostic::new(Code::WrongType, span, "a column is named by its word").label("not a column").help("write it as in `delta_norm` or `classes.delta_norm`")
+    Diagnostic::new(Code::WrongType, span, "a column is named by its word")
+        .label("not a column")
+        .help("write it as in `delta_norm` or `classes.delta_norm`")
 }
 
 /// A column of words or truths where a number belongs.
@@ -45,7 +57,9 @@ pub fn not_a_number(column: &str, what: &str, span: Span) -> Diagnostic {
 
 /// Something else where a condition belongs.
 pub fn not_a_condition(span: Span) -> Diagnostic {
-    Diagnostic::new(Code::WrongType, span, "a condition compares a column with a constant").label("not a comparison").help("write it as in `nu_error < 0.2`, `class == tuned_only` or `dead == false`")
+    Diagnostic::new(Code::WrongType, span, "a condition compares a column with a constant")
+        .label("not a comparison")
+        .help("write it as in `nu_error < 0.2`, `class == tuned_only` or `dead == false`")
 }
 
 /// `log(x) < 2`.
@@ -68,7 +82,9 @@ pub fn unknown_word(column: &str, word: &str, words: &[&str], span: Span) -> Dia
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("`{column}` is {}", join(&quoted(words), "or")),
     };
-    Diagnostic::new(Code::UnknownVariant, span, format!("`{column}` is never `{word}`")).label("unknown word").help(help)
+    Diagnostic::new(Code::UnknownVariant, span, format!("`{column}` is never `{word}`"))
+        .label("unknown word")
+        .help(help)
 }
 
 /// `loss == l2`.
@@ -77,7 +93,9 @@ pub fn unknown_axis_value(label: &str, value: &str, names: &[&str], span: Span) 
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the values of `{label}` are {}", join(&quoted(names), "and")),
     };
-    Diagnostic::new(Code::UnknownPoint, span, format!("no point has {label} = {value}")).label("no such value on this axis").help(help)
+    Diagnostic::new(Code::UnknownPoint, span, format!("no point has {label} = {value}"))
+        .label("no such value on this axis")
+        .help(help)
 }
 
 /// `nu_error < small`.
@@ -91,9 +109,14 @@ pub fn number_wanted(column: &str, span: Span) -> Diagnostic {
 pub fn unknown_aggregate(word: &str, words: &[&str], span: Span) -> Diagnostic {
     let help = match suggest(word, words) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the aggregates are {}; there is no other arithmetic, so that what a run does can be read off the file", words.join(" ")),
+        None => format!(
+            "the aggregates are {}; there is no other arithmetic, so that what a run does can be read off the file",
+            words.join(" ")
+        ),
     };
-    Diagnostic::new(Code::UnknownVariant, span, format!("there is no aggregate called `{word}`")).label("unknown aggregate").help(help)
+    Diagnostic::new(Code::UnknownVariant, span, format!("there is no aggregate called `{word}`"))
+        .label("unknown aggregate")
+        .help(help)
 }
 
 /// A second argument, or one with a name that nothing reads.
@@ -147,12 +170,16 @@ pub fn not_an_axis_of_the_plot(field: &str, example: &str, span: Span) -> Diagno
 
 /// `scale = [y = ln]`.
 pub fn unknown_scale(word: &str, span: Span) -> Diagnostic {
-    Diagnostic::new(Code::UnknownVariant, span, format!("there is no scale called `{word}`")).label("unknown word").help("a scale is `log` or `linear`")
+    Diagnostic::new(Code::UnknownVariant, span, format!("there is no scale called `{word}`"))
+        .label("unknown word")
+        .help("a scale is `log` or `linear`")
 }
 
 /// A unit in an expectation.
 pub fn unit_in_expectation(span: Span) -> Diagnostic {
-    Diagnostic::new(Code::WrongUnit, span, "a side of an expectation is a plain number, a share or a column").label("wrong unit").help("write `0.95` or `95%`")
+    Diagnostic::new(Code::WrongUnit, span, "a side of an expectation is a plain number, a share or a column")
+        .label("wrong unit")
+        .help("write `0.95` or `95%`")
 }
 
 /// Something else where an operand belongs.
@@ -164,7 +191,9 @@ pub fn not_an_operand(span: Span) -> Diagnostic {
 
 /// `expect x = classes > 3`.
 pub fn which_column(name: &str, columns: &[&str], span: Span) -> Diagnostic {
-    Diagnostic::new(Code::UnknownColumn, span, format!("which column of `{name}`?")).label("a whole step").help(format!("its columns are {}", columns.join(", ")))
+    Diagnostic::new(Code::UnknownColumn, span, format!("which column of `{name}`?"))
+        .label("a whole step")
+        .help(format!("its columns are {}", columns.join(", ")))
 }
 
 /// A step without rows.
@@ -176,9 +205,18 @@ pub fn no_rows(name: &str, kind: &str, span: Span, place: Span) -> Diagnostic {
 }
 
 /// Sides over different points.
-pub fn compares_different_points(left: &[String], right: &[String], span: Span, left_span: Span, right_span: Span) -> Diagnostic {
-    let words = |labels: &[String]| if labels.is_empty() { "one point".to_string() } else { format!("a value for each {}", labels.join(" and ")) };
-    let extra: Vec<&String> = left.iter().filter(|l| !right.contains(l)).chain(right.iter().filter(|r| !left.contains(r))).collect();
+pub fn compares_different_points(
+    left: &[String],
+    right: &[String],
+    span: Span,
+    left_span: Span,
+    right_span: Span,
+) -> Diagnostic {
+    let words = |labels: &[String]| {
+        if labels.is_empty() { "one point".to_string() } else { format!("a value for each {}", labels.join(" and ")) }
+    };
+    let extra: Vec<&String> =
+        left.iter().filter(|l| !right.contains(l)).chain(right.iter().filter(|r| !left.contains(r))).collect();
     let axis = extra.first().map_or("loss", |l| l.as_str());
     Diagnostic::new(Code::ComparesDifferentPoints, span, "the two sides are about different points")
         .label("which point with which?")

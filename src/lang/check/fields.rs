@@ -11,14 +11,22 @@ pub fn wrong_shape(kind: &Kind, declared: &Declared) -> Option<Diagnostic> {
     let short = declared.fields.iter().find(|w| w.path == VALUE);
     match (&kind.value, short) {
         (None, Some(written)) => Some(
-            Diagnostic::new(Code::WrongType, written.value.span, format!("a {} is written with fields in braces", kind.word))
-                .label("a value")
-                .help(format!("as in\n{}", kind.example)),
+            Diagnostic::new(
+                Code::WrongType,
+                written.value.span,
+                format!("a {} is written with fields in braces", kind.word),
+            )
+            .label("a value")
+            .help(format!("as in\n{}", kind.example)),
         ),
         (Some(ty), None) if kind.fields.is_empty() && !declared.unreadable => Some(
-            Diagnostic::new(Code::WrongType, declared.name_span, format!("a {} is written `{} name = ..`, without braces", kind.word, kind.word))
-                .label("no value")
-                .help(format!("it takes {}", ty.describe())),
+            Diagnostic::new(
+                Code::WrongType,
+                declared.name_span,
+                format!("a {} is written `{} name = ..`, without braces", kind.word, kind.word),
+            )
+            .label("no value")
+            .help(format!("it takes {}", ty.describe())),
         ),
         _ => None,
     }
@@ -28,15 +36,27 @@ pub fn wrong_shape(kind: &Kind, declared: &Declared) -> Option<Diagnostic> {
 pub fn unknown(kind: &Kind, declared: &Declared, written: &Written, path: &str) -> Diagnostic {
     let word = path.rsplit('.').next().unwrap_or(path);
     if kind.is_block(path) {
-        let inner: Vec<&str> = kind.fields.iter().map(|f| f.path).filter(|p| p.starts_with(&format!("{path}."))).collect();
-        return Diagnostic::new(Code::WrongType, written.path_span, format!("`{path}` is a block of fields, not a value"))
-            .label("a block")
-            .help(format!("its fields are {}", inner.join(", ")));
+        let inner: Vec<&str> =
+            kind.fields.iter().map(|f| f.path).filter(|p| p.starts_with(&format!("{path}."))).collect();
+        return Diagnostic::new(
+            Code::WrongType,
+            written.path_span,
+            format!("`{path}` is a block of fields, not a value"),
+        )
+        .label("a block")
+        .help(format!("its fields are {}", inner.join(", ")));
     }
     if kind.field(path).is_some() {
-        return Diagnostic::new(Code::WrongType, written.path_span, format!("`{path}` is a value, not a block of fields"))
-            .label("braces")
-            .help(format!("write `{path} = ..`; it takes {}", kind.field(path).map_or(String::new(), |f| f.ty.describe())));
+        return Diagnostic::new(
+            Code::WrongType,
+            written.path_span,
+            format!("`{path}` is a value, not a block of fields"),
+        )
+        .label("braces")
+        .help(format!(
+            "write `{path} = ..`; it takes {}",
+            kind.field(path).map_or(String::new(), |f| f.ty.describe())
+        ));
     }
     let label = format!("not a field of {}", kind.word);
     if let Some(misplaced) = argument_beside_its_form(kind, declared, word, written) {
@@ -44,37 +64,56 @@ pub fn unknown(kind: &Kind, declared: &Declared, written: &Written, path: &str) 
     }
     // The whole path was shortened or lengthened: `batch` for `train.batch`.
     if let Some(field) = kind.fields.iter().find(|f| f.word() == word && f.path.contains('.') != path.contains('.')) {
-        return Diagnostic::new(Code::MisplacedField, written.path_span, format!("`{path}` does not stand here: the field is `{}`", field.path))
-            .label(label)
-            .help(match field.path.split_once('.') {
-                Some((block, inner)) => format!("write `{} = ..`, or put `{inner} = ..` into `{block} {{ }}`", field.path),
-                None => format!("write `{} = ..` outside of the block", field.path),
-            });
+        return Diagnostic::new(
+            Code::MisplacedField,
+            written.path_span,
+            format!("`{path}` does not stand here: the field is `{}`", field.path),
+        )
+        .label(label)
+        .help(match field.path.split_once('.') {
+            Some((block, inner)) => format!("write `{} = ..`, or put `{inner} = ..` into `{block} {{ }}`", field.path),
+            None => format!("write `{} = ..` outside of the block", field.path),
+        });
     }
     let near = suggest(path, kind.fields.iter().map(|f| f.path)).or_else(|| {
         // The block is right and the word is not: `train.batsh`.
         let (block, _) = path.rsplit_once('.')?;
-        let inner: Vec<&str> = kind.fields.iter().filter(|f| f.path.starts_with(&format!("{block}."))).map(|f| f.word()).collect();
+        let inner: Vec<&str> =
+            kind.fields.iter().filter(|f| f.path.starts_with(&format!("{block}."))).map(|f| f.word()).collect();
         suggest(word, inner).map(|w| format!("{block}.{w}"))
     });
     if let Some(near) = near {
-        return Diagnostic::new(Code::UnknownField, written.path_span, format!("a {} has no field called `{path}`", kind.word))
-            .label(label)
-            .help(format!("did you mean `{near}`?"));
+        return Diagnostic::new(
+            Code::UnknownField,
+            written.path_span,
+            format!("a {} has no field called `{path}`", kind.word),
+        )
+        .label(label)
+        .help(format!("did you mean `{near}`?"));
     }
-    let owners: Vec<String> = KINDS.iter().filter(|k| k.field(path).is_some()).map(|k| format!("`{}`", k.word)).collect();
+    let owners: Vec<String> =
+        KINDS.iter().filter(|k| k.field(path).is_some()).map(|k| format!("`{}`", k.word)).collect();
     let fields: Vec<&str> = kind.fields.iter().map(|f| f.path).collect();
     let (code, message) = match owners.is_empty() {
         true => (Code::UnknownField, format!("a {} has no field called `{path}`", kind.word)),
-        false => (Code::MisplacedField, format!("`{path}` is a field of {}, not of {}", join(&owners, "and"), kind.word)),
+        false => {
+            (Code::MisplacedField, format!("`{path}` is a field of {}, not of {}", join(&owners, "and"), kind.word))
+        }
     };
-    Diagnostic::new(code, written.path_span, message).label(label).help(format!("the fields of {} are {}", kind.word, fields.join(", ")))
+    Diagnostic::new(code, written.path_span, message).label(label).help(format!(
+        "the fields of {} are {}",
+        kind.word,
+        fields.join(", ")
+    ))
 }
 
 /// `k = 100` beside `loss = l1(..)`: an argument of a form stands among the fields.
 fn argument_beside_its_form(kind: &Kind, declared: &Declared, word: &str, written: &Written) -> Option<Diagnostic> {
     let (field, owner) = kind.fields.iter().find_map(|f| {
-        let owner = f.ty.variants().iter().find(|v| v.argument(word).is_some() && v.built == crate::lang::schema::Built::Yes)?;
+        let owner =
+            f.ty.variants()
+                .iter()
+                .find(|v| v.argument(word).is_some() && v.built == crate::lang::schema::Built::Yes)?;
         Some((f, owner))
     })?;
     let owners: Vec<&str> = field.ty.variants().iter().filter(|v| v.argument(word).is_some()).map(|v| v.word).collect();
@@ -85,7 +124,8 @@ fn argument_beside_its_form(kind: &Kind, declared: &Declared, word: &str, writte
         _ => format!("`{}`", owner.word),
     };
     let value = declared.fields.iter().find(|w| w.path == field.path).map(|w| &w.value);
-    let in_axis = declared.axes.iter().find(|a| a.fields.iter().any(|p| p.parts.last().is_some_and(|n| n.text == field.word())));
+    let in_axis =
+        declared.axes.iter().find(|a| a.fields.iter().any(|p| p.parts.last().is_some_and(|n| n.text == field.word())));
     let forms: Vec<String> = match (value, in_axis) {
         (Some(value), _) => form_words(&value.kind),
         (None, Some(axis)) => form_words(&axis.values.kind),
@@ -100,13 +140,19 @@ fn argument_beside_its_form(kind: &Kind, declared: &Declared, word: &str, writte
     let purpose = if word == "k" { "to fix the number of active latents use" } else { "write" };
     let help = match (forms.as_slice(), carries.as_slice()) {
         ([], _) => format!("{purpose} {example}"),
-        (_, []) => format!("this {} is trained with {}, which has no {word}; {purpose} {example}", kind.word, quoted(&forms)),
+        (_, []) => {
+            format!("this {} is trained with {}, which has no {word}; {purpose} {example}", kind.word, quoted(&forms))
+        }
         (_, [form, ..]) => format!("put it inside: `{} = {form}({word} = {written_value})`", field.path),
     };
     Some(
-        Diagnostic::new(Code::MisplacedField, written.path_span, format!("`{word}` belongs to {whose}, not to the {}", kind.word))
-            .label(format!("not a field of {}", kind.word))
-            .help(help),
+        Diagnostic::new(
+            Code::MisplacedField,
+            written.path_span,
+            format!("`{word}` belongs to {whose}, not to the {}", kind.word),
+        )
+        .label(format!("not a field of {}", kind.word))
+        .help(help),
     )
 }
 
@@ -133,11 +179,17 @@ pub fn missing(kind: &Kind, declared: &Declared, missing: &[&str]) -> Diagnostic
         .map(|f| format!("`{} = ..`: {} It takes {}", f.path, f.doc, f.ty.describe()))
         .collect();
     let alternative = match (&kind.value, missing.len()) {
-        (Some(Type::Variant([form, ..])), n) if n > 1 => format!("; or write `{} {} = {}(..)`", kind.word, declared.name, form.word),
+        (Some(Type::Variant([form, ..])), n) if n > 1 => {
+            format!("; or write `{} {} = {}(..)`", kind.word, declared.name, form.word)
+        }
         _ => String::new(),
     };
     debug_assert!(missing.iter().all(|m| kind.field(m).is_some_and(|f| matches!(f.default, Default::Required))));
-    Diagnostic::new(Code::MissingField, declared.name_span, format!("the {} `{}` needs {}", kind.word, declared.name, join(&names, "and")))
-        .label(format!("{} missing", join(&names, "and")))
-        .help(format!("write {}{alternative}", lines.join("; ")))
+    Diagnostic::new(
+        Code::MissingField,
+        declared.name_span,
+        format!("the {} `{}` needs {}", kind.word, declared.name, join(&names, "and")),
+    )
+    .label(format!("{} missing", join(&names, "and")))
+    .help(format!("write {}{alternative}", lines.join("; ")))
 }

@@ -4,11 +4,20 @@
 //! earlier steps it reads. `id` = blake3 over (kind, step version, the fields of `spec` that change results, ids of the
 //! inputs, content hashes of the files read).
 
+mod build;
+mod cost;
+pub mod draft;
+mod facts;
+mod key;
+mod lower;
+mod show;
 pub mod spec;
 
 use serde::{Deserialize, Serialize};
 
 use super::source::Span;
+pub use build::{drafts, origin_words, plan};
+pub use show::show;
 pub use spec::Spec;
 
 /// Index into [`Plan::steps`].

@@ -69,7 +69,9 @@ fn own_axis(reader: &mut Reader, id: AxisId, kind: &Kind, axis: &tree::Axis, bef
             continue;
         }
         let first = declared.fields.iter().find(|w| w.path == label).map(|w| w.path_span);
-        let first = first.or_else(|| before.iter().flat_map(|a| &a.fields).chain(&fields).find(|(l, _)| *l == label).map(|(_, s)| *s));
+        let first = first.or_else(|| {
+            before.iter().flat_map(|a| &a.fields).chain(&fields).find(|(l, _)| *l == label).map(|(_, s)| *s)
+        });
         if let Some(first) = first {
             whole = false;
             reader.sink.push(
@@ -105,7 +107,11 @@ fn own_axis(reader: &mut Reader, id: AxisId, kind: &Kind, axis: &tree::Axis, bef
         labels.push(label);
         values.push(row);
     }
-    let view = AxisView { id, labels: fields.iter().map(|(l, _)| l.clone()).collect(), values: short_names(reader, &values, &labels) };
+    let view = AxisView {
+        id,
+        labels: fields.iter().map(|(l, _)| l.clone()).collect(),
+        values: short_names(reader, &values, &labels),
+    };
     for (i, names) in view.values.iter().enumerate() {
         if let Some(first) = view.values[..i].iter().position(|earlier| earlier == names) {
             let (span, earlier) = (values[i][0].span, values[first][0].span);
@@ -134,7 +140,9 @@ fn unknown_field(kind: &Kind, label: &str, span: Span, short_form: bool) -> Diag
         None if short_form => "an axis of a short declaration names an argument of its value".to_string(),
         None => "an axis names a field of the same declaration, by its whole path: `train.seed in 0..3`".to_string(),
     };
-    Diagnostic::new(Code::UnknownField, span, format!("`{label}` is not a field of {}", kind.word)).label("an axis over no field").help(help)
+    Diagnostic::new(Code::UnknownField, span, format!("`{label}` is not a field of {}", kind.word))
+        .label("an axis over no field")
+        .help(help)
 }
 
 /// The entries of a list, range or param that holds one, with their labels.
@@ -147,7 +155,8 @@ fn entries(reader: &mut Reader, value: &Value, fields: usize) -> Option<Vec<(Opt
         ValueKind::Range { start, end, inclusive } if fields == 1 => range(reader, value.span, start, end, *inclusive),
         ValueKind::Reference(reference) if reference.selectors.is_none() => {
             let found = reader.scope.lookup(reader.module, &reference.path.parts);
-            let param = found.and_then(|(id, used)| reader.scope.params.get(&id).filter(|_| used == reference.path.parts.len()));
+            let param = found
+                .and_then(|(id, used)| reader.scope.params.get(&id).filter(|_| used == reference.path.parts.len()));
             match param {
                 Some(param) if !matches!(param.value.kind, ValueKind::Reference(_)) => {
                     let held = param.value.clone();
@@ -169,14 +178,24 @@ fn not_values<T>(reader: &mut Reader, value: &Value) -> Option<T> {
     None
 }
 
-fn range(reader: &mut Reader, span: Span, start: &Value, end: &Value, inclusive: bool) -> Option<Vec<(Option<String>, Value)>> {
+fn range(
+    reader: &mut Reader,
+    span: Span,
+    start: &Value,
+    end: &Value,
+    inclusive: bool,
+) -> Option<Vec<(Option<String>, Value)>> {
     let whole = Type::Whole { low: 0, high: u64::MAX };
     let from = reader.read(&whole, start, "an end of this range");
     let to = reader.read(&whole, end, "an end of this range");
     let (from, to) = (from?.whole()?, to?.whole()?);
     let to = if inclusive { to + 1 } else { to };
     if to <= from || to - from > MOST_VALUES {
-        let message = if to <= from { "this range holds no value".to_string() } else { format!("this range holds {} values", to - from) };
+        let message = if to <= from {
+            "this range holds no value".to_string()
+        } else {
+            format!("this range holds {} values", to - from)
+        };
         reader.sink.push(
             Diagnostic::new(Code::OutOfRange, span, message)
                 .label("an axis of this length")
@@ -215,7 +234,9 @@ fn short_names(reader: &Reader, rows: &[Vec<Value>], labels: &[Option<String>]) 
 
 fn whole(reader: &Reader, value: &Value) -> String {
     match &value.kind {
-        ValueKind::Quantity(quantity) if quantity.unit.is_none() && quantity.suffix.is_none() => quantity.digits.clone(),
+        ValueKind::Quantity(quantity) if quantity.unit.is_none() && quantity.suffix.is_none() => {
+            quantity.digits.clone()
+        }
         _ => slice(reader.sources, value.span),
     }
 }

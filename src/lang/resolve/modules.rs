@@ -88,9 +88,13 @@ impl Loader<'_> {
             Ok(found) => found,
             Err(why) => {
                 self.sink.push(
-                    Diagnostic::new(Code::ImportMissing, import.path.span, format!("`{written}` cannot be imported: {why}"))
-                        .label("not found")
-                        .help("paths are relative to the file that imports"),
+                    Diagnostic::new(
+                        Code::ImportMissing,
+                        import.path.span,
+                        format!("`{written}` cannot be imported: {why}"),
+                    )
+                    .label("not found")
+                    .help("paths are relative to the file that imports"),
                 );
                 return false;
             }
@@ -99,9 +103,13 @@ impl Loader<'_> {
             let mut round: Vec<String> = self.stack[at..].iter().map(|p| format!("`{p}`")).collect();
             round.push(format!("`{path}`"));
             self.sink.push(
-                Diagnostic::new(Code::ImportCycle, import.path.span, format!("the imports go round in a circle: {}", round.join(" imports ")))
-                    .label("this closes the circle")
-                    .help("move what both files need into a third one"),
+                Diagnostic::new(
+                    Code::ImportCycle,
+                    import.path.span,
+                    format!("the imports go round in a circle: {}", round.join(" imports ")),
+                )
+                .label("this closes the circle")
+                .help("move what both files need into a third one"),
             );
             return false;
         }

@@ -3,8 +3,8 @@
 use crate::lang::diagnostic::{Code, Diagnostic, suggest};
 use crate::lang::plan::ParamValue;
 use crate::lang::source::{FileId, Sources, Span};
-use crate::lang::syntax::tree::{Body, Suffix, Value, ValueKind};
 use crate::lang::syntax;
+use crate::lang::syntax::tree::{Body, Suffix, Value, ValueKind};
 
 use super::scope::{DeclId, ParamInForce, Scope, VALUE};
 use super::sink::Sink;
@@ -18,7 +18,13 @@ pub fn put_in_force(scope: &mut Scope, sources: &mut Sources, sets: &[String], s
         }
         let Some(written) = declared.fields.iter().find(|w| w.path == VALUE) else { continue };
         let text = slice(sources, written.value.span);
-        let param = ParamInForce { value: written.value.clone(), default: text.clone(), text, module: declared.module, set: false };
+        let param = ParamInForce {
+            value: written.value.clone(),
+            default: text.clone(),
+            text,
+            module: declared.module,
+            set: false,
+        };
         scope.params.insert(DeclId(index), param);
     }
     for set in sets {
@@ -89,7 +95,9 @@ fn unknown(scope: &Scope, name: &str, span: Span) -> Diagnostic {
         None if names.is_empty() => "this file declares no params".to_string(),
         None => format!("the params of this file are {}", names.join(" ")),
     };
-    Diagnostic::new(Code::UnknownName, span, format!("there is no param called `{name}`")).label("unknown param").help(help)
+    Diagnostic::new(Code::UnknownName, span, format!("there is no param called `{name}`"))
+        .label("unknown param")
+        .help(help)
 }
 
 fn parse(file: FileId, text: &str, sink: &mut Sink) -> Option<Value> {
@@ -119,14 +127,20 @@ fn differs(default: &Value, new: &Value, default_text: &str, name: &str) -> Opti
             match (form(old), form(new)) {
                 (a, b) if a == b => None,
                 (Some(unit), None) => Some(
-                    Diagnostic::new(Code::MissingUnit, span, format!("`{name}` is a number of `{unit}`")).label("no unit").help(help),
+                    Diagnostic::new(Code::MissingUnit, span, format!("`{name}` is a number of `{unit}`"))
+                        .label("no unit")
+                        .help(help),
                 ),
                 (Some(unit), Some(_)) => Some(
-                    Diagnostic::new(Code::WrongUnit, span, format!("`{name}` is a number of `{unit}`")).label("another unit").help(help),
+                    Diagnostic::new(Code::WrongUnit, span, format!("`{name}` is a number of `{unit}`"))
+                        .label("another unit")
+                        .help(help),
                 ),
-                (None, _) => {
-                    Some(Diagnostic::new(Code::WrongUnit, span, format!("`{name}` is a number without a unit")).label("unit").help(help))
-                }
+                (None, _) => Some(
+                    Diagnostic::new(Code::WrongUnit, span, format!("`{name}` is a number without a unit"))
+                        .label("unit")
+                        .help(help),
+                ),
             }
         }
         (old, new) if form(old) == form(new) => None,
@@ -166,5 +180,9 @@ pub fn slice(sources: &Sources, span: Span) -> String {
         lines.push(line.trim());
     }
     let joined = lines.join(" ");
-    if joined.contains('"') { joined.trim().to_string() } else { joined.split_whitespace().collect::<Vec<_>>().join(" ") }
+    if joined.contains('"') {
+        joined.trim().to_string()
+    } else {
+        joined.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
 }

@@ -23,7 +23,8 @@ pub fn matching(target: &Resolved, step: &StepRef, coordinates: &BTreeMap<AxisId
     (0..target.points.len())
         .filter(|&index| {
             let point = &target.points[index];
-            selected(step, point) && point.coordinates.iter().all(|(axis, value)| coordinates.get(axis).is_none_or(|v| v == value))
+            selected(step, point)
+                && point.coordinates.iter().all(|(axis, value)| coordinates.get(axis).is_none_or(|v| v == value))
         })
         .collect()
 }
@@ -31,7 +32,11 @@ pub fn matching(target: &Resolved, step: &StepRef, coordinates: &BTreeMap<AxisId
 /// True when the point satisfies the selectors that name axes of it.
 pub fn selected(step: &StepRef, point: &Point) -> bool {
     step.selectors.iter().all(|selector| {
-        point.labels.iter().find(|(label, _)| *label == selector.label).is_none_or(|(_, value)| same(value, &selector.value))
+        point
+            .labels
+            .iter()
+            .find(|(label, _)| *label == selector.label)
+            .is_none_or(|(_, value)| same(value, &selector.value))
     })
 }
 

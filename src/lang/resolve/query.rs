@@ -55,9 +55,13 @@ pub fn limits(reader: &mut Reader, value: &Value, what: &str) -> Option<Typed> {
         };
         let Some(slot) = ["nu_reconstruction", "nu_error"].iter().position(|n| *n == name) else {
             let near = crate::lang::diagnostic::suggest(&name, ["nu_reconstruction", "nu_error"]);
-            let help = near.map_or("the limits are on nu_reconstruction and nu_error".to_string(), |n| format!("did you mean `{n}`?"));
+            let help = near.map_or("the limits are on nu_reconstruction and nu_error".to_string(), |n| {
+                format!("did you mean `{n}`?")
+            });
             reader.sink.push(
-                Diagnostic::new(Code::UnknownColumn, left.span, format!("{what} has no limit on `{name}`")).label("unknown column").help(help),
+                Diagnostic::new(Code::UnknownColumn, left.span, format!("{what} has no limit on `{name}`"))
+                    .label("unknown column")
+                    .help(help),
             );
             whole = false;
             continue;
@@ -121,7 +125,12 @@ fn raw_selectors(reference: &Reference) -> Vec<super::typed::Selector> {
     };
     let selectors = reference.selectors.iter().flatten();
     selectors
-        .map(|s| super::typed::Selector { label: dotted(&s.path), value: text(&s.value), span: s.path.span, value_span: s.value.span })
+        .map(|s| super::typed::Selector {
+            label: dotted(&s.path),
+            value: text(&s.value),
+            span: s.path.span,
+            value_span: s.value.span,
+        })
         .collect()
 }
 
@@ -163,14 +172,18 @@ impl Question<'_, '_> {
         for step in &self.rows {
             let axes = &self.resolution.get(step.target).axes;
             known.extend(axes.iter().flat_map(|a| a.labels.iter().cloned()));
-            known.extend(self.scope().get(step.target).kind.iter().flat_map(|k| k.columns.iter().map(|c| c.name.to_string())));
+            known.extend(
+                self.scope().get(step.target).kind.iter().flat_map(|k| k.columns.iter().map(|c| c.name.to_string())),
+            );
         }
         known.dedup();
         known
     }
 
     fn is_axis(&self, label: &str) -> bool {
-        self.rows.iter().any(|step| self.resolution.get(step.target).axes.iter().any(|a| a.labels.iter().any(|l| l == label)))
+        self.rows
+            .iter()
+            .any(|step| self.resolution.get(step.target).axes.iter().any(|a| a.labels.iter().any(|l| l == label)))
     }
 
     // -- columns -----------------------------------------------------------------------------------------------------
@@ -210,7 +223,9 @@ impl Question<'_, '_> {
             let declared = self.scope().get(step.target);
             if let Some(column) = declared.kind.and_then(|k| k.column(&whole)) {
                 let name = declared.name.clone();
-                return self.built(column, span).then_some((ColumnRef { step: Some(name), column: whole }, Meaning::Column(column)));
+                return self
+                    .built(column, span)
+                    .then_some((ColumnRef { step: Some(name), column: whole }, Meaning::Column(column)));
             }
         }
         if self.rows.iter().any(|s| self.resolution.get(s.target).broken) {
@@ -240,7 +255,8 @@ impl Question<'_, '_> {
             return Some((ColumnRef { step: None, column: column.to_string() }, Meaning::Axis));
         }
         if !target.broken {
-            let known: Vec<String> = declared.kind.iter().flat_map(|k| k.columns.iter().map(|c| c.name.to_string())).collect();
+            let known: Vec<String> =
+                declared.kind.iter().flat_map(|k| k.columns.iter().map(|c| c.name.to_string())).collect();
             let elsewhere = self.elsewhere(column);
             self.reader.sink.push(problems::unknown_column(column, &[name], &known, elsewhere, span));
         }
@@ -250,16 +266,26 @@ impl Question<'_, '_> {
     /// A declared step that has such a column although it is not asked.
     fn elsewhere(&self, column: &str) -> Option<String> {
         let scope = self.scope();
-        let owner = scope.names.values().find(|id| has_rows(scope, **id) && scope.get(**id).kind.is_some_and(|k| k.column(column).is_some()))?;
+        let owner = scope
+            .names
+            .values()
+            .find(|id| has_rows(scope, **id) && scope.get(**id).kind.is_some_and(|k| k.column(column).is_some()))?;
         Some(scope.get(*owner).name.clone())
     }
 
     fn built(&mut self, column: &Column, span: Span) -> bool {
         let Built::NotYet(meanwhile) = column.built else { return true };
         self.reader.sink.push(
-            Diagnostic::new(Code::NotBuiltYet, span, format!("the column `{}` belongs to the language, but this version of xd cannot fill it yet", column.name))
-                .label("not built yet")
-                .help(meanwhile),
+            Diagnostic::new(
+                Code::NotBuiltYet,
+                span,
+                format!(
+                    "the column `{}` belongs to the language, but this version of xd cannot fill it yet",
+                    column.name
+                ),
+            )
+            .label("not built yet")
+            .help(meanwhile),
         );
         false
     }
@@ -309,7 +335,9 @@ impl Question<'_, '_> {
             return None;
         };
         let (inner, absolute) = match &left.kind {
-            ValueKind::Call { name, arguments } if dotted(name) == "abs" && arguments.len() == 1 => (&arguments[0].value, true),
+            ValueKind::Call { name, arguments } if dotted(name) == "abs" && arguments.len() == 1 => {
+                (&arguments[0].value, true)
+            }
             _ => (&**left, false),
         };
         let (column, meaning) = self.condition_column(inner)?;
@@ -337,14 +365,23 @@ impl Question<'_, '_> {
         self.column(value)
     }
 
-    fn constant(&mut self, column: &ColumnRef, meaning: Meaning, operator: Operator, place: Span, right: &Value) -> Option<Constant> {
+    fn constant(
+        &mut self,
+        column: &ColumnRef,
+        meaning: Meaning,
+        operator: Operator,
+        place: Span,
+        right: &Value,
+    ) -> Option<Constant> {
         if matches!(right.kind, ValueKind::Broken) {
             return None;
         }
         let ordered = !matches!(operator, Operator::Equal | Operator::NotEqual);
         let text = slice(self.reader.sources, right.span).trim_matches('"').to_string();
         match meaning {
-            Meaning::Column(Column { ty: ColumnType::Real | ColumnType::Whole, .. }) => self.constant_number(column, right),
+            Meaning::Column(Column { ty: ColumnType::Real | ColumnType::Whole, .. }) => {
+                self.constant_number(column, right)
+            }
             _ if ordered => {
                 self.reader.sink.push(problems::no_order(&column.column, operator, place));
                 None
@@ -353,7 +390,12 @@ impl Question<'_, '_> {
                 "true" => Some(Constant::Truth(true)),
                 "false" => Some(Constant::Truth(false)),
                 _ => {
-                    self.reader.sink.push(problems::unknown_word(&column.column, &text, &["true", "false"], right.span));
+                    self.reader.sink.push(problems::unknown_word(
+                        &column.column,
+                        &text,
+                        &["true", "false"],
+                        right.span,
+                    ));
                     None
                 }
             },
@@ -376,13 +418,22 @@ impl Question<'_, '_> {
 
     fn constant_number(&mut self, column: &ColumnRef, right: &Value) -> Option<Constant> {
         match &right.kind {
-            ValueKind::Quantity(q) if q.unit.as_ref().is_none_or(|u| u.text == "tokens") && q.suffix != Some(Suffix::Times) => {
+            ValueKind::Quantity(q)
+                if q.unit.as_ref().is_none_or(|u| u.text == "tokens") && q.suffix != Some(Suffix::Times) =>
+            {
                 Some(Constant::Number(q.value))
             }
             ValueKind::Reference(reference) => {
-                let param = self.scope().lookup(self.reader.module, &reference.path.parts).is_some_and(|(id, _)| self.scope().params.contains_key(&id));
+                let param = self
+                    .scope()
+                    .lookup(self.reader.module, &reference.path.parts)
+                    .is_some_and(|(id, _)| self.scope().params.contains_key(&id));
                 if param {
-                    return self.reader.read(&NUMBER, right, &format!("`{}`", column.column))?.number().map(Constant::Number);
+                    return self
+                        .reader
+                        .read(&NUMBER, right, &format!("`{}`", column.column))?
+                        .number()
+                        .map(Constant::Number);
                 }
                 self.reader.sink.push(problems::number_wanted(&column.column, right.span));
                 None
@@ -498,7 +549,9 @@ impl Question<'_, '_> {
     ) -> Option<(Option<ColumnRef>, Option<Condition>)> {
         match (aggregate, argument) {
             (Aggregate::Count, None) => Some((None, None)),
-            (Aggregate::Count | Aggregate::Share, Some(value)) if matches!(value.kind, ValueKind::Comparison { .. }) => {
+            (Aggregate::Count | Aggregate::Share, Some(value))
+                if matches!(value.kind, ValueKind::Comparison { .. }) =>
+            {
                 Some((None, Some(self.condition(value)?)))
             }
             (Aggregate::Count | Aggregate::Share, Some(Value { kind: ValueKind::Broken, .. })) => None,
@@ -552,7 +605,9 @@ impl Question<'_, '_> {
             return Some((column, descending));
         }
         match &value.kind {
-            ValueKind::Call { name, arguments } if matches!(dotted(name).as_str(), "descending" | "ascending") && arguments.len() == 1 => {
+            ValueKind::Call { name, arguments }
+                if matches!(dotted(name).as_str(), "descending" | "ascending") && arguments.len() == 1 =>
+            {
                 self.sort_key(&arguments[0].value, columns, dotted(name) == "descending")
             }
             ValueKind::Call { name, .. } => {
@@ -561,7 +616,8 @@ impl Question<'_, '_> {
             }
             _ => {
                 let (column, _) = self.column(value)?;
-                let shown = columns.iter().any(|c| matches!(c, TableColumn::Plain { column: known, .. } if *known == column));
+                let shown =
+                    columns.iter().any(|c| matches!(c, TableColumn::Plain { column: known, .. } if *known == column));
                 if reduced && !shown {
                     self.reader.sink.push(problems::sort_by_lost(&column.column, value.span));
                     return None;
@@ -591,7 +647,9 @@ impl Question<'_, '_> {
                     continue;
                 }
             };
-            if let Some(number) = self.reader.read(&NUMBER, &entry.value, "an entry of `lines`").and_then(|n| n.number()) {
+            if let Some(number) =
+                self.reader.read(&NUMBER, &entry.value, "an entry of `lines`").and_then(|n| n.number())
+            {
                 lines.push((axis, number));
             }
         }
@@ -635,8 +693,12 @@ impl Question<'_, '_> {
         match &value.kind {
             ValueKind::Broken => None,
             ValueKind::Quantity(quantity) => match (&quantity.unit, quantity.suffix) {
-                (None, suffix) if suffix != Some(Suffix::Times) => Some((Operand::Number { value: quantity.value }, Vec::new())),
-                (Some(unit), _) if unit.text == "tokens" => Some((Operand::Number { value: quantity.value }, Vec::new())),
+                (None, suffix) if suffix != Some(Suffix::Times) => {
+                    Some((Operand::Number { value: quantity.value }, Vec::new()))
+                }
+                (Some(unit), _) if unit.text == "tokens" => {
+                    Some((Operand::Number { value: quantity.value }, Vec::new()))
+                }
                 _ => {
                     self.reader.sink.push(problems::unit_in_expectation(value.span));
                     None
@@ -650,7 +712,11 @@ impl Question<'_, '_> {
                 }
                 let (step, column, meaning) = self.subject(reference, value.span)?;
                 if !is_number(meaning) {
-                    self.reader.sink.push(problems::not_a_number(&column.column, "a side of an expectation", value.span));
+                    self.reader.sink.push(problems::not_a_number(
+                        &column.column,
+                        "a side of an expectation",
+                        value.span,
+                    ));
                     return None;
                 }
                 let filter = self.selected_rows(&step)?;
@@ -664,7 +730,13 @@ impl Question<'_, '_> {
         }
     }
 
-    fn aggregated(&mut self, word: &str, place: Span, arguments: &[Entry], span: Span) -> Option<(Operand, Vec<StepRef>)> {
+    fn aggregated(
+        &mut self,
+        word: &str,
+        place: Span,
+        arguments: &[Entry],
+        span: Span,
+    ) -> Option<(Operand, Vec<StepRef>)> {
         let aggregate = self.aggregate(word, place)?;
         let mut subject: Option<&Value> = None;
         let mut restriction: Option<&Value> = None;
@@ -704,7 +776,9 @@ impl Question<'_, '_> {
             (ValueKind::Broken, _) => None,
             (ValueKind::Comparison { left, operator, operator_span, right }, Aggregate::Count | Aggregate::Share) => {
                 let (inner, absolute) = match &left.kind {
-                    ValueKind::Call { name, arguments } if dotted(name) == "abs" && arguments.len() == 1 => (&arguments[0].value, true),
+                    ValueKind::Call { name, arguments } if dotted(name) == "abs" && arguments.len() == 1 => {
+                        (&arguments[0].value, true)
+                    }
                     _ => (&**left, false),
                 };
                 let ValueKind::Reference(reference) = &inner.kind else {
@@ -747,7 +821,8 @@ impl Question<'_, '_> {
 
     /// `truth[loss = l1].recall`: the address and its column.
     fn subject(&mut self, reference: &Reference, span: Span) -> Option<(StepRef, ColumnRef, Meaning)> {
-        let (step, member) = self.reader.address(reference, span, &["classify", "scaling", "quality", "recover", "crosscoder"])?;
+        let (step, member) =
+            self.reader.address(reference, span, &["classify", "scaling", "quality", "recover", "crosscoder"])?;
         let declared = self.scope().get(step.target);
         let (kind, name, place) = (declared.kind?, declared.name.clone(), declared.name_span);
         if !has_rows(self.scope(), step.target) {
@@ -775,14 +850,28 @@ impl Question<'_, '_> {
             }
             let column = kind.column(&selector.label)?;
             let value = match column.ty {
-                ColumnType::Words(words) if words.contains(&selector.value.as_str()) => Constant::Word(selector.value.clone()),
+                ColumnType::Words(words) if words.contains(&selector.value.as_str()) => {
+                    Constant::Word(selector.value.clone())
+                }
                 ColumnType::Words(words) => {
-                    self.reader.sink.push(problems::unknown_word(column.name, &selector.value, words, selector.value_span));
+                    self.reader.sink.push(problems::unknown_word(
+                        column.name,
+                        &selector.value,
+                        words,
+                        selector.value_span,
+                    ));
                     return None;
                 }
-                ColumnType::Truth if matches!(selector.value.as_str(), "true" | "false") => Constant::Truth(selector.value == "true"),
+                ColumnType::Truth if matches!(selector.value.as_str(), "true" | "false") => {
+                    Constant::Truth(selector.value == "true")
+                }
                 _ => {
-                    self.reader.sink.push(problems::unknown_word(column.name, &selector.value, &["true", "false"], selector.value_span));
+                    self.reader.sink.push(problems::unknown_word(
+                        column.name,
+                        &selector.value,
+                        &["true", "false"],
+                        selector.value_span,
+                    ));
                     return None;
                 }
             };
@@ -856,8 +945,12 @@ impl Question<'_, '_> {
         let mut open = Vec::new();
         for axis in &target.axes {
             let named = step.selectors.iter().any(|s| axis.labels.contains(&s.label));
-            let mut values: Vec<usize> =
-                target.points.iter().filter(|p| selected(step, p)).filter_map(|p| p.coordinates.get(&axis.id).copied()).collect();
+            let mut values: Vec<usize> = target
+                .points
+                .iter()
+                .filter(|p| selected(step, p))
+                .filter_map(|p| p.coordinates.get(&axis.id).copied())
+                .collect();
             values.sort_unstable();
             values.dedup();
             if !(named && values.len() <= 1) {

@@ -4,8 +4,8 @@ use crate::lang::diagnostic::{Code, Diagnostic, suggest};
 use crate::lang::plan::Origin;
 use crate::lang::schema::{Built, CLASSES, Default, Field, Query, Type, Unit, Variant, Word, join};
 use crate::lang::source::{FileId, Sources, Span};
-use crate::lang::syntax::tree::{self, Entry, Piece, Quantity, Reference, Suffix, Value, ValueKind};
 use crate::lang::syntax;
+use crate::lang::syntax::tree::{self, Entry, Piece, Quantity, Reference, Suffix, Value, ValueKind};
 
 use super::params::{form, slice};
 use super::query;
@@ -98,8 +98,12 @@ impl Reader<'_> {
         }
         let parts = &reference.path.parts;
         if let [word] = parts.as_slice() {
-            let choice = ty.words().iter().any(|w| w.word == word.text) || ty.variants().iter().any(|v| v.word == word.text);
-            if choice || matches!(ty, Type::OrNone(_)) && word.text == "none" || matches!(ty, Type::Class { all: true }) && word.text == "all" {
+            let choice =
+                ty.words().iter().any(|w| w.word == word.text) || ty.variants().iter().any(|v| v.word == word.text);
+            if choice
+                || matches!(ty, Type::OrNone(_)) && word.text == "none"
+                || matches!(ty, Type::Class { all: true }) && word.text == "all"
+            {
                 return None;
             }
         }
@@ -110,9 +114,13 @@ impl Reader<'_> {
         }
         let Some(param) = self.scope.params.get(&id).filter(|_| used == parts.len()) else { return Some(None) };
         if self.through == Some(declared.name_span) {
-            let own = Diagnostic::new(Code::StepCycle, self.span(value.span), format!("the param `{}` is defined by itself", declared.name))
-                .label("this closes the circle")
-                .help("give it a value");
+            let own = Diagnostic::new(
+                Code::StepCycle,
+                self.span(value.span),
+                format!("the param `{}` is defined by itself", declared.name),
+            )
+            .label("this closes the circle")
+            .help("give it a value");
             self.sink.push(own);
             return Some(None);
         }
@@ -214,7 +222,9 @@ impl Reader<'_> {
         if self.scope.may_be_hidden(self.module, &reference.path.parts) {
             return None;
         }
-        if self.scope.lookup(self.module, &reference.path.parts).is_some() || matches!(word.as_str(), "none" | "true" | "false") {
+        if self.scope.lookup(self.module, &reference.path.parts).is_some()
+            || matches!(word.as_str(), "none" | "true" | "false")
+        {
             return self.wrong_type(ty, value, what);
         }
         let help = match self.scope.suggest(self.module, &word, &["param"]) {
@@ -238,9 +248,13 @@ impl Reader<'_> {
             _ => return Some(quantity.value),
         };
         self.report(
-            Diagnostic::new(Code::WrongUnit, self.span(value.span), format!("{what} takes {}, not {sign}", ty.describe()))
-                .label("wrong unit")
-                .help(format!("write {what} as {}", ty.describe())),
+            Diagnostic::new(
+                Code::WrongUnit,
+                self.span(value.span),
+                format!("{what} takes {}, not {sign}", ty.describe()),
+            )
+            .label("wrong unit")
+            .help(format!("write {what} as {}", ty.describe())),
         );
         None
     }
@@ -274,9 +288,13 @@ impl Reader<'_> {
         }
         if number.fract() != 0.0 {
             self.report(
-                Diagnostic::new(Code::WrongType, self.span(value.span), format!("{what} is a count, and {number} is not a whole number"))
-                    .label("not whole")
-                    .help(format!("{what} takes {}", ty.describe())),
+                Diagnostic::new(
+                    Code::WrongType,
+                    self.span(value.span),
+                    format!("{what} is a count, and {number} is not a whole number"),
+                )
+                .label("not whole")
+                .help(format!("{what} takes {}", ty.describe())),
             );
             return None;
         }
@@ -333,18 +351,29 @@ impl Reader<'_> {
                 Unit::Bare => (Code::MissingUnit, format!("{what} needs a unit"), "a number of what?"),
                 _ => (Code::WrongUnit, format!("{what} is not counted in {}", unit_words(unit)), "wrong unit"),
             };
-            self.report(Diagnostic::new(code, place, message).label(label).help(format!("write {}", join(&examples, "or"))));
+            self.report(
+                Diagnostic::new(code, place, message).label(label).help(format!("write {}", join(&examples, "or"))),
+            );
             return None;
         }
         let number = quantity.value;
         if number < low || number == 0.0 && matches!(unit, Unit::Epochs | Unit::Times) {
-            return self.out_of_range(value, ty, what, &if low > 0.0 { format!("must be at least {low}") } else { "must be over 0".to_string() });
+            return self.out_of_range(
+                value,
+                ty,
+                what,
+                &if low > 0.0 { format!("must be at least {low}") } else { "must be over 0".to_string() },
+            );
         }
         if matches!(unit, Unit::Tokens | Unit::Steps | Unit::Prompts | Unit::Bare) && number.fract() != 0.0 {
             self.report(
-                Diagnostic::new(Code::WrongType, place, format!("{what} is a count, and {number} is not a whole number"))
-                    .label("not whole")
-                    .help(format!("write `{}`", unit.example(&short(number.ceil())))),
+                Diagnostic::new(
+                    Code::WrongType,
+                    place,
+                    format!("{what} is a count, and {number} is not a whole number"),
+                )
+                .label("not whole")
+                .help(format!("write `{}`", unit.example(&short(number.ceil())))),
             );
             return None;
         }
@@ -391,9 +420,13 @@ impl Reader<'_> {
         let Built::NotYet(meanwhile) = built else { return true };
         let span = self.span(span);
         self.report(
-            Diagnostic::new(Code::NotBuiltYet, span, format!("`{word}` belongs to the language, but this version of xd cannot do it yet"))
-                .label("not built yet")
-                .help(*meanwhile),
+            Diagnostic::new(
+                Code::NotBuiltYet,
+                span,
+                format!("`{word}` belongs to the language, but this version of xd cannot do it yet"),
+            )
+            .label("not built yet")
+            .help(*meanwhile),
         );
         false
     }
@@ -406,7 +439,9 @@ impl Reader<'_> {
         };
         let span = self.span(span);
         self.report(
-            Diagnostic::new(Code::UnknownVariant, span, format!("{what} has no choice called `{typed}`")).label("unknown word").help(help),
+            Diagnostic::new(Code::UnknownVariant, span, format!("{what} has no choice called `{typed}`"))
+                .label("unknown word")
+                .help(help),
         );
         None
     }
@@ -532,7 +567,9 @@ impl Reader<'_> {
         let names: Vec<String> = variant.arguments.iter().map(|a| format!("`{}`", a.path)).collect();
         let help = match variant.arguments {
             [] => format!("write `{}` alone", variant.word),
-            [first, ..] => format!("its arguments are {}; write `{}({} = ..)`", join(&names, "and"), variant.word, first.path),
+            [first, ..] => {
+                format!("its arguments are {}; write `{}({} = ..)`", join(&names, "and"), variant.word, first.path)
+            }
         };
         let message = match variant.arguments {
             [] => format!("`{}` takes no arguments", variant.word),
@@ -564,7 +601,14 @@ impl Reader<'_> {
 
     // -- names -------------------------------------------------------------------------------------------------------
 
-    fn step_or(&mut self, value: &Value, kinds: &[&str], forms: &'static [Variant], ty: &Type, what: &str) -> Option<Typed> {
+    fn step_or(
+        &mut self,
+        value: &Value,
+        kinds: &[&str],
+        forms: &'static [Variant],
+        ty: &Type,
+        what: &str,
+    ) -> Option<Typed> {
         let name = match &value.kind {
             ValueKind::Reference(reference) => {
                 let plain = reference.selectors.is_none() && reference.member.is_none();
@@ -587,13 +631,18 @@ impl Reader<'_> {
         {
             return None;
         }
-        let near = suggest(&name, forms.iter().map(|f| f.word)).or_else(|| self.scope.suggest(self.module, &name, kinds));
+        let near =
+            suggest(&name, forms.iter().map(|f| f.word)).or_else(|| self.scope.suggest(self.module, &name, kinds));
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("{what} takes {}", ty.describe()),
         };
         let span = self.span(value.span);
-        self.report(Diagnostic::new(Code::UnknownName, span, format!("there is nothing called `{name}`")).label("unknown name").help(help));
+        self.report(
+            Diagnostic::new(Code::UnknownName, span, format!("there is nothing called `{name}`"))
+                .label("unknown name")
+                .help(help),
+        );
         None
     }
 
@@ -624,13 +673,18 @@ impl Reader<'_> {
                 .collect();
             let help = match near.as_slice() {
                 [] => format!("declare a {} and name it here", kinds.join(" or ")),
-                names => format!("{what} can be {}", join(&names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>(), "or")),
+                names => {
+                    format!("{what} can be {}", join(&names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>(), "or"))
+                }
             };
             let span = self.span(value.span);
             let place = declared.name_span;
             let message = format!("{what} takes a {wanted}, and `{}` is a {}", declared.name, kind.word);
             self.report(
-                Diagnostic::new(Code::WrongKind, span, message).label(format!("a {}", kind.word)).related(place, "declared here").help(help),
+                Diagnostic::new(Code::WrongKind, span, message)
+                    .label(format!("a {}", kind.word))
+                    .related(place, "declared here")
+                    .help(help),
             );
             return None;
         }
@@ -638,7 +692,12 @@ impl Reader<'_> {
     }
 
     /// The declaration that a dotted word with brackets names, and what follows its name.
-    pub fn address(&mut self, reference: &Reference, span: Span, kinds: &[&str]) -> Option<(StepRef, Option<tree::Path>)> {
+    pub fn address(
+        &mut self,
+        reference: &Reference,
+        span: Span,
+        kinds: &[&str],
+    ) -> Option<(StepRef, Option<tree::Path>)> {
         let parts = &reference.path.parts;
         let Some((target, used)) = self.scope.lookup(self.module, parts) else {
             if self.scope.may_be_hidden(self.module, parts) {
@@ -646,7 +705,8 @@ impl Reader<'_> {
             }
             let word = dotted(&reference.path);
             let head = parts.first().map_or("", |p| p.text.as_str());
-            let near = self.scope.suggest(self.module, &word, kinds).or_else(|| self.scope.suggest(self.module, head, kinds));
+            let near =
+                self.scope.suggest(self.module, &word, kinds).or_else(|| self.scope.suggest(self.module, head, kinds));
             let help = match near {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if kinds.is_empty() => "declare it, or check its spelling".to_string(),
@@ -654,7 +714,9 @@ impl Reader<'_> {
             };
             let span = self.span(reference.path.span);
             self.report(
-                Diagnostic::new(Code::UnknownName, span, format!("there is nothing called `{word}`")).label("unknown name").help(help),
+                Diagnostic::new(Code::UnknownName, span, format!("there is nothing called `{word}`"))
+                    .label("unknown name")
+                    .help(help),
             );
             return None;
         };
@@ -662,7 +724,9 @@ impl Reader<'_> {
             let name = self.scope.get(target).name.clone();
             let span = self.span(span);
             self.report(
-                Diagnostic::new(Code::StepCycle, span, format!("`{name}` reads itself")).label("itself").help("name the step that it should read"),
+                Diagnostic::new(Code::StepCycle, span, format!("`{name}` reads itself"))
+                    .label("itself")
+                    .help("name the step that it should read"),
             );
             return None;
         }
@@ -772,7 +836,9 @@ impl Reader<'_> {
                 whole = false;
                 continue;
             };
-            let Some((step, member)) = self.address(reference, value.span, &["classify", "scaling", "quality", "crosscoder", "recover"]) else {
+            let Some((step, member)) =
+                self.address(reference, value.span, &["classify", "scaling", "quality", "crosscoder", "recover"])
+            else {
                 whole = false;
                 continue;
             };
@@ -849,7 +915,8 @@ impl Reader<'_> {
         if values.len() != parts.len() {
             return self.wrong_type(ty, value, what);
         }
-        let nodes: Vec<Option<Node>> = parts.iter().zip(values).map(|(part, value)| self.read(part, value, what)).collect();
+        let nodes: Vec<Option<Node>> =
+            parts.iter().zip(values).map(|(part, value)| self.read(part, value, what)).collect();
         nodes.into_iter().collect()
     }
 

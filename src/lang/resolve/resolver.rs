@@ -125,7 +125,8 @@ impl Resolver<'_> {
         let mut reader = self.reader(id);
         let (own, whole_axes) = own_axes(&mut reader, id, kind);
         let (combinations, readable) = self.combinations(id, kind, &own);
-        let mut resolved = Resolved { combinations, broken: !whole_axes || !readable || declared.unreadable, ..Resolved::default() };
+        let mut resolved =
+            Resolved { combinations, broken: !whole_axes || !readable || declared.unreadable, ..Resolved::default() };
         resolved.refs = self.refs(id, kind, &resolved.combinations);
         for step in resolved.refs.clone() {
             if !self.target(id, &step) {
@@ -193,9 +194,13 @@ impl Resolver<'_> {
         let total: usize = own.iter().map(|a| a.values.len()).product();
         if total > MOST_POINTS {
             self.sink.push(
-                Diagnostic::new(Code::OutOfRange, declared.name_span, format!("`{}` has {total} points", declared.name))
-                    .label("too many to lay out")
-                    .help(format!("at most {MOST_POINTS} points are planned; take fewer values an axis")),
+                Diagnostic::new(
+                    Code::OutOfRange,
+                    declared.name_span,
+                    format!("`{}` has {total} points", declared.name),
+                )
+                .label("too many to lay out")
+                .help(format!("at most {MOST_POINTS} points are planned; take fewer values an axis")),
             );
             return (Vec::new(), false);
         }
@@ -280,7 +285,10 @@ impl Resolver<'_> {
         let broken_lines = fields.broken.iter().any(|path| kind.field(path).is_none());
         if !missing.is_empty() && !unreadable && !*reported {
             // A misspelled field explains a missing one: one typo, one message.
-            let explained = broken_lines && missing.iter().all(|m| fields.broken.iter().any(|b| crate::lang::diagnostic::suggest(b, [*m]).is_some()));
+            let explained = broken_lines
+                && missing
+                    .iter()
+                    .all(|m| fields.broken.iter().any(|b| crate::lang::diagnostic::suggest(b, [*m]).is_some()));
             if !explained {
                 *reported = true;
                 let problem = check::fields::missing(kind, self.scope.get(id), &missing);
@@ -328,7 +336,8 @@ impl Resolver<'_> {
         let mut problems = Vec::new();
         let is_expect = self.scope.get(id).kind.is_some_and(|k| k.word == "expect");
         for selector in &step.selectors {
-            let axis = target.axes.iter().find_map(|a| a.labels.iter().position(|l| *l == selector.label).map(|at| (a, at)));
+            let axis =
+                target.axes.iter().find_map(|a| a.labels.iter().position(|l| *l == selector.label).map(|at| (a, at)));
             let declared = self.scope.get(step.target);
             match axis {
                 Some((axis, at)) if axis.values.iter().any(|names| same(&names[at], &selector.value)) => {}
@@ -339,16 +348,25 @@ impl Resolver<'_> {
                 }
                 None if is_expect && check::points::is_text_column(declared, &selector.label) => {}
                 None => {
-                    let labels: Vec<&str> = target.axes.iter().flat_map(|a| a.labels.iter().map(String::as_str)).collect();
+                    let labels: Vec<&str> =
+                        target.axes.iter().flat_map(|a| a.labels.iter().map(String::as_str)).collect();
                     problems.push(check::points::unknown_axis(declared, selector, &labels, is_expect));
                 }
             }
         }
-        if problems.is_empty() && !step.selectors.is_empty() && !target.points.is_empty() && !target.points.iter().any(|p| selected(step, p)) {
+        if problems.is_empty()
+            && !step.selectors.is_empty()
+            && !target.points.is_empty()
+            && !target.points.iter().any(|p| selected(step, p))
+        {
             problems.push(
-                Diagnostic::new(Code::UnknownPoint, step.span, format!("`{}` has no such point", self.scope.get(step.target).name))
-                    .label("each value exists, but not together")
-                    .help("a zipped axis has only the combinations that its tuples list"),
+                Diagnostic::new(
+                    Code::UnknownPoint,
+                    step.span,
+                    format!("`{}` has no such point", self.scope.get(step.target).name),
+                )
+                .label("each value exists, but not together")
+                .help("a zipped axis has only the combinations that its tuples list"),
             );
         }
         let fine = problems.is_empty();
@@ -358,13 +376,18 @@ impl Resolver<'_> {
 
     fn cycle(&mut self, id: DeclId, step: &StepRef) {
         let start = self.path.iter().position(|p| *p == step.target).unwrap_or(0);
-        let mut names: Vec<String> = self.path[start..].iter().map(|p| format!("`{}`", self.scope.get(*p).name)).collect();
+        let mut names: Vec<String> =
+            self.path[start..].iter().map(|p| format!("`{}`", self.scope.get(*p).name)).collect();
         names.push(format!("`{}`", self.scope.get(step.target).name));
         self.sink.push(
-            Diagnostic::new(Code::StepCycle, step.span, format!("these steps need one another: {}", names.join(" reads ")))
-                .label("this closes the circle")
-                .related(self.scope.get(step.target).name_span, "which starts here")
-                .help(format!("`{}` can only read what does not need it", self.scope.get(id).name)),
+            Diagnostic::new(
+                Code::StepCycle,
+                step.span,
+                format!("these steps need one another: {}", names.join(" reads ")),
+            )
+            .label("this closes the circle")
+            .related(self.scope.get(step.target).name_span, "which starts here")
+            .help(format!("`{}` can only read what does not need it", self.scope.get(id).name)),
         );
     }
 
@@ -379,9 +402,13 @@ impl Resolver<'_> {
         if combinations.saturating_mul(resolved.combinations.len()) > MOST_POINTS {
             let declared = self.scope.get(id);
             self.sink.push(
-                Diagnostic::new(Code::OutOfRange, declared.name_span, format!("`{}` has over {MOST_POINTS} points", declared.name))
-                    .label("too many to lay out")
-                    .help("fix an axis of what it reads: `of = cc[train.seed = 0]`"),
+                Diagnostic::new(
+                    Code::OutOfRange,
+                    declared.name_span,
+                    format!("`{}` has over {MOST_POINTS} points", declared.name),
+                )
+                .label("too many to lay out")
+                .help("fix an axis of what it reads: `of = cc[train.seed = 0]`"),
             );
             resolved.broken = true;
             return;
@@ -421,7 +448,9 @@ impl Resolver<'_> {
                 .combinations
                 .iter()
                 .filter_map(|f| match &f.get("save")?.value {
-                    super::typed::Typed::Text(template) => Some(template.inserts().map(|(l, _)| l.to_string()).collect::<Vec<_>>()),
+                    super::typed::Typed::Text(template) => {
+                        Some(template.inserts().map(|(l, _)| l.to_string()).collect::<Vec<_>>())
+                    }
                     _ => None,
                 })
                 .flatten()
@@ -435,8 +464,12 @@ impl Resolver<'_> {
                 if axis.id.owner == id || reads_rows && !axis.labels.iter().any(|l| wanted.contains(l)) {
                     continue;
                 }
-                let allowed: BTreeSet<usize> =
-                    target.points.iter().filter(|p| selected(step, p)).filter_map(|p| p.coordinates.get(&axis.id).copied()).collect();
+                let allowed: BTreeSet<usize> = target
+                    .points
+                    .iter()
+                    .filter(|p| selected(step, p))
+                    .filter_map(|p| p.coordinates.get(&axis.id).copied())
+                    .collect();
                 let fixed = step.selectors.iter().any(|s| axis.labels.contains(&s.label));
                 if fixed && allowed.len() <= 1 {
                     continue;

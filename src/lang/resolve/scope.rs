@@ -107,18 +107,26 @@ impl Scope {
         }
         if let Some(alias) = self.modules[module].aliases.get(&declaration.name.text) {
             sink.push(
-                Diagnostic::new(Code::DefinedTwice, declaration.name.span, format!("`{}` is the name of an import", declaration.name.text))
-                    .label("the same name again")
-                    .related(*alias, "imported here")
-                    .help("rename one of them; all names of a file share one scope"),
+                Diagnostic::new(
+                    Code::DefinedTwice,
+                    declaration.name.span,
+                    format!("`{}` is the name of an import", declaration.name.text),
+                )
+                .label("the same name again")
+                .related(*alias, "imported here")
+                .help("rename one of them; all names of a file share one scope"),
             );
         }
         if let Some(first) = self.names.get(&name) {
             sink.push(
-                Diagnostic::new(Code::DefinedTwice, declaration.name.span, format!("`{}` is declared twice", declaration.name.text))
-                    .label("declared again")
-                    .related(self.declared[first.0].name_span, "first declared here")
-                    .help("rename one of them; all names of a file share one scope, whatever their kind"),
+                Diagnostic::new(
+                    Code::DefinedTwice,
+                    declaration.name.span,
+                    format!("`{}` is declared twice", declaration.name.text),
+                )
+                .label("declared again")
+                .related(self.declared[first.0].name_span, "first declared here")
+                .help("rename one of them; all names of a file share one scope, whatever their kind"),
             );
             declared.kind = None;
             declared.name = format!("{name} (again)");
@@ -141,7 +149,9 @@ impl Scope {
             }
             let is_form = match &written.value.kind {
                 ValueKind::Call { .. } => true,
-                ValueKind::Reference(r) => r.path.parts.len() == 1 && forms.iter().any(|f| f.word == r.path.parts[0].text),
+                ValueKind::Reference(r) => {
+                    r.path.parts.len() == 1 && forms.iter().any(|f| f.word == r.path.parts[0].text)
+                }
                 _ => false,
             };
             if !is_form {
@@ -198,7 +208,8 @@ impl Scope {
 
     /// True when the dotted word may be a name of an import that could not be read.
     pub fn may_be_hidden(&self, module: usize, parts: &[tree::Name]) -> bool {
-        self.modules[module].incomplete && parts.first().is_some_and(|p| self.modules[module].aliases.contains_key(&p.text))
+        self.modules[module].incomplete
+            && parts.first().is_some_and(|p| self.modules[module].aliases.contains_key(&p.text))
     }
 
     /// The name that was most likely meant: of one of these kinds first, of any kind else.
@@ -224,17 +235,25 @@ fn known_kind(declaration: &tree::Declaration, sink: &mut Sink) -> Option<&'stat
             None => format!("the kinds are {}", names.collect::<Vec<_>>().join(" ")),
         };
         sink.push(
-            Diagnostic::new(Code::UnknownKind, word.span, format!("there is no kind of declaration called `{}`", word.text))
-                .label("unknown kind")
-                .help(help),
+            Diagnostic::new(
+                Code::UnknownKind,
+                word.span,
+                format!("there is no kind of declaration called `{}`", word.text),
+            )
+            .label("unknown kind")
+            .help(help),
         );
         return None;
     };
     if let schema::Built::NotYet(meanwhile) = kind.built {
         sink.push(
-            Diagnostic::new(Code::NotBuiltYet, word.span, format!("`{}` belongs to the language, but this version of xd cannot do it yet", kind.word))
-                .label("not built yet")
-                .help(meanwhile),
+            Diagnostic::new(
+                Code::NotBuiltYet,
+                word.span,
+                format!("`{}` belongs to the language, but this version of xd cannot do it yet", kind.word),
+            )
+            .label("not built yet")
+            .help(meanwhile),
         );
         return None;
     }

@@ -27,7 +27,10 @@ pub enum Typed {
     Whole(u64),
     Truth(bool),
     Word(&'static str),
-    Amount { value: f64, unit: Unit },
+    Amount {
+        value: f64,
+        unit: Unit,
+    },
     Bounds(f64, f64),
     Text(Template),
     /// The path, and the file it is relative to.
@@ -38,7 +41,10 @@ pub enum Typed {
     List(Vec<Node>),
     Tuple(Vec<Node>),
     Call(Call),
-    Portion { tokens: u64, of: Option<StepRef> },
+    Portion {
+        tokens: u64,
+        of: Option<StepRef>,
+    },
     Rows(Vec<StepRef>),
     /// Part of a query, read later against the columns of its rows.
     Raw(tree::Value),
@@ -139,9 +145,7 @@ impl Node {
     /// The file reference at a point, when the value is a path.
     pub fn file(&self, point: &[(String, String)]) -> Option<FileRef> {
         match &self.value {
-            Typed::Path(template, from) => {
-                Some(FileRef { from: from.clone(), path: template.render(point).ok()? })
-            }
+            Typed::Path(template, from) => Some(FileRef { from: from.clone(), path: template.render(point).ok()? }),
             _ => None,
         }
     }

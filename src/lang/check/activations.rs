@@ -1,0 +1,176 @@
+//! Where activations come from, and which fields that leaves without meaning.
+
+use crate::lang::diagnostic::{Code, Diagnostic};
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::resolve::{Node, Sink, Typed};
+use crate::lang::source::Span;
+
+/// `of` or `from`, one of them.
+pub fn one_source(at: &At, sink: &mut Sink) -> bool {
+    let broken = |field: &str| at.fields.broken.contains(field);
+    match (at.fields.get("of"), at.fields.get("from")) {
+        (Some(of), Some(from)) => {
+            sink.push(
+                Diagnostic::new(
+                    Code::MisplacedField,
+                    from.span,
+                    "activations are harvested from a pair or read from elsewhere, not both",
+                )
+                .label("read from elsewhere")
+                .related(of.span, "harvested from a pair")
+                .help("keep `of` or `from`"),
+            );
+            false
+        }
+        (None, None) if broken("of") || broken("from") || at.scope.get(at.id).unreadable => false,
+        (None, None) => {
+            // A misspelled field may have been meant.
+            if at.fields.broken.is_empty() {
+                sink.push(
+                    Diagnostic::new(Code::MissingField, at.span(), format!("the activations `{}` need `of`", at.name()))
+                        .label("of which pair?")
+                        .help("write `of = ..` with the name of a pair, or `from = tensors(\"file.safetensors\")` for rows harvested elsewhere"),
+                );
+            }
+            false
+        }
+        _ => true,
+    }
+}
+
+/// Fields that mean something for models only.
+pub fn only_with_models(at: &At, what: &str, sink: &mut Sink) {
+    for field in ["layer", "site", "context", "skip", "exclude"] {
+        if let Some(span) = at.is_written(field) {
+            sink.push(
+                Diagnostic::new(
+                    Code::MisplacedField,
+                    span,
+                    format!("`{field}` means nothing here: {what} has no {}", subject(field)),
+                )
+                .label("nothing reads this")
+                .help("leave it out"),
+            );
+        }
+    }
+}
+
+fn subject(field: &str) -> &'static str {
+    match field {
+        "layer" | "site" => "layers",
+        "exclude" => "special tokens",
+        _ => "sequences",
+    }
+}
+
+/// `layer` must be written for models and exist in them.
+pub fn layer(at: &At, pair: &Draft, sink: &mut Sink) {
+    let Some(node) = at.fields.get("layer") else {
+        if at.fields.broken.is_empty() && !at.scope.get(at.id).unreadable {
+            let range = pair
+                .facts
+                .model
+                .as_ref()
+                .map_or(String::new(), |m| format!(", from 0 to {}", m.layers.saturating_sub(1)));
+            sink.push(
+                Diagnostic::new(Code::MissingField, at.span(), format!("the activations `{}` need `layer`", at.name()))
+                    .label("of which layer?")
+                    .help(format!("write `layer = ..`{range}; the paper reads the middle of the model")),
+            );
+        }
+        return;
+    };
+    let (Some(layer), Some(model)) = (node.whole(), &pair.facts.model) else { return };
+    if layer >= model.layers {
+        let pair_span = at.fields.get("of").map_or(at.span(), |n| n.span);
+        sink.push(
+            Diagnostic::new(Code::LayerOutOfRange, node.span, format!("these models have no layer {layer}"))
+                .label("no such layer")
+                .related(pair_span, format!("{} layers", model.layers))
+                .help(format!("layers count from 0: take one from 0 to {}", model.layers.saturating_sub(1))),
+        );
+    }
+}
+
+/// `context` must not be longer than what the models were trained on.
+pub fn context(at: &At, pair: &Draft, sink: &mut Sink) {
+    let Some(written) = at.is_written("context") else { return };
+    let (Some(context), Some(model)) = (at.fields.whole("context"), &pair.facts.model) else { return };
+    if let Some(longest) = model.context
+        && context > longest
+    {
+        sink.push(
+            Diagnostic::new(Code::OutOfRange, written, format!("these models read at most {longest} tokens at a time"))
+                .label("longer than their context")
+                .help(format!("write `context = {longest} tokens` or less")),
+        );
+    }
+    if let (Some(skip), Some(place)) = (at.fields.whole("skip"), at.is_written("skip"))
+        && skip >= context
+    {
+        sink.push(
+            Diagnostic::new(Code::OutOfRange, place, format!("skipping {skip} of {context} tokens leaves nothing"))
+                .label("the whole sequence")
+                .help("skip fewer tokens, or read longer sequences"),
+        );
+    }
+}
+
+/// Portions name a corpus where text is read, and none where no text is read.
+pub fn portions(at: &At, field: &str, nodes: &[Node], reads_text: bool, sink: &mut Sink) -> bool {
+    let mut fine = true;
+    if nodes.is_empty() {
+        let span = at.fields.get(field).map_or(at.span(), |n| n.span);
+        sink.push(
+            Diagnostic::new(Code::OutOfRange, span, format!("`{field}` holds no portion"))
+                .label("empty")
+                .help("write `[50M tokens of fineweb]`"),
+        );
+        return false;
+    }
+    for node in nodes {
+        let Typed::Portion { of, .. } = &node.value else { continue };
+        match (of, reads_text) {
+            (None, true) => {
+                fine = false;
+                sink.push(
+                    Diagnostic::new(Code::WrongType, node.span, "these tokens need a text")
+                        .label("of which corpus?")
+                        .help(format!("write `{} of ..` with the name of a corpus", node.text)),
+                );
+            }
+            (Some(step), false) => {
+                fine = false;
+                sink.push(
+                    Diagnostic::new(Code::WrongType, node.span, "no text is read here")
+                        .label("nothing reads this corpus")
+                        .related(step.span, "the corpus")
+                        .help(format!("write the amount alone: `{field} = 2M tokens`")),
+                );
+            }
+            _ => {}
+        }
+    }
+    if fine && !reads_text && nodes.len() > 1 {
+        fine = false;
+        sink.push(
+            Diagnostic::new(Code::WrongType, nodes[1].span, "without text there is one portion")
+                .label("a second portion")
+                .help(format!("write the sum alone: `{field} = 2M tokens`")),
+        );
+    }
+    fine
+}
+
+/// A tensor of rows must be [rows, 2, d].
+pub fn shape(shape: &[u64], key: &str, span: Span, sink: &mut Sink) -> bool {
+    if matches!(shape, [_, 2, _]) {
+        return true;
+    }
+    sink.push(
+        Diagnostic::new(Code::WrongType, span, format!("the tensor `{key}` has the shape {shape:?}"))
+            .label("not [rows, 2, d]")
+            .help("rows harvested elsewhere are one tensor of shape [rows, 2, d], base first"),
+    );
+    false
+}

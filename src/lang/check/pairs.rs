@@ -1,0 +1,105 @@
+//! Pairs that cannot be compared, and planted pairs that contradict themselves.
+
+use crate::lang::diagnostic::{Code, Diagnostic};
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::SyntheticSpec;
+use crate::lang::resolve::{Call, Sink};
+use crate::lang::source::Span;
+use crate::lang::world::ModelFacts;
+
+/// Width, depth and tokenizer must agree.
+pub fn mismatch(at: &At, base: &ModelFacts, tuned: &ModelFacts, sink: &mut Sink) {
+    let place = |field: &str| at.fields.get(field).map_or(at.span(), |n| n.span);
+    let (base_span, tuned_span): (Span, Span) = (place("base"), place("tuned"));
+    let mut differ: Vec<(&str, String, String)> = Vec::new();
+    if base.width != tuned.width {
+        differ.push(("width", format!("width {}", base.width), format!("width {}", tuned.width)));
+    }
+    if base.layers != tuned.layers {
+        differ.push(("depth", format!("{} layers", base.layers), format!("{} layers", tuned.layers)));
+    }
+    if base.tokenizer != tuned.tokenizer {
+        differ.push(("tokenizer", "one tokenizer".to_string(), "another tokenizer".to_string()));
+    }
+    let Some((_, left, right)) = differ.first() else { return };
+    let names: Vec<String> = differ.iter().map(|(name, _, _)| name.to_string()).collect();
+    let joined = crate::lang::schema::join(&names, "and");
+    let verb = if names.len() == 1 { "differs" } else { "differ" };
+    sink.push(
+        Diagnostic::new(
+            Code::PairMismatch,
+            tuned_span,
+            format!("these two models cannot be paired: their {joined} {verb}"),
+        )
+        .label(right.clone())
+        .related(base_span, left.clone())
+        .help(
+            "a crosscoder compares the same place of both models on the same tokens; take a base and its own fine-tune",
+        ),
+    );
+}
+
+/// Ranges and counts of a planted pair.
+pub fn synthetic(spec: &SyntheticSpec, call: &Call, sink: &mut Sink) {
+    let span = |name: &str| call.get(name).map_or(call.word_span, |n| n.span);
+    let features = spec.shared + spec.weak + spec.base_only + spec.tuned_only;
+    let mut report = |name: &str, message: String, help: &str| {
+        sink.push(Diagnostic::new(Code::OutOfRange, span(name), message).label("out of range").help(help));
+    };
+    if features == 0 {
+        report("shared", "this pair has no features".to_string(), "plant some: `shared = 176`");
+        return;
+    }
+    if spec.active <= 0.0 || spec.active > features as f64 {
+        report(
+            "active",
+            format!("{} of {features} features cannot be active at a time", spec.active),
+            "between 0 and the number of features; published dictionaries have some percent",
+        );
+    }
+    if spec.weak > 0 && spec.weak_ratio.0 < 0.2 {
+        let message = format!(
+            "a feature at {} of its strength in the base is tuned-only by the paper's own rule (Delta_norm > 0.9)",
+            spec.weak_ratio.0
+        );
+        report(
+            "weak_ratio",
+            message,
+            "plant weak shared features at ratios of 0.25 to 0.5, so that calling them tuned-only is an error and not a rounding",
+        );
+    }
+    if 2 * spec.correlated > features {
+        report(
+            "correlated",
+            format!("{} pairs need {} features, and there are {features}", spec.correlated, 2 * spec.correlated),
+            "at most half as many pairs as features",
+        );
+    }
+}
+
+/// The truth must be that of the activations the crosscoder was trained on.
+pub fn recover(at: &At, of: &Draft, against: &Draft, sink: &mut Sink) {
+    let Some(node) = at.fields.get("against") else { return };
+    let place = |field: &str| at.fields.get(field).map_or(at.span(), |n| n.span);
+    if !against.facts.synthetic {
+        sink.push(
+            Diagnostic::new(Code::WrongKind, node.span, "a pair of real models has no truth to compare with")
+                .label("not a synthetic pair")
+                .help("recovery is measured against `pair toy = synthetic(..)`"),
+        );
+        return;
+    }
+    if let (Some(a), Some(b)) = (of.facts.width, against.facts.width)
+        && (a != b || !of.facts.synthetic)
+    {
+        sink.push(
+            Diagnostic::new(Code::PairMismatch, node.span, "the crosscoder was not trained on this pair")
+                .label(format!("width {b}"))
+                .related(
+                    place("of"),
+                    format!("trained on width {a}{}", if of.facts.synthetic { "" } else { ", from real models" }),
+                )
+                .help("name the pair whose activations it was trained on"),
+        );
+    }
+}

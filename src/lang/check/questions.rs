@@ -1,0 +1,93 @@
+//! Tables, plots and expectations that ask for something senseless.
+
+use crate::lang::diagnostic::{Code, Diagnostic};
+use crate::lang::plan::draft::At;
+use crate::lang::plan::spec::{Mark, Operand};
+use crate::lang::resolve::Sink;
+use crate::lang::source::Span;
+
+/// `group` without `columns` would have nothing to show of a group.
+pub fn group_without_columns(at: &At, sink: &mut Sink) {
+    if at.fields.get("columns").is_some() || at.fields.broken.contains("columns") {
+        return;
+    }
+    if let Some(group) = at.fields.get("group") {
+        sink.push(
+            Diagnostic::new(Code::MissingField, group.span, "a grouped table must say what it shows of each group")
+                .label("grouped")
+                .help("write `columns = [.., count(), mean(..)]` with the columns of `group` and aggregates"),
+        );
+    }
+}
+
+/// Marks with and without a vertical axis.
+pub fn y_of_the_mark(at: &At, mark: Option<Mark>, sink: &mut Sink) {
+    let Some(mark) = mark else { return };
+    let (word, counts) = match mark {
+        Mark::Histogram => ("histogram", true),
+        Mark::Ecdf => ("ecdf", true),
+        Mark::Scatter => ("scatter", false),
+        Mark::Line => ("line", false),
+        Mark::Heatmap => ("heatmap", false),
+        Mark::Bar => return,
+    };
+    match at.fields.get("y") {
+        Some(y) if counts => sink.push(
+            Diagnostic::new(Code::MisplacedField, y.span, format!("a {word} has no y: it counts the rows of each x"))
+                .label("nothing reads this")
+                .help("leave it out, or use `mark = scatter`"),
+        ),
+        None if !counts && !at.fields.broken.contains("y") => sink.push(
+            Diagnostic::new(Code::MissingField, at.span(), format!("the plot `{}` needs `y`", at.name()))
+                .label(format!("a {word} of what over x?"))
+                .help("write `y = ..` with a column, or use `mark = histogram`"),
+        ),
+        _ => {}
+    }
+}
+
+/// File names within `tables/` and `plots/`.
+pub fn file_name(name: &str, allowed: &[&str], span: Span, sink: &mut Sink) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, e)| e);
+    let forms: Vec<String> = allowed.iter().map(|e| format!("`.{e}`")).collect();
+    let forms = crate::lang::schema::join(&forms, "or");
+    if !extension.is_some_and(|e| allowed.contains(&e)) {
+        sink.push(
+            Diagnostic::new(Code::OutOfRange, span, format!("the file name must end in {forms}"))
+                .label("another ending")
+                .help(format!(
+                    "write `save = \"{}.{}\"`",
+                    name.rsplit_once('.').map_or(name, |(stem, _)| stem),
+                    allowed[0]
+                )),
+        );
+        return false;
+    }
+    if name.contains('/') || name.contains('\\') || name.starts_with('.') {
+        sink.push(
+            Diagnostic::new(Code::OutOfRange, span, "a result is saved by name, in the folder of the run")
+                .label("a path")
+                .help("write the file name alone, and choose the folder with `xd run --out DIR`"),
+        );
+        return false;
+    }
+    true
+}
+
+/// `expect x = cc.l0`.
+pub fn not_a_comparison(span: Span) -> Diagnostic {
+    Diagnostic::new(Code::WrongType, span, "an expectation is a comparison")
+        .label("not a comparison")
+        .help("write it as in `mean(fit.fve) > 0.8`")
+}
+
+/// Two numbers prove nothing.
+pub fn compares_numbers(left: &Operand, right: &Operand, span: Span, sink: &mut Sink) {
+    if let (Operand::Number { .. }, Operand::Number { .. }) = (left, right) {
+        sink.push(
+            Diagnostic::new(Code::WrongType, span, "this compares two numbers, and no result")
+                .label("always the same")
+                .help("one side names a column: `mean(fit.fve) > 0.8`"),
+        );
+    }
+}

@@ -1,0 +1,104 @@
+//! What a step will take: simple counts, one formula a kind.
+
+use super::Cost;
+use super::facts::Facts;
+use super::spec::{ActivationsSource, ActivationsSpec, CrosscoderSpec, Loss, ModelSpec, Spec, StoreAs};
+
+/// The cost of a step; `own` are its facts, `reads` those of the step it reads first.
+pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
+    match spec {
+        Spec::Model(
+            ModelSpec::Pretrain { length, batch, context, .. } | ModelSpec::Finetune { length, batch, context, .. },
+        ) => trained_model(own, *length, *batch, *context),
+        Spec::Activations(spec) => activations(spec, own),
+        Spec::Crosscoder(spec) => crosscoder(spec, own, reads),
+        Spec::Classify(_) => encoded(own, own.validate.unwrap_or(0)),
+        Spec::Scaling(spec) => encoded(own, spec.tokens.min(own.train.unwrap_or(spec.tokens))),
+        Spec::Quality(spec) => {
+            let held_out = own.validate.unwrap_or(0);
+            encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) })
+        }
+        _ => Cost::default(),
+    }
+}
+
+/// 6 flops a parameter and token; weights, gradients and two moments in f32; 34 d L values a token of the batch for the
+/// backward pass, and its logits twice.
+fn trained_model(own: &Facts, length: u64, batch: u64, _context: u64) -> Cost {
+    let Some(model) = &own.model else { return Cost { tokens: length, ..Cost::default() } };
+    let parameters = model.parameters;
+    Cost {
+        tokens: length,
+        flops: 6.0 * parameters as f64 * length as f64,
+        disk_bytes: 4 * parameters,
+        memory_bytes: 16 * parameters + 4 * batch * (34 * model.width * model.layers + 2 * model.vocabulary),
+    }
+}
+
+/// Forward passes of both models up to the layer, 2 flops a parameter and token; rows of both models on disk.
+fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
+    let rows = own.train.unwrap_or(0) + own.validate.unwrap_or(0);
+    let width = own.width.unwrap_or(0);
+    let number = match spec.store {
+        StoreAs::Bf16 => 2,
+        StoreAs::F32 => 4,
+    };
+    let disk_bytes = rows * 2 * width * number;
+    match &spec.source {
+        ActivationsSource::Models { layer, .. } => {
+            let Some(model) = &own.model else { return Cost { tokens: rows, disk_bytes, ..Cost::default() } };
+            let blocks = model.parameters.saturating_sub(model.vocabulary * model.width) as f64;
+            let run = blocks * (layer + 1) as f64 / model.layers.max(1) as f64;
+            Cost {
+                tokens: rows,
+                flops: 2.0 * 2.0 * run * rows as f64,
+                disk_bytes,
+                memory_bytes: 2 * 4 * model.parameters,
+            }
+        }
+        // Two directions of width d for each active feature; the share that is active is some percent.
+        ActivationsSource::Synthetic => {
+            let features = own.features.unwrap_or(0);
+            Cost {
+                tokens: rows,
+                flops: 0.2 * features as f64 * width as f64 * rows as f64,
+                disk_bytes,
+                memory_bytes: 8 * features * width,
+            }
+        }
+        ActivationsSource::Tensors { .. } => Cost { tokens: rows, flops: 0.0, disk_bytes, memory_bytes: 0 },
+    }
+}
+
+/// Encode 4 d D flops a token. L1 is dense: decode as much again, and twice all of it backward. Top-k decodes and goes back
+/// through k latents only. Weights, gradients and two moments in f32, and the scores of a batch.
+fn crosscoder(spec: &CrosscoderSpec, own: &Facts, _reads: Option<&Facts>) -> Cost {
+    let (width, latents) = (own.width.unwrap_or(0), spec.latents);
+    let weights = 4 * width * latents + latents + 2 * width;
+    if spec.from.is_some() {
+        return Cost { memory_bytes: 4 * weights, disk_bytes: 4 * weights, ..encoded(own, own.validate.unwrap_or(0)) };
+    }
+    let tokens = spec.train.steps * spec.train.batch;
+    let dense = 4.0 * width as f64 * latents as f64;
+    let per_token = match &spec.loss {
+        Loss::L1 { .. } => 6.0 * dense,
+        Loss::BatchTopK(top) | Loss::TopK(top) => dense + 20.0 * width as f64 * top.k as f64,
+    };
+    Cost {
+        tokens,
+        flops: per_token * tokens as f64,
+        disk_bytes: 4 * weights,
+        memory_bytes: 16 * weights + 4 * spec.train.batch * latents,
+    }
+}
+
+/// One pass of the encoder over `tokens`.
+fn encoded(own: &Facts, tokens: u64) -> Cost {
+    let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
+    Cost {
+        tokens,
+        flops: 4.0 * width as f64 * latents as f64 * tokens as f64,
+        disk_bytes: 0,
+        memory_bytes: 4 * (4 * width * latents),
+    }
+}

@@ -1,0 +1,123 @@
+use crate::lang::check;
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::{
+    ActivationsSource, ActivationsSpec, Exclude, Normalize, PortionSpec, Site, Spec, StoreAs,
+};
+use crate::lang::resolve::{Node, Sink, Typed};
+
+pub fn activations(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let source = source(at, draft, sink);
+    let reads_text = at.fields.get("from").is_none() && !draft.facts.synthetic;
+    let known = at.fields.get("from").is_some()
+        || draft.inputs.first().is_some_and(|(_, id, _)| !at.resolution.get(*id).broken);
+    let train = portions(at, "train", reads_text, known, draft, sink);
+    let validate = portions(at, "validate", reads_text, known, draft, sink);
+    let total =
+        |portions: &Option<Vec<PortionSpec>>| portions.as_ref().map(|p| p.iter().map(|p| p.tokens).sum::<u64>());
+    let limit = at.fields.whole("limit");
+    draft.facts.train = total(&train).map(|t| limit.map_or(t, |l| t.min(l)));
+    draft.facts.validate = total(&validate);
+    check::corpora::enough_text(at, sink);
+    check::corpora::leak(at, sink);
+    Some(Spec::Activations(ActivationsSpec {
+        source: source?,
+        train: train?,
+        validate: validate?,
+        limit,
+        normalize: normalize(at)?,
+        store: match at.fields.word("store")? {
+            "f32" => StoreAs::F32,
+            _ => StoreAs::Bf16,
+        },
+    }))
+}
+
+fn source(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<ActivationsSource> {
+    if !check::activations::one_source(at, sink) {
+        return None;
+    }
+    if let Some(call) = at.fields.call("from") {
+        check::activations::only_with_models(at, "activations harvested elsewhere", sink);
+        let node = call.get("path")?;
+        let path = at.file(node, sink)?;
+        let key = at.string(call.get("key")?, sink)?;
+        match at.world.tensor_shape(&path.from, &path.path, &key) {
+            Ok(shape) => {
+                if !check::activations::shape(&shape, &key, node.span, sink) {
+                    return None;
+                }
+                draft.facts.width = shape.last().copied();
+            }
+            Err(why) => {
+                sink.push(check::files::missing("tensor", &path.path, &why, node.span));
+                return None;
+            }
+        }
+        return Some(ActivationsSource::Tensors { path, key });
+    }
+    let pair = at.input("of", "of", draft)?;
+    draft.facts.width = pair.facts.width;
+    draft.facts.synthetic = pair.facts.synthetic;
+    draft.facts.model = pair.facts.model.clone();
+    draft.facts.features = pair.facts.features;
+    if pair.facts.synthetic {
+        check::activations::only_with_models(at, "a synthetic pair", sink);
+        return Some(ActivationsSource::Synthetic);
+    }
+    check::activations::layer(at, pair, sink);
+    check::activations::context(at, pair, sink);
+    Some(ActivationsSource::Models {
+        layer: at.fields.whole("layer")?,
+        site: match at.fields.word("site")? {
+            "residual_pre" => Site::ResidualPre,
+            "mlp_out" => Site::MlpOut,
+            "attn_out" => Site::AttnOut,
+            _ => Site::ResidualPost,
+        },
+        context: at.fields.whole("context")?,
+        skip: at.fields.whole("skip")?,
+        exclude: at.fields.get("exclude")?.list()?.iter().map(exclude).collect::<Option<Vec<_>>>()?,
+    })
+}
+
+fn exclude(node: &Node) -> Option<Exclude> {
+    let call = node.call()?;
+    Some(match call.word {
+        "bos" => Exclude::Bos,
+        "special" => Exclude::Special,
+        _ => Exclude::NormAbove(call.get("times")?.number()?),
+    })
+}
+
+fn normalize(at: &At) -> Option<Normalize> {
+    let node = at.fields.get("normalize")?;
+    Some(match &node.value {
+        Typed::None => Normalize::None,
+        Typed::Call(call) if call.word == "rms" => Normalize::Rms(call.get("target")?.number()?),
+        _ => Normalize::PerModelScale,
+    })
+}
+
+fn portions(
+    at: &At,
+    field: &'static str,
+    reads_text: bool,
+    known: bool,
+    draft: &mut Draft,
+    sink: &mut Sink,
+) -> Option<Vec<PortionSpec>> {
+    let nodes = at.fields.get(field)?.list()?;
+    if known && !check::activations::portions(at, field, nodes, reads_text, sink) {
+        return None;
+    }
+    let mut portions = Vec::new();
+    for node in nodes {
+        if let Typed::Portion { tokens, of } = &node.value {
+            if let Some(step) = of {
+                at.take(step, field, draft)?;
+            }
+            portions.push(PortionSpec { tokens: *tokens });
+        }
+    }
+    Some(portions)
+}

@@ -1,0 +1,65 @@
+use crate::lang::check;
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::{CorpusSource, CorpusSpec, Spec, TemplateSpec};
+use crate::lang::resolve::{Call, Sink, Typed, VALUE};
+
+pub fn corpus(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let call = at.fields.call(VALUE)?;
+    draft.facts.chat = call.get("template").is_some();
+    let source = match call.word {
+        "builtin" => {
+            let node = call.get("name")?;
+            let name = at.string(node, sink)?;
+            let known = at.world.builtins();
+            if !known.contains(&name) {
+                sink.push(check::files::unknown_builtin(&name, &known, node.span));
+                return None;
+            }
+            CorpusSource::Builtin { name }
+        }
+        _ => {
+            let node = call.get("path")?;
+            let path = at.file(node, sink)?;
+            match at.world.bytes(&path.from, &path.path) {
+                Ok(bytes) => draft.facts.bytes = Some(bytes),
+                Err(why) => {
+                    sink.push(check::files::missing("text", &path.path, &why, node.span));
+                    return None;
+                }
+            }
+            match call.word {
+                "text" => CorpusSource::Text { path },
+                "jsonl" => CorpusSource::Jsonl { path, column: at.string(call.get("column")?, sink)? },
+                _ => return None,
+            }
+        }
+    };
+    let template = match call.get("template").map(|n| &n.value) {
+        None => None,
+        Some(Typed::Step(step)) => match &at.take(step, "template", draft)?.spec {
+            Some(Spec::Template(template)) => Some(template.clone()),
+            _ => return None,
+        },
+        Some(Typed::Call(call)) => Some(template(at, call, sink)?),
+        Some(_) => return None,
+    };
+    Some(Spec::Corpus(CorpusSpec { source, template }))
+}
+
+pub fn template_declaration(at: &At, sink: &mut Sink) -> Option<Spec> {
+    template(at, at.fields.call(VALUE)?, sink).map(Spec::Template)
+}
+
+fn template(at: &At, call: &Call, sink: &mut Sink) -> Option<TemplateSpec> {
+    if call.word == "tokenizer" {
+        return Some(TemplateSpec::Tokenizer);
+    }
+    let node = call.get("file")?;
+    let path = at.file(node, sink)?;
+    if let Err(why) = at.world.bytes(&path.from, &path.path) {
+        sink.push(check::files::missing("template", &path.path, &why, node.span));
+        return None;
+    }
+    let control = call.get("control")?.list()?.iter().map(|n| at.string(n, sink)).collect::<Option<Vec<_>>>()?;
+    Some(TemplateSpec::Jinja { path, control })
+}

@@ -1,0 +1,184 @@
+use crate::lang::check;
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::{
+    Adam, CodeNorm, CrosscoderSpec, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, Spec, TopKLoss, Train,
+    WeightsRef,
+};
+use crate::lang::resolve::{Call, Sink, Typed};
+use crate::lang::schema::Unit;
+
+pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let activations = at.input("on", "on", draft);
+    draft.facts = activations.map(|a| a.facts.clone()).unwrap_or_default();
+    check::crosscoders::source(at, sink);
+    if let Some(from) = at.fields.get("from") {
+        let (from, latents) = weights(at, from.call()?, sink)?;
+        draft.facts.latents = latents;
+        return Some(Spec::Crosscoder(CrosscoderSpec { latents: latents?, from: Some(from), ..untrained() }));
+    }
+    let latents = latents(at, draft);
+    draft.facts.latents = latents;
+    let loss = at.fields.call("loss");
+    draft.facts.loss = loss.map(|c| c.word);
+    draft.facts.k = loss.and_then(|c| c.get("k")).and_then(|n| n.whole());
+    check::crosscoders::k(at, latents, draft.facts.width, sink);
+    let train = train(at, draft);
+    draft.facts.trained = train.as_ref().map(|t| t.steps * t.batch);
+    if let Some(train) = &train {
+        check::crosscoders::training(at, train, draft, sink);
+    }
+    Some(Spec::Crosscoder(CrosscoderSpec {
+        latents: latents?,
+        loss: self::loss(loss?)?,
+        init: init(at, sink)?,
+        from: None,
+        train: train?,
+    }))
+}
+
+fn latents(at: &At, draft: &Draft) -> Option<u64> {
+    match at.fields.get("latents")?.value {
+        Typed::Amount { value, unit: Unit::Times } => Some((value * draft.facts.width? as f64).round() as u64),
+        Typed::Amount { value, .. } => Some(value as u64),
+        _ => None,
+    }
+}
+
+/// The weights, and how many latents they have.
+fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Option<u64>)> {
+    let node = call.get("path")?;
+    let path = at.file(node, sink)?;
+    let (file, prefix) = match call.word {
+        "folder" => (format!("{}/model.safetensors", path.path.trim_end_matches('/')), String::new()),
+        _ => (path.path.clone(), at.string(call.get("prefix")?, sink)?),
+    };
+    let latents = match at.world.tensor_shape(&path.from, &file, &format!("{prefix}encoder.bias")) {
+        Ok(shape) => shape.first().copied(),
+        Err(why) => {
+            sink.push(check::files::missing("crosscoder", &path.path, &why, node.span));
+            return None;
+        }
+    };
+    let weights = match call.word {
+        "folder" => WeightsRef::Folder { path },
+        _ => WeightsRef::Tensors { path, prefix },
+    };
+    Some((weights, latents))
+}
+
+fn loss(call: &Call) -> Option<Loss> {
+    let number = |name: &str| call.get(name)?.number();
+    let whole = |name: &str| call.get(name)?.whole();
+    let reconstruction = match call.get("reconstruction")?.word()? {
+        "mse" => Reconstruction::Mse,
+        _ => Reconstruction::L2,
+    };
+    let norm = match call.get("norm")?.word()? {
+        "concat" => CodeNorm::Concat,
+        "none" => CodeNorm::None,
+        _ => CodeNorm::Sum,
+    };
+    if call.word == "l1" {
+        return Some(Loss::L1 { weight: number("weight")?, reconstruction, norm });
+    }
+    let anneal = match &call.get("anneal")?.value {
+        Typed::Tuple(parts) => Some((parts.first()?.whole()?, parts.get(1)?.whole()?)),
+        _ => None,
+    };
+    let top = TopKLoss {
+        k: whole("k")?,
+        aux: number("aux")?,
+        dead_after: whole("dead_after")?,
+        threshold_from: whole("threshold_from")?,
+        anneal,
+        reconstruction,
+        norm,
+    };
+    Some(if call.word == "topk" { Loss::TopK(top) } else { Loss::BatchTopK(top) })
+}
+
+fn init(at: &At, sink: &mut Sink) -> Option<Init> {
+    let from = match at.fields.call("init.from") {
+        Some(call) => Some(weights(at, call, sink)?.0),
+        None => None,
+    };
+    let norm = match &at.fields.get("init.norm")?.value {
+        Typed::None => None,
+        _ => Some(at.fields.number("init.norm")?),
+    };
+    Some(Init {
+        norm,
+        encoder: match at.fields.word("init.encoder")? {
+            "independent" => InitEncoder::Independent,
+            _ => InitEncoder::Transpose,
+        },
+        same: at.fields.get("init.same")?.truth()?,
+        from,
+    })
+}
+
+fn train(at: &At, draft: &Draft) -> Option<Train> {
+    let batch = at.fields.whole("train.batch")?;
+    let steps = match at.fields.get("train.length")?.value {
+        Typed::Amount { value, unit: Unit::Steps } => value as u64,
+        Typed::Amount { value, unit: Unit::Tokens } => value as u64 / batch,
+        Typed::Amount { value, .. } => (value * draft.facts.train? as f64 / batch as f64).floor() as u64,
+        _ => return None,
+    }
+    .max(1);
+    let adam = at.fields.call("train.optimizer")?;
+    let number = |name: &str| adam.get(name)?.number();
+    let clip = match &at.fields.get("train.clip")?.value {
+        Typed::Call(call) => Some(call.get("max")?.number()?),
+        _ => None,
+    };
+    let resample = match at.fields.get("train.resample")?.value {
+        Typed::Amount { value, .. } => Some(value as u64),
+        _ => None,
+    };
+    Some(Train {
+        batch,
+        steps,
+        optimizer: Adam {
+            learning_rate: number("lr")?,
+            beta1: number("beta1")?,
+            beta2: number("beta2")?,
+            epsilon: number("epsilon")?,
+            warmup: adam.get("warmup")?.whole()?,
+            decay: (number("decay")? * steps as f64).round() as u64,
+        },
+        clip,
+        shuffle: match at.fields.word("train.shuffle")? {
+            "global" => Shuffle::Global,
+            "none" => Shuffle::None,
+            _ => Shuffle::Local,
+        },
+        validate: at.fields.whole("train.validate")?,
+        log: at.fields.whole("train.log")?,
+        seed: at.fields.whole("train.seed")?,
+        precision: Precision::F32,
+        resample,
+    })
+}
+
+/// The parts that a crosscoder trained elsewhere does not use; they stay out of its key.
+fn untrained() -> CrosscoderSpec {
+    CrosscoderSpec {
+        latents: 0,
+        loss: Loss::L1 { weight: 0.0, reconstruction: Reconstruction::L2, norm: CodeNorm::Sum },
+        init: Init { norm: None, encoder: InitEncoder::Transpose, same: true, from: None },
+        from: None,
+        train: Train {
+            batch: 1,
+            steps: 0,
+            optimizer: Adam { learning_rate: 0.0, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, warmup: 0, decay: 0 },
+            clip: None,
+            shuffle: Shuffle::None,
+            validate: 0,
+            log: 1,
+            seed: 0,
+            precision: Precision::F32,
+            resample: None,
+        },
+    }
+}

@@ -1,0 +1,86 @@
+use crate::lang::check;
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::{ModelSpec, PortionSpec, Spec};
+use crate::lang::resolve::{Call, Sink, Typed, VALUE};
+use crate::lang::world::ModelFacts;
+
+pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let call = at.fields.call(VALUE)?;
+    let whole = |name: &str| call.get(name).and_then(|n| n.whole());
+    match call.word {
+        "folder" => {
+            let node = call.get("path")?;
+            let path = at.file(node, sink)?;
+            match at.world.model(&path.from, &path.path) {
+                Ok(facts) => {
+                    draft.facts.width = Some(facts.width);
+                    draft.facts.model = Some(facts);
+                }
+                Err(why) => {
+                    sink.push(check::files::missing("model", &path.path, &why, node.span));
+                    return None;
+                }
+            }
+            Some(Spec::Model(ModelSpec::Folder { path }))
+        }
+        "pretrain" => {
+            let on = portions(at, call, draft);
+            let (width, layers, vocabulary, context) =
+                (whole("width"), whole("layers"), whole("vocabulary"), whole("context"));
+            draft.facts.width = width;
+            if let (Some(width), Some(layers), Some(vocabulary)) = (width, layers, vocabulary) {
+                draft.facts.model = Some(ModelFacts {
+                    family: "gemma2".to_string(),
+                    width,
+                    layers,
+                    vocabulary,
+                    context,
+                    tokenizer: format!("made by {}", at.name()),
+                    // Embedding, four square projections and an MLP of 4 d with three matrices a block.
+                    parameters: vocabulary * width + layers * 16 * width * width,
+                });
+            }
+            check::models::heads(call, sink);
+            Some(Spec::Model(ModelSpec::Pretrain {
+                on: on?,
+                layers: layers?,
+                width: width?,
+                heads: whole("heads")?,
+                vocabulary: vocabulary?,
+                context: context?,
+                length: whole("length")?,
+                batch: whole("batch")?,
+                learning_rate: call.get("lr")?.number()?,
+                seed: whole("seed")?,
+            }))
+        }
+        "finetune" => {
+            let from = match &call.get("from")?.value {
+                Typed::Step(step) => at.take(step, "from", draft),
+                _ => None,
+            };
+            draft.facts = from.map(|f| f.facts.clone()).unwrap_or_default();
+            let on = portions(at, call, draft);
+            Some(Spec::Model(ModelSpec::Finetune {
+                on: on?,
+                context: whole("context")?,
+                length: whole("length")?,
+                batch: whole("batch")?,
+                learning_rate: call.get("lr")?.number()?,
+                seed: whole("seed")?,
+            }))
+        }
+        _ => None,
+    }
+}
+
+fn portions(at: &At, call: &Call, draft: &mut Draft) -> Option<Vec<PortionSpec>> {
+    let mut portions = Vec::new();
+    for node in call.get("on")?.list()? {
+        if let Typed::Portion { tokens, of: Some(step) } = &node.value {
+            at.take(step, "on", draft)?;
+            portions.push(PortionSpec { tokens: *tokens });
+        }
+    }
+    (!portions.is_empty()).then_some(portions)
+}

@@ -1,0 +1,149 @@
+use std::collections::BTreeSet;
+
+use crate::lang::check;
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::{ExpectSpec, Mark, Operand, PlotSpec, Spec, TableSpec};
+use crate::lang::resolve::query::Question;
+use crate::lang::resolve::{Node, Reader, Resolved, Sink, StepRef, Typed, VALUE, matching};
+use crate::lang::source::Span;
+use crate::lang::syntax::tree::ValueKind;
+
+pub fn table(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let rows = rows(at, "rows", "rows", draft)?;
+    let mut reader = reader(at, sink);
+    let mut question = Question { reader: &mut reader, resolution: at.resolution, rows };
+    let filter = question.conditions(at.fields, "where");
+    let group = question.group(at.fields);
+    let columns = question.table_columns(at.fields, &group);
+    let sort = question.sort(at.fields, &columns);
+    let names = question.names();
+    check::questions::group_without_columns(at, sink);
+    let save = save(at, "csv", &["csv"], sink)?;
+    Some(Spec::Table(TableSpec { rows: names, filter, group, columns, sort, limit: at.fields.whole("limit"), save }))
+}
+
+pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let rows = rows(at, "data", "data", draft)?;
+    let mark = match at.fields.word("mark") {
+        Some("histogram") => Some(Mark::Histogram),
+        Some("scatter") => Some(Mark::Scatter),
+        Some("line") => Some(Mark::Line),
+        Some("bar") => Some(Mark::Bar),
+        Some("ecdf") => Some(Mark::Ecdf),
+        Some("heatmap") => Some(Mark::Heatmap),
+        _ => None,
+    };
+    check::questions::y_of_the_mark(at, mark, sink);
+    let mut reader = reader(at, sink);
+    let mut question = Question { reader: &mut reader, resolution: at.resolution, rows };
+    let filter = question.conditions(at.fields, "where");
+    let numeric_x = !matches!(mark, Some(Mark::Bar) | None);
+    let x = question.field_column(at.fields, "x", numeric_x);
+    let y = question.field_column(at.fields, "y", true);
+    let color = question.field_column(at.fields, "color", false);
+    let facet = question.field_column(at.fields, "facet", false);
+    let lines = question.lines(at.fields);
+    let (log_x, log_y) = question.scale(at.fields);
+    let names = question.names();
+    let save = save(at, "svg", &["svg", "png"], sink)?;
+    Some(Spec::Plot(PlotSpec { data: names, filter, mark: mark?, x: x?, y, color, facet, lines, log_x, log_y, save }))
+}
+
+pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let Node { value: Typed::Raw(value), text, .. } = at.fields.get(VALUE)? else { return None };
+    let ValueKind::Comparison { left, operator, right, .. } = &value.kind else {
+        if !matches!(value.kind, ValueKind::Broken) {
+            sink.push(check::questions::not_a_comparison(value.span));
+        }
+        return None;
+    };
+    let mut reader = reader(at, sink);
+    let mut question = Question { reader: &mut reader, resolution: at.resolution, rows: Vec::new() };
+    let left_side = question.operand(left);
+    let right_side = question.operand(right);
+    let ((left_operand, left_refs), (right_operand, right_refs)) = (left_side?, right_side?);
+    let open = |operand: &Operand, refs: &[StepRef]| match (operand, refs.first()) {
+        (Operand::Column { aggregate: None, .. }, Some(step)) => Some(question.open_axes(step)),
+        _ => None,
+    };
+    if let (Some(a), Some(b)) = (open(&left_operand, &left_refs), open(&right_operand, &right_refs)) {
+        let ids = |axes: &[(crate::lang::resolve::AxisId, Vec<String>)]| {
+            axes.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>()
+        };
+        if ids(&a) != ids(&b) {
+            let labels = |axes: Vec<(_, Vec<String>)>| axes.into_iter().flat_map(|(_, l)| l).collect::<Vec<_>>();
+            let problem =
+                check::columns::compares_different_points(&labels(a), &labels(b), value.span, left.span, right.span);
+            sink.push(problem);
+            return None;
+        }
+    }
+    check::questions::compares_numbers(&left_operand, &right_operand, value.span, sink);
+    read_by(at, "left", &left_refs, draft);
+    read_by(at, "right", &right_refs, draft);
+    Some(Spec::Expect(ExpectSpec { left: left_operand, operator: *operator, right: right_operand, text: text.clone() }))
+}
+
+fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
+    Reader {
+        scope: at.scope,
+        sources: at.sources,
+        sink,
+        module: at.scope.get(at.id).module,
+        own: at.id,
+        at: None,
+        origin: None,
+        through: None,
+        filled: Vec::new(),
+    }
+}
+
+/// The steps of a field, all their points noted as inputs.
+fn rows(at: &At, field: &str, role: &'static str, draft: &mut Draft) -> Option<Vec<StepRef>> {
+    let Node { value: Typed::Rows(steps), .. } = at.fields.get(field)? else { return None };
+    for step in steps {
+        let target = at.resolution.get(step.target);
+        for index in matching(target, step, &at.point.coordinates) {
+            if !draft.inputs.contains(&(role, step.target, index)) {
+                draft.inputs.push((role, step.target, index));
+            }
+        }
+    }
+    Some(steps.clone())
+}
+
+/// The points of the first step that its selectors choose, and of the others those that share their axes with one of them.
+fn read_by(at: &At, role: &'static str, refs: &[StepRef], draft: &mut Draft) {
+    let Some(first) = refs.first() else { return };
+    let main = at.resolution.get(first.target);
+    let chosen = matching(main, first, &at.point.coordinates);
+    for (position, step) in refs.iter().enumerate() {
+        let target = at.resolution.get(step.target);
+        let points = match position {
+            0 => chosen.clone(),
+            _ => (0..target.points.len()).filter(|&index| aligned(main, &chosen, target, index)).collect(),
+        };
+        for index in points {
+            if !draft.inputs.contains(&(role, step.target, index)) {
+                draft.inputs.push((role, step.target, index));
+            }
+        }
+    }
+}
+
+fn aligned(main: &Resolved, chosen: &[usize], target: &Resolved, index: usize) -> bool {
+    let other = &target.points[index].coordinates;
+    chosen
+        .iter()
+        .any(|&c| main.points[c].coordinates.iter().all(|(axis, value)| other.get(axis).is_none_or(|v| v == value)))
+}
+
+/// The file name: as written, or the declaration's name.
+fn save(at: &At, extension: &str, allowed: &[&str], sink: &mut Sink) -> Option<String> {
+    let Some(node) = at.fields.get("save") else {
+        return Some(format!("{}.{extension}", at.name()));
+    };
+    let name = at.string(node, sink)?;
+    let span: Span = node.span;
+    check::questions::file_name(&name, allowed, span, sink).then_some(name)
+}
