@@ -3,6 +3,7 @@
 
 mod activations;
 mod analysis;
+mod crosscoder;
 mod lm;
 mod lm_training;
 mod scaling;

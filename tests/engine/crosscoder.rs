@@ -1,0 +1,7 @@
+//! Crosscoder training against the published trainers, finite differences and itself.
+
+mod gradient;
+mod reference;
+mod rows;
+mod sweep;
+mod trajectory;
