@@ -1,6 +1,7 @@
 //! The verbs, one file each. The only place that prints.
 
 mod check;
+mod fmt;
 mod report_diagnostics;
 mod show;
 pub mod world;
@@ -56,6 +57,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Verb {
     Check(check::Args),
+    Fmt(fmt::Args),
     Show(show::Args),
     // plan, run, report, doctor: #[cfg(feature = "engine")]
 }
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
     };
     match command.verb {
         Verb::Check(args) => check::run(args),
+        Verb::Fmt(args) => fmt::run(args),
         Verb::Show(args) => show::run(args),
     }
 }

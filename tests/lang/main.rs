@@ -1,3 +1,4 @@
 //! Everything about the language that users see: needs no engine.
 
+mod format;
 mod syntax;

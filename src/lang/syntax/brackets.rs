@@ -43,6 +43,8 @@ struct Open {
     line: usize,
     /// Blanks before the first word of that line.
     indent: usize,
+    /// It was never typed, and that has been reported.
+    inserted: bool,
 }
 
 struct Scan<'t> {
@@ -55,6 +57,8 @@ struct Scan<'t> {
     line: usize,
     line_start: usize,
     indent: usize,
+    /// Where a `{` was put in the place of a colon.
+    untyped: Option<usize>,
 }
 
 /// Balances `text`; `Err` holds the one diagnostic of a text that cannot be read at all.
@@ -69,6 +73,7 @@ pub fn balance(file: FileId, text: &str) -> Result<Balanced, Diagnostic> {
         line: 0,
         line_start: 0,
         indent: 0,
+        untyped: None,
     };
     scan.run()?;
     Ok(scan.finish())
@@ -95,6 +100,9 @@ impl Scan<'_> {
                 b'"' => at = self.string(at),
                 b'\'' => at = self.single_quote(at),
                 bracket @ (b'(' | b'[' | b'{') => {
+                    if bracket == b'{' {
+                        self.close_before_block(at);
+                    }
                     if self.open.len() == DEEPEST {
                         return Err(Diagnostic::new(
                             Code::Unreadable,
@@ -104,7 +112,13 @@ impl Scan<'_> {
                         .label(format!("the {}th bracket inside another", DEEPEST + 1))
                         .help("give the inner value a declaration of its own and refer to it by name"));
                     }
-                    self.open.push(Open { bracket, at, line: self.line, indent: self.indent });
+                    self.open.push(Open {
+                        bracket,
+                        at,
+                        line: self.line,
+                        indent: self.indent,
+                        inserted: self.untyped == Some(at),
+                    });
                     at += 1;
                 }
                 b')' | b']' | b'}' => {
@@ -128,6 +142,52 @@ impl Scan<'_> {
         if !self.open.is_empty() && begins_declaration(rest) {
             self.close_all(start, true);
         }
+        if self.open.is_empty() {
+            self.open_block(start);
+        }
+    }
+
+    /// Opens the block of a head whose `{` was forgotten: indented fields follow it.
+    fn open_block(&mut self, start: usize) {
+        let end = self.content_end(start);
+        if !lacks_brace(&self.bytes[start..end]) || !self.fields_follow(start) {
+            return;
+        }
+        let colon = self.bytes[end - 1] == b':';
+        let at = if colon { end - 1 } else { end };
+        let message = if colon {
+            "a block is opened by `{`, not by a colon"
+        } else {
+            "the block of this declaration is never opened"
+        };
+        self.diagnostics.push(
+            Diagnostic::new(Code::Unclosed, Span::new(self.file, end - 1, end), message)
+                .label("`{` is missing here")
+                .help("fields stand in braces: `kind name {`, one field a line, and a `}` on a line of its own"),
+        );
+        if colon {
+            self.bytes[at] = b'{';
+            // The scan will come to it and open it.
+            self.untyped = Some(at);
+        } else {
+            self.insertions.push((at, b'{'));
+            self.open.push(Open { bracket: b'{', at, line: self.line, indent: self.indent, inserted: true });
+        }
+    }
+
+    /// Whether the next line that says something is indented and reads as a field.
+    fn fields_follow(&self, start: usize) -> bool {
+        let mut at = self.line_end(start);
+        while at < self.bytes.len() {
+            at += 1;
+            let line = &self.bytes[at.min(self.bytes.len())..self.content_end(at.min(self.bytes.len()))];
+            let content = &line[blanks(line)..];
+            if !content.is_empty() {
+                return blanks(line) > 0 && (begins_field(line) || word(content) > 0 && content.contains(&b':'));
+            }
+            at = self.line_end(at.min(self.bytes.len()));
+        }
+        false
     }
 
     fn line_end(&self, from: usize) -> usize {
@@ -228,6 +288,15 @@ impl Scan<'_> {
         }
     }
 
+    /// A `{` at the end of a line opens a block, and a block stands in no list: what the line left open ends before it.
+    fn close_before_block(&mut self, at: usize) {
+        if self.content_end(at) != at + 1 {
+            return;
+        }
+        let keep = self.open.iter().rposition(|o| o.bracket == b'{' || o.line != self.line).map_or(0, |n| n + 1);
+        self.close_down_to(keep, at, false);
+    }
+
     /// A closer without an opener: reported and blanked out.
     fn too_many(&mut self, at: usize) {
         let bracket = self.bytes[at];
@@ -248,19 +317,32 @@ impl Scan<'_> {
         self.bytes[at] = b' ';
     }
 
-    /// Whether the bracket that is open finds its own closer after `at`: always for a block, else on the same line.
+    /// Whether the bracket that is open finds its own closer after `at`: always for a block, else before the next field.
     fn closed_later(&self, at: usize) -> bool {
         let Some(open) = self.open.last().filter(|o| o.bracket != b'{') else { return true };
         let mut depth = 0;
-        for byte in &self.bytes[at + 1..self.line_end(at)] {
-            if *byte == open.bracket {
+        let mut here = at + 1;
+        while here < self.bytes.len() {
+            let byte = self.bytes[here];
+            if byte == open.bracket {
                 depth += 1;
-            } else if *byte == closer(open.bracket) {
+            } else if byte == closer(open.bracket) {
                 if depth == 0 {
                     return true;
                 }
                 depth -= 1;
+            } else if byte == b'#' {
+                here = self.line_end(here);
+                continue;
+            } else if matches!(byte, b'\n' | b'\r') {
+                let rest = &self.bytes[here + 1..];
+                if begins_declaration(rest) || begins_field(&self.bytes[here + 1..self.content_end(here + 1)]) {
+                    return false;
+                }
+            } else if byte == b'}' {
+                return false;
             }
+            here += 1;
         }
         false
     }
@@ -295,7 +377,9 @@ impl Scan<'_> {
                 _ if open.line == self.line => before,
                 _ => self.last_entry(open.at, before),
             };
-            self.report(&open, at_margin);
+            if !open.inserted {
+                self.report(&open, at_margin);
+            }
             if open.bracket == b'{' {
                 self.insertions.push((place, b'\n'));
             }
@@ -413,6 +497,26 @@ fn begins_declaration(line: &[u8]) -> bool {
         Some(b'=') => rest.get(1) != Some(&b'='),
         _ => &rest[..word(rest)] == b"for",
     }
+}
+
+/// `kind name` or `kind name for axes` at the margin with nothing after it but perhaps a colon.
+fn lacks_brace(line: &[u8]) -> bool {
+    let kind = word(line);
+    let gap = blanks(&line[kind..]);
+    if kind == 0 || gap == 0 || word(&line[kind + gap..]) == 0 {
+        return false;
+    }
+    let mut depth = 0i32;
+    for byte in line {
+        match byte {
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth -= 1,
+            b'{' | b'}' | b'"' | b'\'' => return false,
+            b'=' if depth == 0 => return false,
+            _ => {}
+        }
+    }
+    depth == 0
 }
 
 /// `path = ..` or `path {`, and no comma at the end, as a labelled entry of a list would have.

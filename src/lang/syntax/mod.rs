@@ -2,9 +2,11 @@
 
 mod brackets;
 mod builder;
+mod format;
 mod mistake;
 mod parser;
 mod text;
 pub mod tree;
 
+pub use format::fmt;
 pub use parser::{EDITION, parse};
