@@ -1,6 +1,7 @@
 //! The verbs, one file each. The only place that prints.
 
 mod check;
+mod explain;
 mod fmt;
 mod report_diagnostics;
 mod show;
@@ -59,6 +60,7 @@ enum Verb {
     Check(check::Args),
     Fmt(fmt::Args),
     Show(show::Args),
+    Explain(explain::Args),
     // plan, run, report, doctor: #[cfg(feature = "engine")]
 }
 
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(args),
         Verb::Fmt(args) => fmt::run(args),
         Verb::Show(args) => show::run(args),
+        Verb::Explain(args) => explain::run(args),
     }
 }
 

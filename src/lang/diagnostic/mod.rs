@@ -1,11 +1,13 @@
 //! Mistakes as data. Wording and rendering live beside this file.
 
+mod explain;
 pub mod render;
 pub mod suggest;
 
 use serde::{Deserialize, Serialize};
 
 use super::source::Span;
+pub use explain::explain;
 pub use suggest::suggest;
 
 /// How bad it is.

@@ -3,7 +3,7 @@
 //! - two spaces a level; one field a line; the `=` of a block's fields stand under each other;
 //! - a nested block of one field that was written on one line stays on one line when it fits;
 //! - lists, tuples, arguments and selectors stand on one line, or, where that would pass 100 columns or a comment stands
-//!   inside, one entry a line with a comma after each;
+//!   inside, one entry a line with a comma after each, the `=` of arguments under each other;
 //! - comments behind code stand under each other in neighbouring lines; at most one empty line anywhere, and one around every
 //!   declaration with a block.
 
@@ -47,12 +47,10 @@ enum Part {
 
 /// What stands inside a bracket.
 enum Item {
-    Entry(Vec<Part>),
+    /// `label = value`, or a value alone.
+    Entry { label: Option<String>, code: Vec<Part> },
     /// `beside`: it stands on the line of the entry before it.
-    Comment {
-        text: String,
-        beside: bool,
-    },
+    Comment { text: String, beside: bool },
 }
 
 struct Layout<'t> {
@@ -334,20 +332,21 @@ impl<'t> Layout<'t> {
         let mut entries = Vec::new();
         for part in pair.into_inner() {
             if part.as_rule() == Rule::comment {
-                let beside = !self.alone(&part) && matches!(entries.last(), Some(Item::Entry(_)));
+                let beside = !self.alone(&part) && matches!(entries.last(), Some(Item::Entry { .. }));
                 entries.push(Item::Comment { text: comment_text(part.as_str()), beside });
                 continue;
             }
             let mut code = Vec::new();
+            let mut label = None;
             for part in part.into_inner() {
                 match part.as_rule() {
-                    Rule::label | Rule::path => code.push(Part::Text(format!("{} = ", part.as_str()))),
+                    Rule::label | Rule::path => label = Some(part.as_str().to_string()),
                     Rule::value => self.value(part, &mut code),
                     Rule::operand => self.operand(part, &mut code),
                     _ => {}
                 }
             }
-            entries.push(Item::Entry(code));
+            entries.push(Item::Entry { label, code });
         }
         Part::Group { open, entries, close }
     }
@@ -381,10 +380,12 @@ impl<'t> Layout<'t> {
     fn broken(&mut self, open: &str, entries: &[Item], close: &str, indent: usize) {
         self.write(open);
         let inner = indent + 2;
+        let width = shared_width(entries);
         for item in entries {
             match item {
-                Item::Entry(code) => {
-                    self.lines.push(Line { code: " ".repeat(inner), comment: None });
+                Item::Entry { label, code } => {
+                    let label = label.as_ref().map_or(String::new(), |label| format!("{label:width$} = "));
+                    self.lines.push(Line { code: " ".repeat(inner) + &label, comment: None });
                     self.parts(code, inner, 1);
                     self.write(",");
                 }
@@ -433,6 +434,19 @@ fn columns(text: &str) -> usize {
     text.chars().count()
 }
 
+/// The width of the labels of a broken bracket, when every entry has one; else they are not aligned.
+fn shared_width(entries: &[Item]) -> usize {
+    let mut width = 0;
+    for item in entries {
+        match item {
+            Item::Entry { label: Some(label), .. } => width = width.max(columns(label)),
+            Item::Entry { label: None, .. } => return 0,
+            Item::Comment { .. } => {}
+        }
+    }
+    width
+}
+
 /// Everything on one line; `None` when a comment forbids it.
 fn flat(parts: &[Part]) -> Option<String> {
     let mut out = String::new();
@@ -442,8 +456,11 @@ fn flat(parts: &[Part]) -> Option<String> {
             Part::Group { open, entries, close } => {
                 out += open;
                 for (i, item) in entries.iter().enumerate() {
-                    let Item::Entry(code) = item else { return None };
+                    let Item::Entry { label, code } = item else { return None };
                     out += if i > 0 { ", " } else { "" };
+                    if let Some(label) = label {
+                        out += &format!("{label} = ");
+                    }
                     out += &flat(code)?;
                 }
                 out += close;
