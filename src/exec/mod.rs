@@ -1,1 +1,24 @@
 //! Plan to results: executor, store, manifest, lock, progress.
+//!
+//! ```text
+//! plan -> status (cached? why not?) -> executor: step by step, artifacts into the store -> run folder: tables, plots,
+//!                                                                                          report.html, manifest.json
+//! ```
+
+pub mod device;
+pub mod error;
+pub mod executor;
+pub mod frames;
+pub mod inputs;
+pub mod limits;
+pub mod manifest;
+pub mod observer;
+pub mod report;
+pub mod status;
+pub mod steps;
+pub mod store;
+
+pub use error::{Error, Result};
+pub use executor::{Options, Outcome, run};
+pub use observer::Observer;
+pub use store::Store;

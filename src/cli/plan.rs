@@ -1,0 +1,207 @@
+//! `xd plan FILE`: the steps in order, each cached or to do and why, with tokens, disk, memory and time on this machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::progress::{bytes, duration, thousands};
+use super::session::{Loaded, Session, SessionArgs};
+use super::{Format, exit};
+use crate::exec::device::Device;
+use crate::exec::limits;
+use crate::exec::status::{Status, status};
+use crate::lang::plan::Plan;
+
+/// Arguments of `xd plan`.
+#[derive(clap::Args, Debug)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// How to report: for people, one line each, or JSON.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+/// Runs the verb.
+pub fn run(args: &PlanArgs) -> ExitCode {
+    let Loaded { plan, session } = match Session::load(&args.session, args.format) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let statuses = match status(&plan, &session.store, &session.experiment) {
+        Ok(statuses) => statuses,
+        Err(error) => return exit::failed(&error.to_string()),
+    };
+    let device = Device::measure();
+    let totals = Totals::of(&plan, &statuses, &device);
+    let refusals = refusals(&totals, session.store.root());
+    match args.format {
+        Format::Json => print_json(&plan, &statuses, &device, &totals, &refusals),
+        Format::Short => print_short(&plan, &statuses),
+        Format::Human => print_human(&plan, &statuses, &device, &totals, &session.file),
+    }
+    if refusals.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    if !matches!(args.format, Format::Json) {
+        for (code, message, help) in &refusals {
+            eprintln!("\nxd::{code}\n\n  × {message}\n  help: {help}");
+        }
+    }
+    exit::INVALID
+}
+
+/// What the steps to do take together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Totals {
+    pub to_do: usize,
+    pub cached: usize,
+    pub tokens: u64,
+    pub disk: u64,
+    /// The largest of a single step.
+    pub memory: u64,
+    pub seconds: f64,
+}
+
+impl Totals {
+    /// Adds up the steps that are to do.
+    pub fn of(plan: &Plan, statuses: &[Status], device: &Device) -> Self {
+        let mut totals = Totals::default();
+        for (step, status) in plan.steps.iter().zip(statuses) {
+            match status {
+                Status::Cached { .. } => totals.cached += 1,
+                Status::ToDo { .. } => {
+                    totals.to_do += 1;
+                    totals.tokens += step.cost.tokens;
+                    totals.disk += step.cost.disk_bytes;
+                    totals.memory = totals.memory.max(step.cost.memory_bytes);
+                    totals.seconds += device.seconds(step.cost.flops);
+                }
+                Status::Nothing | Status::Always => {}
+            }
+        }
+        totals
+    }
+}
+
+/// What cannot fit: code, message, help.
+pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<(&'static str, String, String)> {
+    let mut refusals = Vec::new();
+    if let Some(free) = limits::free_disk(store).filter(|&free| totals.disk > free) {
+        refusals.push((
+            "disk_full",
+            format!(
+                "the run needs {} of disk and {} has {} free",
+                bytes(totals.disk),
+                store.display(),
+                bytes(free)
+            ),
+            format!(
+                "harvest {:.0} % as many tokens, store them as bf16, or put the store elsewhere with `--store DIR`",
+                (90.0 * free as f64 / totals.disk as f64).floor()
+            ),
+        ));
+    }
+    if let Some(free) = limits::free_memory().filter(|&free| totals.memory > free) {
+        refusals.push((
+            "memory",
+            format!("a step needs {} of memory and this machine has {} free", bytes(totals.memory), bytes(free)),
+            "fewer latents or a smaller batch need less; `xd plan FILE` shows the step".to_string(),
+        ));
+    }
+    refusals
+}
+
+fn words(status: &Status) -> (&'static str, String) {
+    match status {
+        Status::Nothing => ("ready", String::new()),
+        Status::Cached { seconds } => ("cached", format!("took {}", duration(*seconds))),
+        Status::ToDo { why } => ("to do", why.clone()),
+        Status::Always => ("each run", String::new()),
+    }
+}
+
+fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Totals, file: &str) {
+    println!("{file} on {}\n", device.name);
+    let width = plan.steps.iter().map(|s| s.address.to_string().chars().count()).max().unwrap_or(0).min(44);
+    for (step, status) in plan.steps.iter().zip(statuses) {
+        let (word, why) = words(status);
+        let mut costs = Vec::new();
+        if matches!(status, Status::ToDo { .. }) {
+            if step.cost.tokens > 0 {
+                costs.push(format!("{} tokens", thousands(step.cost.tokens)));
+            }
+            if step.cost.disk_bytes > 0 {
+                costs.push(format!("{} disk", bytes(step.cost.disk_bytes)));
+            }
+            if step.cost.memory_bytes > 0 {
+                costs.push(format!("{} memory", bytes(step.cost.memory_bytes)));
+            }
+            costs.push(format!("about {}", duration(device.seconds(step.cost.flops))));
+        }
+        let line = format!("  {:width$}  {:11}  {word:8}  {why}", step.address.to_string(), step.kind);
+        println!("{}", line.trim_end());
+        if !costs.is_empty() {
+            println!("  {:width$}  {:11}  {:8}  {}", "", "", "", costs.join(", "));
+        }
+    }
+    println!(
+        "\n{} to do, {} in the store; {} tokens, {} disk, {} memory, about {}",
+        totals.to_do,
+        totals.cached,
+        thousands(totals.tokens),
+        bytes(totals.disk),
+        bytes(totals.memory),
+        duration(totals.seconds)
+    );
+}
+
+fn print_short(plan: &Plan, statuses: &[Status]) {
+    for (step, status) in plan.steps.iter().zip(statuses) {
+        let (word, why) = words(status);
+        let line = format!("{}\t{}\t{word}\t{why}", step.address, step.kind);
+        println!("{}", line.trim_end());
+    }
+}
+
+fn print_json(
+    plan: &Plan,
+    statuses: &[Status],
+    device: &Device,
+    totals: &Totals,
+    refusals: &[(&'static str, String, String)],
+) {
+    let steps: Vec<_> = plan
+        .steps
+        .iter()
+        .zip(statuses)
+        .map(|(step, status)| {
+            let (state, why) = words(status);
+            json!({
+                "address": step.address.to_string(), "kind": step.kind, "id": step.id, "state": state, "why": why,
+                "tokens": step.cost.tokens, "disk_bytes": step.cost.disk_bytes, "memory_bytes": step.cost.memory_bytes,
+                "seconds": device.seconds(step.cost.flops),
+                "inputs": step.inputs.iter().map(|i| plan.steps[i.step.0].address.to_string()).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let refusals: Vec<_> = refusals
+        .iter()
+        .map(|(code, message, help)| json!({"code": code, "message": message, "help": help}))
+        .collect();
+    let value = json!({
+        "device": device.name, "steps": steps, "refused": refusals,
+        "total": {"to_do": totals.to_do, "cached": totals.cached, "tokens": totals.tokens, "disk_bytes": totals.disk,
+                  "memory_bytes": totals.memory, "seconds": totals.seconds},
+    });
+    println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+}
+
+/// Where the store is: `--store`, `$XD_STORE`, `.xd/store`.
+pub fn store_folder(option: Option<&PathBuf>) -> PathBuf {
+    option
+        .cloned()
+        .or_else(|| std::env::var_os("XD_STORE").map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(".xd/store"))
+}

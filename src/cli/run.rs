@@ -1,0 +1,186 @@
+//! `xd run FILE`: does every step that the store lacks, then writes tables, plots and the report.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::plan::{Totals, refusals};
+use super::progress::{Show, duration, stop_on_interrupt, thousands};
+use super::session::{Loaded, Session, SessionArgs};
+use super::{Format, exit};
+use crate::exec::device::Device;
+use crate::exec::executor::{self, Options, Outcome};
+use crate::exec::manifest::ExpectationEntry;
+use crate::exec::status::status;
+use crate::exec::{self};
+use crate::lang::plan::Plan;
+
+/// Arguments of `xd run`.
+#[derive(clap::Args, Debug)]
+#[command(disable_help_flag = true)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub session: SessionArgs,
+    /// Only this name, and what it needs.
+    #[arg(long, value_name = "NAME")]
+    pub only: Option<String>,
+    /// Where to compute. This version computes on the CPU.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// Where tables, plots and the report go [default: runs/<file stem>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// How to report: for people, one line each, or JSON (the manifest).
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+    /// Shows these options and the params of the file.
+    #[arg(long, short = 'h')]
+    pub help: bool,
+}
+
+/// Runs the verb.
+pub fn run(args: &RunArgs) -> ExitCode {
+    if args.device != "cpu" {
+        return exit::usage(&format!(
+            "--device {}: this version of xd computes on the CPU only; leave the option out",
+            args.device
+        ));
+    }
+    let Loaded { plan, session } = match Session::load(&args.session, args.format) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if args.help {
+        print_params(&plan);
+        return ExitCode::SUCCESS;
+    }
+    stop_on_interrupt();
+    crate::ml::lm::tune_allocator();
+    let device = Device::measure();
+    let quiet = !matches!(args.format, Format::Human);
+    let show = Show::new(quiet);
+    match status(&plan, &session.store, &session.experiment) {
+        Ok(statuses) => {
+            let totals = Totals::of(&plan, &statuses, &device);
+            if let Some((code, message, help)) = refusals(&totals, session.store.root()).into_iter().next() {
+                return exit::invalid(&format!("xd::{code}\n\n  × {message}\n  help: {help}"));
+            }
+            if !quiet {
+                eprintln!(
+                    "{}: {} to do, {} in the store, about {} on {}",
+                    session.file,
+                    totals.to_do,
+                    totals.cached,
+                    duration(totals.seconds),
+                    device.name
+                );
+            }
+        }
+        Err(error) => return exit::failed(&error.to_string()),
+    }
+    let options = Options {
+        file: session.file.clone(),
+        experiment: session.experiment.clone(),
+        out: args.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(&session.experiment)),
+        only: args.only.clone(),
+        resolved: session.resolved.clone(),
+        sources: session.sources.iter().map(|(_, s)| (s.path.clone(), s.text.clone())).collect(),
+        warnings: session.warnings.clone(),
+        inputs: session.inputs.clone(),
+    };
+    match executor::run(&plan, &session.store, &options, &device, &show) {
+        Ok(outcome) => report(&plan, &session, &outcome, args.format),
+        Err(exec::Error::Interrupted) => {
+            eprintln!("stopped; what is done is kept, and the same command goes on from here");
+            exit::FAILED
+        }
+        Err(error) => exit::failed(&error.to_string()),
+    }
+}
+
+fn report(plan: &Plan, session: &Session, outcome: &Outcome, format: Format) -> ExitCode {
+    match format {
+        Format::Human => print_human(plan, session, outcome),
+        Format::Short => print_short(outcome),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&outcome.manifest).unwrap_or_default()),
+    }
+    if !outcome.failures.is_empty() {
+        exit::FAILED
+    } else if outcome.manifest.expectations.iter().any(|e| !e.passed) {
+        exit::EXPECTATION
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn print_human(plan: &Plan, session: &Session, outcome: &Outcome) {
+    for table in &outcome.tables {
+        println!();
+        if let Some(docs) = &table.docs {
+            println!("{docs}");
+        }
+        println!("{}", table.text.trim_end());
+    }
+    if !outcome.manifest.expectations.is_empty() {
+        println!("\nexpectations");
+        for expectation in &outcome.manifest.expectations {
+            println!("  {}", describe(expectation));
+        }
+    }
+    for failure in &outcome.failures {
+        let step = &plan.steps[failure.step.0];
+        let (line, column) = session.sources.position(step.span.file, step.span.start);
+        let path = &session.sources.get(step.span.file).path;
+        eprintln!("\n{path}:{line}:{column}: {} failed\n  × {}", step.address, failure.message);
+    }
+    println!();
+    for path in &outcome.figures {
+        println!("plot    {}", path.display());
+    }
+    for table in &outcome.tables {
+        println!("table   {}", table.path.display());
+    }
+    if let Some(report) = &outcome.report {
+        println!("report  {}", report.display());
+    }
+}
+
+fn print_short(outcome: &Outcome) {
+    for entry in &outcome.manifest.steps {
+        let state = if entry.cached { "cached" } else { entry.state.as_str() };
+        println!("{}\t{state}\t{:.1} s\t{} tokens", entry.address, entry.seconds, thousands(entry.tokens));
+    }
+    for expectation in &outcome.manifest.expectations {
+        println!("{}", describe(expectation));
+    }
+}
+
+/// `pass  better  mean(..) > mean(..)   0.97 > 0.41`.
+fn describe(expectation: &ExpectationEntry) -> String {
+    let word = if expectation.passed { "pass" } else { "FAIL" };
+    let mut line = format!("{word}  {}: {}", expectation.name, expectation.text);
+    if !expectation.detail.is_empty() {
+        line.push_str(&format!("  ({})", expectation.detail));
+    }
+    line
+}
+
+fn print_params(plan: &Plan) {
+    use clap::CommandFactory;
+    let mut command = super::Cli::command();
+    if let Some(run) = command.find_subcommand_mut("run") {
+        println!("{}", run.render_help());
+    }
+    if plan.params.is_empty() {
+        println!("The file has no params.");
+        return;
+    }
+    println!("Params of the file (change one with --set NAME=VALUE):");
+    for param in &plan.params {
+        println!("  {} = {}", param.name, param.value);
+        if let Some(docs) = &param.docs {
+            for line in docs.lines() {
+                println!("      {line}");
+            }
+        }
+    }
+}

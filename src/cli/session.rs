@@ -1,0 +1,108 @@
+//! What `plan` and `run` share: the file, checked and planned, and the store.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::world::FileWorld;
+use super::{Format, exit, print_diagnostics};
+use crate::exec::manifest::InputFile;
+use crate::exec::{Store, inputs};
+use crate::lang::plan::Plan;
+use crate::lang::{self, Sources};
+
+/// Arguments that name a file and its surroundings.
+#[derive(clap::Args, Debug)]
+pub struct SessionArgs {
+    /// The experiment.
+    pub file: PathBuf,
+    /// Gives a param another value: `--set k=50`.
+    #[arg(long = "set", value_name = "PARAM=VALUE")]
+    pub sets: Vec<String>,
+    /// Where artifacts are kept [default: $XD_STORE or .xd/store].
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Threads to compute with [default: all]. Results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// An experiment ready to be planned or run.
+pub struct Session {
+    /// As the user named it.
+    pub file: String,
+    /// The stem of the file.
+    pub experiment: String,
+    pub store: Store,
+    pub sources: Sources,
+    /// The warnings of the check, one line each.
+    pub warnings: Vec<String>,
+    /// The resolved file with origins.
+    pub resolved: String,
+    pub inputs: Vec<InputFile>,
+}
+
+/// A plan and its session.
+pub struct Loaded {
+    pub plan: Plan,
+    pub session: Session,
+}
+
+impl Session {
+    /// Reads, checks and plans the file; prints its mistakes.
+    ///
+    /// # Errors
+    /// The exit status to end with: 2 for a file with mistakes, 3 when the store cannot be opened.
+    pub fn load(args: &SessionArgs, format: Format) -> Result<Loaded, ExitCode> {
+        set_threads(args.threads);
+        let sets = parse_sets(&args.sets)?;
+        let file = args.file.display().to_string();
+        let world = FileWorld::new();
+        let text = std::fs::read_to_string(&args.file).map_err(|e| exit::invalid(&format!("{file}: {e}")))?;
+        let mut sources = Sources::default();
+        let id = sources.add(file.clone(), text);
+        let analysis = lang::analyse(&world, &mut sources, id, &sets, false);
+        let Some(plan) = analysis.plan else {
+            print_diagnostics(&sources, &analysis.diagnostics, format);
+            return Err(exit::INVALID);
+        };
+        if !matches!(format, Format::Json) {
+            print_diagnostics(&sources, &analysis.diagnostics, format);
+        }
+        let warnings = lang::diagnostic::render::short(&sources, &analysis.diagnostics);
+        let store = Store::open(super::plan::store_folder(args.store.as_ref()))
+            .map_err(|e| exit::failed(&format!("the store cannot be opened: {e}")))?;
+        let session = Session {
+            experiment: stem(&args.file),
+            inputs: inputs::of(&plan, &world),
+            resolved: lang::plan::show(&plan),
+            warnings: warnings.lines().map(str::to_string).collect(),
+            file,
+            store,
+            sources,
+        };
+        Ok(Loaded { plan, session })
+    }
+}
+
+/// `experiments/quickstart.xd` -> `quickstart`.
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_else(|| "experiment".to_string())
+}
+
+fn parse_sets(sets: &[String]) -> Result<Vec<(String, String)>, ExitCode> {
+    sets.iter()
+        .map(|set| match set.split_once('=') {
+            Some((name, value)) => Ok((name.trim().to_string(), value.trim().to_string())),
+            None => Err(exit::usage(&format!("--set {set}: write it as --set PARAM=VALUE, such as --set k=50"))),
+        })
+        .collect()
+}
+
+/// The thread pool of every computation. A second call in one process changes nothing.
+fn set_threads(threads: Option<usize>) {
+    if let Some(threads) = threads {
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.max(1)).build_global();
+        // SAFETY: called before any other thread is started; candle reads the variable when it asks for its thread count.
+        unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.max(1).to_string()) };
+    }
+}

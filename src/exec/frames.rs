@@ -1,0 +1,150 @@
+//! Rows of finished steps as frames: every available point of a name, its axes as words in front, several names joined.
+
+use std::collections::BTreeSet;
+
+use super::steps::Results;
+use super::{Error, Result};
+use crate::lang::plan::spec::{self, ColumnRef};
+use crate::lang::plan::{Step, StepIndex};
+use crate::lang::syntax::tree;
+use crate::out::frame::{Aggregate, Condition, Constant, Operator};
+use crate::out::{Column, Frame};
+
+/// The file in an artifact that holds its rows.
+pub const ROWS: &str = "rows.csv";
+
+/// Rows of several declarations joined on the axes that they share and on `latent`, and where they share neither, side by
+/// side. `names` in the order written; `inputs` are the points of all of them.
+///
+/// # Errors
+/// When rows cannot be read, or none of the points is available.
+pub fn joined(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> Result<Frame> {
+    let mut frame: Option<(Frame, BTreeSet<String>)> = None;
+    for name in names {
+        let (more, axes) = of_name(results, name, inputs)?;
+        frame = Some(match frame {
+            None => (more, axes),
+            Some((frame, seen)) => {
+                let mut keys: Vec<&str> = seen.intersection(&axes).map(String::as_str).collect();
+                if frame.get("latent").is_some() && more.get("latent").is_some() {
+                    keys.push("latent");
+                }
+                let joined = frame.join(&more, &keys, name)?;
+                (joined, seen.union(&axes).cloned().collect())
+            }
+        });
+    }
+    frame.map(|(frame, _)| frame).ok_or_else(|| Error::Failed("nothing is named to read rows from".to_string()))
+}
+
+/// Rows of one declaration over its available points, axes in front; and the labels of its axes.
+fn of_name(results: &Results<'_>, name: &str, inputs: &[StepIndex]) -> Result<(Frame, BTreeSet<String>)> {
+    let points: BTreeSet<StepIndex> = inputs
+        .iter()
+        .copied()
+        .filter(|index| results.plan.steps[index.0].address.name == name && results.available[index.0])
+        .collect();
+    let mut frames = Vec::new();
+    let mut axes = BTreeSet::new();
+    for index in points {
+        let step = &results.plan.steps[index.0];
+        axes.extend(step.address.point.iter().map(|(axis, _)| axis.clone()));
+        frames.push(of_step(results, step)?);
+    }
+    if frames.is_empty() {
+        return Err(Error::Failed(format!("no point of {name} has rows")));
+    }
+    Ok((Frame::concat(&frames)?, axes))
+}
+
+/// Rows of one step with its axes in front. A column that is called like an axis (`loss` of a crosscoder swept over `loss`)
+/// keeps its qualified name only.
+fn of_step(results: &Results<'_>, step: &Step) -> Result<Frame> {
+    let mut frame = Frame::read(&results.store.artifact(&step.id).join(ROWS))?;
+    for (axis, _) in &step.address.point {
+        if frame.get(axis).is_some() {
+            frame = frame.rename(axis, &format!("{}.{axis}", step.address.name))?;
+        }
+    }
+    let constants: Vec<(&str, &str)> = step.address.point.iter().map(|(a, v)| (a.as_str(), v.as_str())).collect();
+    Ok(frame.with_constants(&constants)?)
+}
+
+/// The name that a column has in a joined frame: `step.column` where two steps own a `column`, else `column`.
+pub fn name_of(frame: &Frame, column: &ColumnRef) -> String {
+    if let Some(step) = &column.step {
+        let qualified = format!("{step}.{}", column.column);
+        if frame.get(&qualified).is_some() {
+            return qualified;
+        }
+    }
+    column.column.clone()
+}
+
+/// A comparison of the language as one of frames.
+pub fn condition(frame: &Frame, condition: &spec::Condition) -> Condition {
+    let name = name_of(frame, &condition.column);
+    let value = match &condition.value {
+        spec::Constant::Number(number) => Constant::Number(*number),
+        spec::Constant::Truth(truth) => Constant::Truth(*truth),
+        spec::Constant::Word(word) => constant(frame, &name, word),
+    };
+    let made = Condition::new(name, operator(condition.operator), value);
+    if condition.absolute { made.of_absolute() } else { made }
+}
+
+/// `axis = value` of an address as a comparison.
+pub fn selection(frame: &Frame, column: &str, value: &str) -> Condition {
+    Condition::new(column, Operator::Equal, constant(frame, column, value))
+}
+
+/// A word as a constant of the column's type.
+fn constant(frame: &Frame, column: &str, word: &str) -> Constant {
+    match (frame.get(column), word.parse::<bool>(), word.parse::<f64>()) {
+        (Some(Column::Truth(_)), Ok(truth), _) => Constant::Truth(truth),
+        (Some(Column::Whole(_) | Column::Real(_)), _, Ok(number)) => Constant::Number(number),
+        _ => Constant::Word(word.to_string()),
+    }
+}
+
+/// The comparison operator of frames.
+pub fn operator(operator: tree::Operator) -> Operator {
+    match operator {
+        tree::Operator::Less => Operator::Less,
+        tree::Operator::LessEqual => Operator::LessEqual,
+        tree::Operator::Greater => Operator::Greater,
+        tree::Operator::GreaterEqual => Operator::GreaterEqual,
+        tree::Operator::Equal => Operator::Equal,
+        tree::Operator::NotEqual => Operator::NotEqual,
+    }
+}
+
+/// An aggregate of the language over a column or a condition.
+///
+/// # Errors
+/// When the column or condition that it needs is missing.
+pub fn aggregate(
+    frame: &Frame,
+    aggregate: spec::Aggregate,
+    column: Option<&ColumnRef>,
+    when: Option<&spec::Condition>,
+) -> Result<Aggregate> {
+    let name = || {
+        column
+            .map(|column| name_of(frame, column))
+            .ok_or_else(|| Error::Failed(format!("{aggregate:?} needs a column").to_lowercase()))
+    };
+    let when = when.map(|when| condition(frame, when));
+    Ok(match aggregate {
+        spec::Aggregate::Mean => Aggregate::Mean(name()?),
+        spec::Aggregate::Median => Aggregate::Median(name()?),
+        spec::Aggregate::Min => Aggregate::Min(name()?),
+        spec::Aggregate::Max => Aggregate::Max(name()?),
+        spec::Aggregate::Count => Aggregate::Count(when),
+        spec::Aggregate::Share => match when {
+            Some(when) => Aggregate::Share(when),
+            // The share of rows where a yes/no column says yes.
+            None => Aggregate::Share(Condition::new(name()?, Operator::Equal, Constant::Truth(true))),
+        },
+    })
+}

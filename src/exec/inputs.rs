@@ -1,0 +1,56 @@
+//! The files that a plan reads, with their hashes, for the manifest and the report.
+
+use std::collections::BTreeSet;
+
+use super::manifest::InputFile;
+use super::steps::path_of;
+use crate::lang::plan::spec::{ActivationsSource, CorpusSource, FileRef, ModelSpec, TemplateSpec, WeightsRef};
+use crate::lang::plan::{Plan, Spec};
+use crate::lang::world::World;
+
+/// Every file, folder and glob that the plan's steps read, in order of path.
+pub fn of(plan: &Plan, world: &dyn World) -> Vec<InputFile> {
+    let files: BTreeSet<(String, String)> =
+        plan.steps.iter().flat_map(|step| refs(&step.spec)).map(|file| (file.from, file.path)).collect();
+    let mut inputs: Vec<InputFile> = files
+        .into_iter()
+        .map(|(from, path)| {
+            let hash = world.hash(&from, &path).unwrap_or_else(|problem| problem);
+            let path = path_of(&FileRef { from, path }).display().to_string();
+            InputFile { path, hash }
+        })
+        .collect();
+    inputs.sort();
+    inputs
+}
+
+fn refs(spec: &Spec) -> Vec<FileRef> {
+    match spec {
+        Spec::Model(ModelSpec::Folder { path }) => vec![path.clone()],
+        Spec::Corpus(corpus) => {
+            let mut files = match &corpus.source {
+                CorpusSource::Jsonl { path, .. } | CorpusSource::Text { path } => vec![path.clone()],
+                CorpusSource::Builtin { .. } => Vec::new(),
+            };
+            if let Some(TemplateSpec::Jinja { path, .. }) = &corpus.template {
+                files.push(path.clone());
+            }
+            files
+        }
+        Spec::Template(TemplateSpec::Jinja { path, .. }) => vec![path.clone()],
+        Spec::Activations(activations) => match &activations.source {
+            ActivationsSource::Tensors { path, .. } => vec![path.clone()],
+            _ => Vec::new(),
+        },
+        Spec::Crosscoder(crosscoder) => {
+            [&crosscoder.from, &crosscoder.init.from].into_iter().flatten().map(weights_path).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn weights_path(weights: &WeightsRef) -> FileRef {
+    match weights {
+        WeightsRef::Folder { path } | WeightsRef::Tensors { path, .. } => path.clone(),
+    }
+}

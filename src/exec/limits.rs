@@ -1,0 +1,22 @@
+//! What the machine has room for.
+
+use std::path::Path;
+
+/// Bytes free on the disk that holds `path`; `None` where the system does not say.
+pub fn free_disk(path: &Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: statvfs is plain data; the call fills it or returns non-zero.
+    let mut facts: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: `path` is a C string and `facts` a valid place to write to.
+    let status = unsafe { libc::statvfs(path.as_ptr(), &mut facts) };
+    (status == 0).then(|| facts.f_bavail as u64 * facts.f_frsize as u64)
+}
+
+/// Bytes of memory that a new program could take; `None` where the system does not say.
+pub fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
