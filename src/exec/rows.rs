@@ -1,0 +1,113 @@
+//! The rows of an activations step, whatever made them: harvested shards, a synthetic pair, a tensor file.
+
+use std::sync::Arc;
+
+use super::steps::{input, path_of};
+use super::{Error, Result, Store};
+use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
+use crate::lang::plan::{Plan, Spec, StepIndex};
+use crate::ml::activations::{Harvested, Normalize, Normalizer, split_tensors};
+use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
+use crate::ml::Rows;
+
+/// Training and validation rows, normalised as the step says.
+pub struct Opened {
+    pub train: Box<dyn Rows>,
+    pub validate: Box<dyn Rows>,
+}
+
+/// The activations that a step reads in the role `of` (a crosscoder) or `on`, directly or through classes and crosscoders.
+///
+/// # Errors
+/// When no activations stand behind the step.
+pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
+    let step = &plan.steps[index.0];
+    match step.spec {
+        Spec::Activations(_) => Ok(index),
+        Spec::Crosscoder(_) => input(step, "on"),
+        Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) | Spec::Recover(_) => {
+            behind(plan, input(step, "of")?)
+        }
+        _ => Err(Error::Failed(format!("no activations stand behind {}", step.address))),
+    }
+}
+
+/// Opens the rows of an activations step.
+///
+/// # Errors
+/// When they are missing or damaged.
+pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
+    let step = &plan.steps[index.0];
+    let Spec::Activations(spec) = &step.spec else {
+        return Err(Error::Failed(format!("{} has no rows to train on", step.address)));
+    };
+    match &spec.source {
+        ActivationsSource::Synthetic => {
+            let dictionary = Arc::new(dictionary(plan, input(step, "of")?)?);
+            let rows = |split, portions: &[spec::PortionSpec], limit: Option<u64>| {
+                let asked: u64 = portions.iter().map(|p| p.tokens).sum();
+                SyntheticRows::new(dictionary.clone(), split, asked.min(limit.unwrap_or(u64::MAX)))
+            };
+            Ok(Opened {
+                train: Box::new(rows(Split::Train, &spec.train, spec.limit)),
+                validate: Box::new(rows(Split::Validate, &spec.validate, None)),
+            })
+        }
+        ActivationsSource::Models { .. } => {
+            let harvested = Harvested::open(&store.artifact(&step.id))?;
+            let normalizer = Normalizer::fit(normalize(spec), &harvested.train.index().statistics)?;
+            Ok(Opened {
+                train: Box::new(normalizer.wrap(harvested.train)?),
+                validate: Box::new(normalizer.wrap(harvested.validate)?),
+            })
+        }
+        ActivationsSource::Tensors { path, key } => {
+            let count = |portions: &[spec::PortionSpec]| portions.iter().map(|p| p.tokens).sum::<u64>();
+            let (train, validate) =
+                split_tensors(&path_of(path), key, count(&spec.train).min(spec.limit.unwrap_or(u64::MAX)), count(&spec.validate))?;
+            let normalizer = Normalizer::fit(normalize(spec), &train.statistics()?)?;
+            Ok(Opened { train: Box::new(normalizer.wrap(train)?), validate: Box::new(normalizer.wrap(validate)?) })
+        }
+    }
+}
+
+fn normalize(spec: &ActivationsSpec) -> Normalize {
+    match spec.normalize {
+        spec::Normalize::None => Normalize::None,
+        spec::Normalize::Rms(target) => Normalize::Rms { target },
+        spec::Normalize::PerModelScale => Normalize::PerModelScale,
+    }
+}
+
+/// The planted features of a synthetic pair.
+///
+/// # Errors
+/// When the step is no synthetic pair, or its numbers make no dictionary.
+pub fn dictionary(plan: &Plan, index: StepIndex) -> Result<Dictionary> {
+    match &plan.steps[index.0].spec {
+        Spec::Pair(PairSpec::Synthetic(spec)) => Ok(Dictionary::new(&synthetic(spec))?),
+        _ => Err(Error::Failed(format!("{} is not a synthetic pair", plan.steps[index.0].address))),
+    }
+}
+
+fn synthetic(spec: &SyntheticSpec) -> SyntheticConfig {
+    SyntheticConfig {
+        width: spec.width,
+        shared: spec.shared,
+        weak: spec.weak,
+        weak_ratio: spec.weak_ratio,
+        ratio: spec.ratio,
+        base_only: spec.base_only,
+        tuned_only: spec.tuned_only,
+        active: spec.active,
+        tail: spec.tail,
+        frequency: spec.frequency,
+        scale: spec.scale,
+        magnitude: spec.magnitude,
+        turn: spec.turn,
+        correlated: spec.correlated,
+        correlation: spec.correlation,
+        noise: spec.noise,
+        seed: spec.seed,
+    }
+}

@@ -1,0 +1,43 @@
+//! `recover`: which planted features were found, and how they were classed.
+
+use super::{Job, Made};
+use crate::exec::frames::ROWS;
+use crate::exec::{Error, Result, rows};
+use crate::lang::plan::Spec;
+use crate::lang::plan::spec::RecoverSpec;
+use crate::ml::analysis::{ClassRecovery, classify, recover};
+use crate::ml::crosscoder::Crosscoder;
+use crate::out::{Column, Frame};
+
+/// Matches latents with planted features and writes one row a class.
+///
+/// # Errors
+/// When the classes were not made of a crosscoder, or something cannot be read.
+pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
+    let of = job.input("of")?;
+    let step = &job.plan.steps[of.0];
+    let Spec::Classify(classes) = &step.spec else {
+        return Err(Error::Failed(format!("{} has no classes", step.address)));
+    };
+    let crosscoder_step = super::input(step, "of")?;
+    let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[crosscoder_step.0].id))?;
+    let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
+    let classes =
+        classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
+    let dictionary = rows::dictionary(job.plan, job.input("against")?)?;
+    let recovery = recover(&crosscoder, &classes, &dictionary, spec.cosine)?;
+    frame(&recovery.classes)?.write(&job.folder.join(ROWS))?;
+    Ok(Made::default())
+}
+
+fn frame(classes: &[ClassRecovery]) -> Result<Frame> {
+    Ok(Frame::new()
+        .with("class", Column::text(classes.iter().map(|c| c.class.name())))?
+        .with("planted", Column::whole(classes.iter().map(|c| c.planted as i64)))?
+        .with("found", Column::whole(classes.iter().map(|c| c.found as i64)))?
+        .with("precision", Column::Real(classes.iter().map(|c| c.precision).collect()))?
+        .with("recall", Column::Real(classes.iter().map(|c| c.recall).collect()))?
+        .with("f1", Column::Real(classes.iter().map(|c| c.f1).collect()))?
+        .with("mcc", Column::Real(classes.iter().map(|c| c.mcc).collect()))?
+        .with("false_tuned_only", Column::whole(classes.iter().map(|c| c.false_tuned_only as i64)))?)
+}
