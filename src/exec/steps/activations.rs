@@ -1,0 +1,79 @@
+//! `activations`: both models over the same tokens, stopped after the layer, rows shuffled into shards.
+
+use super::{Job, Made, inputs};
+use crate::exec::models::{self, Reading, Tap, Text};
+use crate::exec::{Error, Result};
+use crate::lang::plan::StepIndex;
+use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PortionSpec};
+use crate::ml::Rows;
+use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, Store};
+use crate::ml::data::Tokenizer;
+
+/// Harvests into the job's folder.
+///
+/// # Errors
+/// When a model or corpus cannot be read, or the corpus has too few tokens.
+pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
+    let ActivationsSource::Models { layer, site, context, skip, exclude } = &spec.source else {
+        return Err(Error::Failed(format!("{}: only activations of models are harvested", job.step.address)));
+    };
+    let pair = &job.plan.steps[job.input("of")?.0];
+    let base = models::folder(job.plan, job.store, super::input(pair, "base")?)?;
+    let tuned = models::folder(job.plan, job.store, super::input(pair, "tuned")?)?;
+    let tokenizers = [Tokenizer::load(&base)?, Tokenizer::load(&tuned)?];
+    // The tuned model's tokenizer renders chats: the base often has no template.
+    let [base, tuned] = [(&base, &tokenizers[0]), (&tuned, &tokenizers[1])]
+        .map(|(folder, tokenizer)| Tap::load(folder, tokenizer, *layer as usize, models::site(*site)));
+    let (base, tuned) = (base?, tuned?);
+    let (texts, train, validate) = portions(job, spec)?;
+    let readings: Vec<Reading<'_>> = texts
+        .into_iter()
+        .map(|text| Reading { text, tokenizer: &tokenizers[1], context: *context as usize })
+        .collect();
+    let corpora: Vec<&dyn Documents> = readings.iter().map(|reading| reading as &dyn Documents).collect();
+    let harvest = Harvest {
+        context: *context as usize,
+        skip: *skip,
+        exclude: exclude.iter().map(excluded).collect(),
+        train,
+        validate,
+        limit: spec.limit,
+        store: match spec.store {
+            spec::StoreAs::Bf16 => Store::Bf16,
+            spec::StoreAs::F32 => Store::F32,
+        },
+        ..Harvest::default()
+    };
+    let harvested = harvest.run(&Pair::new(&base, &tuned)?, &corpora, job.folder, job.watch)?;
+    Ok(Made { tokens: harvested.train.count() + harvested.validate.count() })
+}
+
+fn excluded(exclude: &spec::Exclude) -> Exclude {
+    match exclude {
+        spec::Exclude::Bos => Exclude::Bos,
+        spec::Exclude::Special => Exclude::Special,
+        spec::Exclude::NormAbove(factor) => Exclude::NormAbove(*factor),
+    }
+}
+
+/// The corpora of both lists, each once, and the portions that point into them.
+fn portions(job: &Job<'_>, spec: &ActivationsSpec) -> Result<(Vec<Text>, Vec<Portion>, Vec<Portion>)> {
+    let mut known: Vec<StepIndex> = Vec::new();
+    let mut list = |role: &str, portions: &[PortionSpec]| -> Vec<Portion> {
+        inputs(job.step, role)
+            .into_iter()
+            .zip(portions)
+            .map(|(corpus, portion)| {
+                let place = known.iter().position(|&k| k == corpus).unwrap_or_else(|| {
+                    known.push(corpus);
+                    known.len() - 1
+                });
+                Portion { corpus: place, tokens: portion.tokens }
+            })
+            .collect()
+    };
+    let train = list("train", &spec.train);
+    let validate = list("validate", &spec.validate);
+    let texts = known.into_iter().map(|corpus| models::text(job.plan, corpus)).collect::<Result<_>>()?;
+    Ok((texts, train, validate))
+}
