@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use super::plan::store_folder;
 use super::progress::bytes;
-use super::{Format, exit};
+use super::session::ended;
+use super::{Format, Status};
 use crate::exec::device::Device;
 use crate::exec::{Store, limits};
 
@@ -16,7 +17,7 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// How to report: for people, one line each, or JSON.
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
@@ -26,7 +27,7 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     let folder = store_folder(args.store.as_ref());
     let store = match Store::open(&folder) {
         Ok(store) => store,
-        Err(error) => return exit::failed(&format!("the store cannot be opened: {error}")),
+        Err(error) => return ended(Status::Failed, &format!("the store cannot be opened: {error}")),
     };
     let (artifacts, begun) = count(&store);
     let disk = limits::free_disk(store.root());

@@ -1,9 +1,19 @@
 //! The verbs, one file each. The only place that prints.
 
 mod check;
+#[cfg(feature = "engine")]
+mod doctor;
 mod explain;
 mod fmt;
+#[cfg(feature = "engine")]
+mod plan;
+#[cfg(feature = "engine")]
+mod progress;
 mod report_diagnostics;
+#[cfg(feature = "engine")]
+mod run;
+#[cfg(feature = "engine")]
+mod session;
 mod show;
 pub mod world;
 
@@ -61,7 +71,15 @@ enum Verb {
     Fmt(fmt::Args),
     Show(show::Args),
     Explain(explain::Args),
-    // plan, run, report, doctor: #[cfg(feature = "engine")]
+    /// Say what a run would do, what is in the store, and why the rest is to do
+    #[cfg(feature = "engine")]
+    Plan(plan::PlanArgs),
+    /// Do every step that the store lacks, then write tables, plots and the report
+    #[cfg(feature = "engine")]
+    Run(run::RunArgs),
+    /// Say what this machine offers and where things are kept
+    #[cfg(feature = "engine")]
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Runs the verb named on the command line and maps its result to an exit status.
@@ -80,6 +98,12 @@ pub fn main() -> ExitCode {
         Verb::Fmt(args) => fmt::run(args),
         Verb::Show(args) => show::run(args),
         Verb::Explain(args) => explain::run(args),
+        #[cfg(feature = "engine")]
+        Verb::Plan(args) => plan::run(&args),
+        #[cfg(feature = "engine")]
+        Verb::Run(args) => run::run(&args),
+        #[cfg(feature = "engine")]
+        Verb::Doctor(args) => doctor::run(&args),
     }
 }
 

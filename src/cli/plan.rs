@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::progress::{bytes, duration, thousands};
-use super::session::{Loaded, Session, SessionArgs};
-use super::{Format, exit};
+use super::session::{Loaded, Session, SessionArgs, ended};
+use super::{Format, Status as Ended};
 use crate::exec::device::Device;
 use crate::exec::limits;
 use crate::exec::status::{Status, status};
@@ -19,7 +19,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub session: SessionArgs,
     /// How to report: for people, one line each, or JSON.
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
@@ -31,7 +31,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
     };
     let statuses = match status(&plan, &session.store, &session.experiment) {
         Ok(statuses) => statuses,
-        Err(error) => return exit::failed(&error.to_string()),
+        Err(error) => return ended(Ended::Failed, &error.to_string()),
     };
     let device = Device::measure();
     let totals = Totals::of(&plan, &statuses, &device);
@@ -49,7 +49,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
             eprintln!("\nxd::{code}\n\n  × {message}\n  help: {help}");
         }
     }
-    exit::INVALID
+    Ended::Invalid.into()
 }
 
 /// What the steps to do take together.
@@ -91,12 +91,7 @@ pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<(&'static str, 
     if let Some(free) = limits::free_disk(store).filter(|&free| totals.disk > free) {
         refusals.push((
             "disk_full",
-            format!(
-                "the run needs {} of disk and {} has {} free",
-                bytes(totals.disk),
-                store.display(),
-                bytes(free)
-            ),
+            format!("the run needs {} of disk and {} has {} free", bytes(totals.disk), store.display(), bytes(free)),
             format!(
                 "harvest {:.0} % as many tokens, store them as bf16, or put the store elsewhere with `--store DIR`",
                 (90.0 * free as f64 / totals.disk as f64).floor()
@@ -186,10 +181,8 @@ fn print_json(
             })
         })
         .collect();
-    let refusals: Vec<_> = refusals
-        .iter()
-        .map(|(code, message, help)| json!({"code": code, "message": message, "help": help}))
-        .collect();
+    let refusals: Vec<_> =
+        refusals.iter().map(|(code, message, help)| json!({"code": code, "message": message, "help": help})).collect();
     let value = json!({
         "device": device.name, "steps": steps, "refused": refusals,
         "total": {"to_do": totals.to_do, "cached": totals.cached, "tokens": totals.tokens, "disk_bytes": totals.disk,

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::plan::{Totals, refusals};
 use super::progress::{Show, duration, stop_on_interrupt, thousands};
-use super::session::{Loaded, Session, SessionArgs};
-use super::{Format, exit};
+use super::session::{Loaded, Session, SessionArgs, ended};
+use super::{Format, Status};
 use crate::exec::device::Device;
 use crate::exec::executor::{self, Options, Outcome};
 use crate::exec::manifest::ExpectationEntry;
@@ -30,7 +30,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// How to report: for people, one line each, or JSON (the manifest).
-    #[arg(long, value_enum, default_value_t = Format::Human)]
+    #[arg(long, value_enum, default_value_t)]
     pub format: Format,
     /// Shows these options and the params of the file.
     #[arg(long, short = 'h')]
@@ -40,10 +40,10 @@ pub struct RunArgs {
 /// Runs the verb.
 pub fn run(args: &RunArgs) -> ExitCode {
     if args.device != "cpu" {
-        return exit::usage(&format!(
-            "--device {}: this version of xd computes on the CPU only; leave the option out",
-            args.device
-        ));
+        return ended(
+            Status::Usage,
+            &format!("--device {}: this version of xd computes on the CPU only; leave the option out", args.device),
+        );
     }
     let Loaded { plan, session } = match Session::load(&args.session, args.format) {
         Ok(loaded) => loaded,
@@ -62,7 +62,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(statuses) => {
             let totals = Totals::of(&plan, &statuses, &device);
             if let Some((code, message, help)) = refusals(&totals, session.store.root()).into_iter().next() {
-                return exit::invalid(&format!("xd::{code}\n\n  × {message}\n  help: {help}"));
+                return ended(Status::Invalid, &format!("xd::{code}\n\n  × {message}\n  help: {help}"));
             }
             if !quiet {
                 eprintln!(
@@ -75,7 +75,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
                 );
             }
         }
-        Err(error) => return exit::failed(&error.to_string()),
+        Err(error) => return ended(Status::Failed, &error.to_string()),
     }
     let options = Options {
         file: session.file.clone(),
@@ -91,9 +91,9 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Ok(outcome) => report(&plan, &session, &outcome, args.format),
         Err(exec::Error::Interrupted) => {
             eprintln!("stopped; what is done is kept, and the same command goes on from here");
-            exit::FAILED
+            Status::Failed.into()
         }
-        Err(error) => exit::failed(&error.to_string()),
+        Err(error) => ended(Status::Failed, &error.to_string()),
     }
 }
 
@@ -104,9 +104,9 @@ fn report(plan: &Plan, session: &Session, outcome: &Outcome, format: Format) -> 
         Format::Json => println!("{}", serde_json::to_string_pretty(&outcome.manifest).unwrap_or_default()),
     }
     if !outcome.failures.is_empty() {
-        exit::FAILED
+        Status::Failed.into()
     } else if outcome.manifest.expectations.iter().any(|e| !e.passed) {
-        exit::EXPECTATION
+        Status::Expectation.into()
     } else {
         ExitCode::SUCCESS
     }
@@ -166,7 +166,7 @@ fn describe(expectation: &ExpectationEntry) -> String {
 
 fn print_params(plan: &Plan) {
     use clap::CommandFactory;
-    let mut command = super::Cli::command();
+    let mut command = super::CommandLine::command();
     if let Some(run) = command.find_subcommand_mut("run") {
         println!("{}", run.render_help());
     }

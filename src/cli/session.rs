@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::report_diagnostics::report;
 use super::world::FileWorld;
-use super::{Format, exit, print_diagnostics};
+use super::{Format, Status, read};
 use crate::exec::manifest::InputFile;
 use crate::exec::{Store, inputs};
+use crate::lang::diagnostic::render;
 use crate::lang::plan::Plan;
-use crate::lang::{self, Sources};
+use crate::lang::{Sources, analyse};
 
 /// Arguments that name a file and its surroundings.
 #[derive(clap::Args, Debug)]
@@ -54,28 +56,28 @@ impl Session {
     /// The exit status to end with: 2 for a file with mistakes, 3 when the store cannot be opened.
     pub fn load(args: &SessionArgs, format: Format) -> Result<Loaded, ExitCode> {
         set_threads(args.threads);
-        let sets = parse_sets(&args.sets)?;
         let file = args.file.display().to_string();
+        let text = read(&args.file)?;
         let world = FileWorld::new();
-        let text = std::fs::read_to_string(&args.file).map_err(|e| exit::invalid(&format!("{file}: {e}")))?;
         let mut sources = Sources::default();
         let id = sources.add(file.clone(), text);
-        let analysis = lang::analyse(&world, &mut sources, id, &sets, false);
-        let Some(plan) = analysis.plan else {
-            print_diagnostics(&sources, &analysis.diagnostics, format);
-            return Err(exit::INVALID);
+        let analysis = analyse(&world, &mut sources, id, &args.sets, false);
+        let errors = analysis.has_errors();
+        let Some(plan) = analysis.plan.filter(|_| !errors) else {
+            report(&analysis.diagnostics, &sources, &file, format);
+            return Err(Status::Invalid.into());
         };
-        if !matches!(format, Format::Json) {
-            print_diagnostics(&sources, &analysis.diagnostics, format);
+        if !matches!(format, Format::Json) && !analysis.diagnostics.is_empty() {
+            report(&analysis.diagnostics, &sources, &file, format);
         }
-        let warnings = lang::diagnostic::render::short(&sources, &analysis.diagnostics);
+        let warnings = analysis.diagnostics.iter().map(|found| render::short(found, &sources)).collect();
         let store = Store::open(super::plan::store_folder(args.store.as_ref()))
-            .map_err(|e| exit::failed(&format!("the store cannot be opened: {e}")))?;
+            .map_err(|e| ended(Status::Failed, &format!("the store cannot be opened: {e}")))?;
         let session = Session {
             experiment: stem(&args.file),
             inputs: inputs::of(&plan, &world),
-            resolved: lang::plan::show(&plan),
-            warnings: warnings.lines().map(str::to_string).collect(),
+            resolved: super::show::as_text(&plan, None, &sources),
+            warnings,
             file,
             store,
             sources,
@@ -89,13 +91,10 @@ fn stem(path: &Path) -> String {
     path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_else(|| "experiment".to_string())
 }
 
-fn parse_sets(sets: &[String]) -> Result<Vec<(String, String)>, ExitCode> {
-    sets.iter()
-        .map(|set| match set.split_once('=') {
-            Some((name, value)) => Ok((name.trim().to_string(), value.trim().to_string())),
-            None => Err(exit::usage(&format!("--set {set}: write it as --set PARAM=VALUE, such as --set k=50"))),
-        })
-        .collect()
+/// Says why the program ends, and gives the status to end with.
+pub fn ended(status: Status, message: &str) -> ExitCode {
+    eprintln!("xd: {message}");
+    status.into()
 }
 
 /// The thread pool of every computation. A second call in one process changes nothing.

@@ -66,7 +66,7 @@ fn chosen<'p>(plan: &'p Plan, only: Option<&'p str>) -> impl Iterator<Item = &'p
 }
 
 /// The file as it is understood, one block a step, each value with its origin in a comment.
-fn as_text(plan: &Plan, only: Option<&str>, sources: &Sources) -> String {
+pub fn as_text(plan: &Plan, only: Option<&str>, sources: &Sources) -> String {
     let mut out = format!("xd {}\n", plan.edition);
     if only.is_none() {
         for param in &plan.params {

@@ -160,8 +160,7 @@ impl<'a> Run<'a> {
         let gone = |state: &State| matches!(state, State::Failed { .. } | State::Skipped);
         let failed: Vec<usize> = step.inputs.iter().map(|i| i.step.0).filter(|&i| gone(&self.states[i])).collect();
         // A table or plot over many points shows the points that are there.
-        let shows_the_rest =
-            matches!(step.spec, Spec::Table(_) | Spec::Plot(_)) && failed.len() < step.inputs.len();
+        let shows_the_rest = matches!(step.spec, Spec::Table(_) | Spec::Plot(_)) && failed.len() < step.inputs.len();
         if failed.is_empty() || shows_the_rest {
             return false;
         }

@@ -85,9 +85,9 @@ impl Documents for Reading<'_> {
 
     fn read(&self, start: u64) -> ml::Result<Box<dyn Iterator<Item = ml::Result<TokenSequence>> + '_>> {
         let documents = self.text.corpus.documents()?.skip(start as usize);
-        Ok(Box::new(documents.map(|document| {
-            self.tokenizer.encode(&document?, self.text.template.as_ref(), self.context)
-        })))
+        Ok(Box::new(
+            documents.map(|document| self.tokenizer.encode(&document?, self.text.template.as_ref(), self.context)),
+        ))
     }
 }
 

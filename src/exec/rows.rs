@@ -6,9 +6,9 @@ use super::steps::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
 use crate::lang::plan::{Plan, Spec, StepIndex};
-use crate::ml::activations::{Harvested, Normalize, Normalizer, split_tensors};
-use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use crate::ml::Rows;
+use crate::ml::activations::{Harvested, Normalize, Normalizer, Statistics, TensorRows, split_tensors};
+use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 
 /// Training and validation rows, normalised as the step says.
 pub struct Opened {
@@ -25,9 +25,7 @@ pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
     match step.spec {
         Spec::Activations(_) => Ok(index),
         Spec::Crosscoder(_) => input(step, "on"),
-        Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) | Spec::Recover(_) => {
-            behind(plan, input(step, "of")?)
-        }
+        Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) | Spec::Recover(_) => behind(plan, input(step, "of")?),
         _ => Err(Error::Failed(format!("no activations stand behind {}", step.address))),
     }
 }
@@ -63,9 +61,9 @@ pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
         }
         ActivationsSource::Tensors { path, key } => {
             let count = |portions: &[spec::PortionSpec]| portions.iter().map(|p| p.tokens).sum::<u64>();
-            let (train, validate) =
-                split_tensors(&path_of(path), key, count(&spec.train).min(spec.limit.unwrap_or(u64::MAX)), count(&spec.validate))?;
-            let normalizer = Normalizer::fit(normalize(spec), &train.statistics()?)?;
+            let all = TensorRows::open(&path_of(path), key)?;
+            let (train, validate) = split_tensors(&all, count(&spec.train), count(&spec.validate), spec.limit)?;
+            let normalizer = Normalizer::fit(normalize(spec), &Statistics::over(&train)?)?;
             Ok(Opened { train: Box::new(normalizer.wrap(train)?), validate: Box::new(normalizer.wrap(validate)?) })
         }
     }
@@ -74,7 +72,7 @@ pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
 fn normalize(spec: &ActivationsSpec) -> Normalize {
     match spec.normalize {
         spec::Normalize::None => Normalize::None,
-        spec::Normalize::Rms(target) => Normalize::Rms { target },
+        spec::Normalize::Rms(target) => Normalize::Rms(target),
         spec::Normalize::PerModelScale => Normalize::PerModelScale,
     }
 }

@@ -40,12 +40,7 @@ pub fn status(plan: &Plan, store: &Store, experiment: &str) -> super::Result<Vec
     plan.steps.iter().map(|step| status_of(plan, step, store, &index)).collect()
 }
 
-fn status_of(
-    plan: &Plan,
-    step: &Step,
-    store: &Store,
-    index: &BTreeMap<String, Remembered>,
-) -> super::Result<Status> {
+fn status_of(plan: &Plan, step: &Step, store: &Store, index: &BTreeMap<String, Remembered>) -> super::Result<Status> {
     if matches!(step.spec, Spec::Table(_) | Spec::Plot(_) | Spec::Expect(_)) {
         return Ok(Status::Always);
     }

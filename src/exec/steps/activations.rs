@@ -26,10 +26,8 @@ pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
         .map(|(folder, tokenizer)| Tap::load(folder, tokenizer, *layer as usize, models::site(*site)));
     let (base, tuned) = (base?, tuned?);
     let (texts, train, validate) = portions(job, spec)?;
-    let readings: Vec<Reading<'_>> = texts
-        .into_iter()
-        .map(|text| Reading { text, tokenizer: &tokenizers[1], context: *context as usize })
-        .collect();
+    let readings: Vec<Reading<'_>> =
+        texts.into_iter().map(|text| Reading { text, tokenizer: &tokenizers[1], context: *context as usize }).collect();
     let corpora: Vec<&dyn Documents> = readings.iter().map(|reading| reading as &dyn Documents).collect();
     let harvest = Harvest {
         context: *context as usize,

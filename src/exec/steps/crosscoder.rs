@@ -23,9 +23,8 @@ pub fn companions(plan: &Plan, index: usize) -> Vec<usize> {
 fn company(plan: &Plan, index: usize) -> Option<(usize, spec::Shuffle)> {
     let step = &plan.steps[index];
     match &step.spec {
-        Spec::Crosscoder(spec) if spec.from.is_none() => {
-            Some((input(step, "on").ok()?.0, spec.train.shuffle)).filter(|(_, shuffle)| *shuffle != spec::Shuffle::Global)
-        }
+        Spec::Crosscoder(spec) if spec.from.is_none() => Some((input(step, "on").ok()?.0, spec.train.shuffle))
+            .filter(|(_, shuffle)| *shuffle != spec::Shuffle::Global),
         _ => None,
     }
 }
@@ -112,13 +111,7 @@ fn load(weights: &WeightsRef) -> Result<Crosscoder> {
 }
 
 /// The published files and one row of numbers; the checkpoint goes.
-fn save(
-    job: &Job<'_>,
-    crosscoder: &Crosscoder,
-    evaluation: &Evaluation,
-    loss: Option<f64>,
-    tokens: u64,
-) -> Result<()> {
+fn save(job: &Job<'_>, crosscoder: &Crosscoder, evaluation: &Evaluation, loss: Option<f64>, tokens: u64) -> Result<()> {
     crosscoder.save(job.folder)?;
     let threshold = match crosscoder.activation {
         Activation::Threshold { threshold, .. } => Some(f64::from(threshold)),

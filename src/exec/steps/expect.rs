@@ -153,7 +153,9 @@ fn pairs(left: &Side, right: &Side) -> Result<Vec<Pair>> {
             (a, b) if a == b => pairs.extend(l.into_iter().zip(r).map(|(l, r)| (point.clone(), l, r))),
             (_, 1) => pairs.extend(l.into_iter().map(|l| (point.clone(), l, r[0]))),
             (1, _) => pairs.extend(r.into_iter().map(|r| (point.clone(), l[0], r))),
-            (a, b) => return Err(Error::Failed(format!("{a} rows on the left and {b} on the right cannot be compared"))),
+            (a, b) => {
+                return Err(Error::Failed(format!("{a} rows on the left and {b} on the right cannot be compared")));
+            }
         }
     }
     Ok(pairs)

@@ -87,7 +87,12 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Scaling(spec) => scaling::make(job, spec),
         Spec::Quality(spec) => quality::make(job, spec),
         Spec::Recover(spec) => recover::make(job, spec),
-        Spec::Crosscoder(_) | Spec::Corpus(_) | Spec::Template(_) | Spec::Table(_) | Spec::Plot(_) | Spec::Expect(_) => {
+        Spec::Crosscoder(_)
+        | Spec::Corpus(_)
+        | Spec::Template(_)
+        | Spec::Table(_)
+        | Spec::Plot(_)
+        | Spec::Expect(_) => {
             Err(Error::Failed(format!("{}: a {} is not made on its own", job.step.address, job.step.kind)))
         }
     }

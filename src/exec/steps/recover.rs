@@ -22,8 +22,7 @@ pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
     let crosscoder_step = super::input(step, "of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[crosscoder_step.0].id))?;
     let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
-    let classes =
-        classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
+    let classes = classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
     let dictionary = rows::dictionary(job.plan, job.input("against")?)?;
     let recovery = recover(&crosscoder, &classes, &dictionary, spec.cosine)?;
     frame(&recovery.classes)?.write(&job.folder.join(ROWS))?;

@@ -82,8 +82,7 @@ fn frame(scaling: &Scaling) -> Result<Frame> {
     let intervals: [(&str, Bounds); 3] =
         [("nu_activation", |i| i.activation), ("nu_reconstruction", |i| i.reconstruction), ("nu_error", |i| i.error)];
     for (name, pick) in intervals {
-        let bounds: Vec<Option<Interval>> =
-            scaling.intervals.iter().map(|i| i.as_ref().and_then(pick)).collect();
+        let bounds: Vec<Option<Interval>> = scaling.intervals.iter().map(|i| i.as_ref().and_then(pick)).collect();
         frame.push(format!("{name}_low"), Column::Real(bounds.iter().map(|b| b.map(|b| b.low)).collect()))?;
         frame.push(format!("{name}_high"), Column::Real(bounds.iter().map(|b| b.map(|b| b.high)).collect()))?;
     }

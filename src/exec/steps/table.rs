@@ -59,14 +59,14 @@ fn selected(frame: &Frame, spec: &TableSpec) -> Result<Frame> {
     if spec.columns.is_empty() {
         return Ok(frame.clone());
     }
-    let names: Vec<String> = spec
+    let names: Vec<(String, &str)> = spec
         .columns
         .iter()
         .map(|column| match column {
-            TableColumn::Plain { column } => frames::name_of(frame, column),
-            TableColumn::Aggregate { name, .. } => name.clone(),
+            TableColumn::Plain { name, column } => (frames::name_of(frame, column), name.as_str()),
+            TableColumn::Aggregate { name, .. } => (name.clone(), name.as_str()),
         })
         .collect();
-    let columns: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    let columns: Vec<(&str, &str)> = names.iter().map(|(from, to)| (from.as_str(), *to)).collect();
     Ok(frame.select(&columns)?)
 }

@@ -1,0 +1,97 @@
+//! `plot`: rows of steps, filtered, as a figure.
+
+use std::path::{Path, PathBuf};
+
+use super::{Results, inputs};
+use crate::exec::store::write_whole;
+use crate::exec::{Result, frames};
+use crate::lang::plan::spec::{self, ColumnRef, LineAxis, PairSpec, PlotSpec};
+use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::out::Frame;
+use crate::out::plot::{Dress, Figure, Labels, Line, Mark, Side};
+
+/// Writes the figure below `out`; returns its path and the SVG for the report.
+///
+/// # Errors
+/// When rows cannot be read, the figure cannot be drawn, or the file cannot be written.
+pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) -> Result<(PathBuf, String)> {
+    let all = frames::joined(results, &spec.data, &inputs(step, "data"))?;
+    let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
+    let frame = all.filter(&conditions)?;
+    let figure = figure(results.plan, step, spec, &frame);
+    let path = out.join("plots").join(&spec.save);
+    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
+    let bytes = if is_png { figure.png(&frame)? } else { figure.svg(&frame, Dress::Alone)?.into_bytes() };
+    write_whole(&path, &bytes)?;
+    Ok((path, figure.svg(&frame, Dress::Inline)?))
+}
+
+fn figure(plan: &Plan, step: &Step, spec: &PlotSpec, frame: &Frame) -> Figure {
+    let name = |column: &ColumnRef| frames::name_of(frame, column);
+    let (title, caption) = title_and_caption(step);
+    Figure {
+        name: step.address.name.replace('.', "-"),
+        title,
+        caption,
+        mark: mark(spec.mark),
+        x: name(&spec.x),
+        y: spec.y.as_ref().map(name),
+        color: spec.color.as_ref().map(name),
+        facet: spec.facet.as_ref().map(name),
+        lines: spec
+            .lines
+            .iter()
+            .map(|(axis, value)| Line {
+                side: match axis {
+                    LineAxis::X => Side::X,
+                    LineAxis::Y => Side::Y,
+                },
+                value: *value,
+                label: None,
+            })
+            .collect(),
+        log_x: spec.log_x,
+        log_y: spec.log_y,
+        labels: labels(plan, step),
+    }
+}
+
+/// The first sentence of the doc comment, and the rest of it; without one, the name in words.
+pub fn title_and_caption(step: &Step) -> (String, String) {
+    let docs = step.docs.as_deref().unwrap_or("").split_whitespace().collect::<Vec<_>>().join(" ");
+    if docs.is_empty() {
+        return (step.address.name.replace('_', " "), String::new());
+    }
+    match docs.split_once(". ") {
+        Some((title, caption)) => (title.to_string(), caption.to_string()),
+        None => (docs.trim_end_matches('.').to_string(), String::new()),
+    }
+}
+
+/// Names for readers; the tuned model is called by the label of the pair behind the rows.
+pub fn labels(plan: &Plan, step: &Step) -> Labels {
+    let mut labels = Labels::standard();
+    let word = step.inputs.iter().find_map(|input| pair_label(plan, input.step)).unwrap_or_else(|| "tuned".to_string());
+    labels.values.insert("tuned_only".to_string(), format!("{word} only"));
+    labels.values.insert("tuned".to_string(), word);
+    labels
+}
+
+fn pair_label(plan: &Plan, index: StepIndex) -> Option<String> {
+    let step = &plan.steps[index.0];
+    match &step.spec {
+        Spec::Pair(PairSpec::Models { label }) => Some(label.clone()),
+        _ => step.inputs.iter().find_map(|input| pair_label(plan, input.step)),
+    }
+}
+
+fn mark(mark: spec::Mark) -> Mark {
+    match mark {
+        spec::Mark::Histogram => Mark::Histogram,
+        spec::Mark::Scatter => Mark::Scatter,
+        spec::Mark::Line => Mark::Line,
+        spec::Mark::Bar => Mark::Bar,
+        spec::Mark::Ecdf => Mark::Ecdf,
+        spec::Mark::Heatmap => Mark::Heatmap,
+    }
+}
