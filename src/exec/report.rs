@@ -1,12 +1,25 @@
-//! Fills the report page.
+//! Fills the report page from the plan, the manifest and what was shown.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Result;
-use super::executor::Options;
-use super::manifest::Manifest;
-use crate::lang::plan::Plan;
-use crate::out::Frame;
+use super::executor::{Options, file_name};
+use super::manifest::{ExpectationEntry, Manifest};
+use super::status::is_stored;
+use super::steps::plot::{labels, title_and_caption};
+use super::store::write_whole;
+use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, TopKLoss};
+use crate::lang::plan::{Origin, Plan, Spec, Step};
+use crate::lang::schema;
+use crate::out::report::{
+    self, Declaration, Definition, Expectation, Fact, Field, Input, LossInForce, Note, Param, ReportData, ReportFigure,
+    ReportTable, Script,
+};
+use crate::out::{Frame, number};
+
+/// Rows of a table that stand in the page; the rest is in the CSV file.
+const ROWS: usize = 200;
 
 /// What the run showed: step index, file, content.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +32,7 @@ pub struct Shown {
 /// Writes `report.html`.
 ///
 /// # Errors
-/// When the page cannot be written.
+/// When the page cannot be made or written.
 pub fn write(
     plan: &Plan,
     options: &Options,
@@ -28,6 +41,234 @@ pub fn write(
     notes: &[(String, String)],
     out: &Path,
 ) -> Result<PathBuf> {
-    let _ = (plan, options, manifest, shown, notes);
-    Ok(out.join("report.html"))
+    let (title, doc) = title_and_doc(plan, options);
+    let data = ReportData {
+        title,
+        doc,
+        file: options.file.clone(),
+        summary: summary(manifest),
+        notes: remarks(options, notes),
+        expectations: manifest.expectations.iter().map(|e| expectation(plan, e)).collect(),
+        figures: shown.figures.iter().map(|(index, path, svg)| figure(&plan.steps[*index], path, svg, out)).collect(),
+        tables: shown.tables.iter().map(|(index, path, frame)| table(plan, *index, path, frame, out)).collect(),
+        definitions: definitions(plan, shown),
+        losses: plan.steps.iter().filter_map(loss).collect(),
+        params: plan.params.iter().map(param).collect(),
+        declarations: plan.steps.iter().map(declaration).collect(),
+        steps: steps(plan, manifest),
+        inputs: manifest.inputs.iter().map(input).collect(),
+        versions: vec![
+            Fact::new("xd", manifest.xd_version.clone()),
+            Fact::new("edition", manifest.edition.to_string()),
+            Fact::new("device", manifest.device.clone()),
+        ],
+        scripts: options.sources.iter().map(|(file, text)| Script { file: file.clone(), text: text.clone() }).collect(),
+    };
+    let path = out.join("report.html");
+    write_whole(&path, report::html(&data)?.as_bytes())?;
+    Ok(path)
+}
+
+/// The first sentence of the file's doc comment and the rest; without one, the name of the file.
+fn title_and_doc(plan: &Plan, options: &Options) -> (String, String) {
+    match plan.docs.as_deref().map(str::trim).filter(|docs| !docs.is_empty()) {
+        Some(docs) => match docs.split_once('\n') {
+            Some((first, rest)) => (first.trim().trim_end_matches('.').to_string(), rest.trim().to_string()),
+            None => (docs.trim_end_matches('.').to_string(), String::new()),
+        },
+        None => (options.experiment.clone(), String::new()),
+    }
+}
+
+fn summary(manifest: &Manifest) -> Vec<Fact> {
+    let made: f64 = manifest.steps.iter().map(|step| step.seconds).sum();
+    let trained = manifest.steps.iter().filter(|step| step.kind == "crosscoder").count();
+    let passed = manifest.expectations.iter().filter(|e| e.passed).count();
+    let mut facts = vec![
+        Fact::new("device", manifest.device.clone()),
+        Fact::new("crosscoders", trained.to_string()),
+        Fact::new("computing time", format!("{made:.1} s")),
+    ];
+    if !manifest.expectations.is_empty() {
+        facts.push(Fact::new("expectations", format!("{passed} of {} hold", manifest.expectations.len())));
+    }
+    facts
+}
+
+fn remarks(options: &Options, notes: &[(String, String)]) -> Vec<Note> {
+    let warnings = options.warnings.iter().map(|text| Note { warning: true, step: String::new(), text: text.clone() });
+    let notes = notes.iter().map(|(step, text)| Note { warning: false, step: step.clone(), text: text.clone() });
+    warnings.chain(notes).collect()
+}
+
+fn expectation(plan: &Plan, entry: &ExpectationEntry) -> Expectation {
+    let docs = plan.steps.iter().find(|s| s.address.to_string() == entry.name).and_then(|s| s.docs.clone());
+    let show = |value: Option<f64>| value.map(number::short).unwrap_or_else(|| "nothing".to_string());
+    Expectation {
+        name: entry.name.clone(),
+        doc: docs.unwrap_or_default(),
+        text: entry.text.clone(),
+        passed: entry.passed,
+        left: show(entry.left),
+        right: show(entry.right),
+    }
+}
+
+fn relative(path: &Path, out: &Path) -> String {
+    path.strip_prefix(out).unwrap_or(path).display().to_string()
+}
+
+fn figure(step: &Step, path: &Path, svg: &str, out: &Path) -> ReportFigure {
+    let (title, caption) = title_and_caption(step);
+    ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), file: relative(path, out) }
+}
+
+fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path) -> ReportTable {
+    let step = &plan.steps[index];
+    let (title, caption) = title_and_caption(step);
+    let made = ReportTable::new(step.address.name.clone(), frame, &labels(plan, step), ROWS);
+    ReportTable { title, caption, file: relative(path, out), ..made }
+}
+
+/// The columns of the kinds that tables and figures read, as the schema defines them.
+fn definitions(plan: &Plan, shown: &Shown) -> Vec<Definition> {
+    let indices = shown.tables.iter().map(|(i, ..)| *i).chain(shown.figures.iter().map(|(i, ..)| *i));
+    let mut seen = BTreeSet::new();
+    let mut definitions = Vec::new();
+    for index in indices {
+        let step = &plan.steps[index];
+        let labels = labels(plan, step);
+        let written: BTreeSet<String> = words(step);
+        for read in &step.inputs {
+            let kind = plan.steps[read.step.0].kind;
+            for column in schema::KINDS.iter().filter(|k| k.word == kind).flat_map(|k| k.columns) {
+                if written.contains(column.name) && seen.insert(column.name) {
+                    definitions.push(Definition {
+                        column: column.name.to_string(),
+                        label: labels.column(column.name).label,
+                        text: column.doc.to_string(),
+                        unit: column.unit.to_string(),
+                        source: column.section.to_string(),
+                    });
+                }
+            }
+        }
+    }
+    definitions
+}
+
+/// Words that a table or plot writes, as far as they can be names of columns.
+fn words(step: &Step) -> BTreeSet<String> {
+    let text: Vec<String> = step.resolved.iter().map(|field| field.value.clone()).collect();
+    text.join(" ")
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .map(str::to_string)
+        .collect()
+}
+
+/// What a crosscoder minimises, written out.
+fn loss(step: &Step) -> Option<LossInForce> {
+    let Spec::Crosscoder(spec) = &step.spec else { return None };
+    Some(LossInForce { step: step.address.to_string(), text: loss_in_words(&spec.loss) })
+}
+
+/// The loss in force as a formula, such as `mean ||eps|| + 0.03 * mean sum f (||d_base|| + ||d_tuned||)`.
+pub fn loss_in_words(loss: &Loss) -> String {
+    match loss {
+        Loss::L1 { weight, reconstruction: r, norm: n } => {
+            format!("{} + {} · mean over rows of Σ f · {}", reconstruction(*r), number::short(*weight), norm(*n))
+        }
+        Loss::BatchTopK(top) => top_k(top, "the batch keeps its B·k largest"),
+        Loss::TopK(top) => top_k(top, "each row keeps its k largest"),
+    }
+}
+
+fn top_k(top: &TopKLoss, keeps: &str) -> String {
+    let mut text = reconstruction(top.reconstruction).to_string();
+    if top.aux > 0.0 {
+        text.push_str(&format!(" + {} · AuxK (dead after {} tokens)", number::short(top.aux), top.dead_after));
+    }
+    text.push_str(&format!("; {keeps} f · {}, k = {}", norm(top.norm), top.k));
+    if let Some((from, steps)) = top.anneal {
+        text.push_str(&format!(", from {from} over {steps} steps"));
+    }
+    text
+}
+
+fn reconstruction(reconstruction: Reconstruction) -> &'static str {
+    match reconstruction {
+        Reconstruction::L2 => "mean over rows and models of ‖ε‖",
+        Reconstruction::Mse => "mean over rows and models of ‖ε‖²",
+    }
+}
+
+fn norm(norm: CodeNorm) -> &'static str {
+    match norm {
+        CodeNorm::Sum => "(‖d_base‖ + ‖d_tuned‖)",
+        CodeNorm::Concat => "√(‖d_base‖² + ‖d_tuned‖²)",
+        CodeNorm::None => "1",
+    }
+}
+
+fn param(param: &crate::lang::plan::ParamValue) -> Param {
+    Param {
+        name: param.name.clone(),
+        value: param.value.clone(),
+        origin: if param.set { "--set" } else { "written" }.to_string(),
+        doc: param.docs.clone().unwrap_or_default(),
+    }
+}
+
+fn declaration(step: &Step) -> Declaration {
+    let field = |field: &crate::lang::plan::ResolvedField| Field {
+        name: field.path.clone(),
+        value: field.value.clone(),
+        origin: match &field.origin {
+            Origin::Written(_) => "written".to_string(),
+            Origin::Default(source) if source.is_empty() => "default".to_string(),
+            Origin::Default(source) => format!("default, {source}"),
+            Origin::Axis => "axis".to_string(),
+            Origin::Set(name) => format!("--set {name}"),
+        },
+    };
+    Declaration {
+        kind: step.kind.to_string(),
+        name: step.address.to_string(),
+        doc: step.docs.clone().unwrap_or_default(),
+        fields: step.resolved.iter().map(field).collect(),
+    }
+}
+
+fn steps(plan: &Plan, manifest: &Manifest) -> Vec<report::Step> {
+    manifest
+        .steps
+        .iter()
+        .map(|entry| {
+            let step = plan.steps.iter().find(|s| s.address.to_string() == entry.address);
+            let stored = step.filter(|s| is_stored(&s.spec));
+            report::Step {
+                address: entry.address.clone(),
+                kind: entry.kind.clone(),
+                id: entry.id.clone(),
+                cached: entry.cached,
+                seconds: (entry.seconds > 0.0).then_some(entry.seconds),
+                tokens: (entry.tokens > 0).then_some(entry.tokens),
+                artifact: stored.map(|s| format!("artifacts/{}", file_name(s))).unwrap_or_default(),
+                error: match (&entry.error, entry.state.as_str()) {
+                    (Some(error), _) => error.clone(),
+                    (None, "skipped") => "left out: an input failed".to_string(),
+                    _ => String::new(),
+                },
+            }
+        })
+        .collect()
+}
+
+fn input(file: &super::manifest::InputFile) -> Input {
+    Input {
+        path: file.path.clone(),
+        hash: file.hash.clone(),
+        bytes: std::fs::metadata(&file.path).ok().filter(|facts| facts.is_file()).map(|facts| facts.len()),
+    }
 }
