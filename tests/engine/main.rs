@@ -6,6 +6,8 @@ mod analysis;
 mod crosscoder;
 mod lm;
 mod lm_training;
+mod runs;
 mod scaling;
+mod support;
 mod synthetic;
 mod toy;
