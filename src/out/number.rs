@@ -34,6 +34,12 @@ pub fn significant(x: f64, digits: usize) -> String {
     }
 }
 
+/// With this many decimals, and no minus on a zero.
+pub fn fixed(x: f64, places: usize) -> String {
+    let text = format!("{x:.places$}");
+    if text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.')) { text.trim_start_matches('-').to_owned() } else { text }
+}
+
 /// Trailing zeros after the point, and a bare point, removed.
 fn trim(number: &str) -> String {
     if !number.contains('.') {
@@ -42,7 +48,7 @@ fn trim(number: &str) -> String {
     number.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Whole numbers with thin groups of thousands, for prose: `73,728`.
+/// Whole numbers with commas between thousands, for prose: `73,728`.
 pub fn grouped(n: i64) -> String {
     let digits = n.unsigned_abs().to_string();
     let mut text = String::new();
@@ -83,6 +89,7 @@ mod tests {
         for (x, text) in cases {
             assert_eq!(short(x), text);
         }
+        assert_eq!([fixed(-0.001, 2), fixed(-0.126, 2), fixed(3.0, 1)], ["0.00", "-0.13", "3.0"]);
         assert_eq!(grouped(-1_234_567), "-1,234,567");
         assert_eq!(grouped(999), "999");
     }

@@ -1,4 +1,5 @@
-//! SVG text, written element by element. Colours that a dark page changes carry a class besides their value.
+//! SVG text, written element by element. Colours that a dark page changes carry a class besides their value; marks are groups
+//! that it may brighten.
 
 use std::fmt::Write;
 
@@ -154,6 +155,15 @@ impl Canvas {
         );
     }
 
+    /// A square of a legend.
+    pub fn swatch(&mut self, x: f64, y: f64, side: f64, fill: Color) {
+        let (x, y, side) = (n(x), n(y), n(side));
+        let _ = writeln!(
+            self.body,
+            "<rect class=\"xd-marks\" x=\"{x}\" y=\"{y}\" width=\"{side}\" height=\"{side}\" fill=\"{fill}\"/>"
+        );
+    }
+
     pub fn paper(&mut self, width: f64, height: f64) {
         let _ = writeln!(
             self.body,
@@ -228,7 +238,7 @@ impl Canvas {
         let (x, y, w, h) = rectangle;
         let _ = writeln!(
             self.body,
-            "<clipPath id=\"{id}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n<g clip-path=\"url(#{id})\">",
+            "<clipPath id=\"{id}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n<g class=\"xd-marks\" clip-path=\"url(#{id})\">",
             n(x),
             n(y),
             n(w),

@@ -113,7 +113,7 @@ struct CategoryLabels {
 
 impl Page<'_> {
     fn draw(&self) -> String {
-        let left = EDGE + self.y_title_room() + self.y_tick_room();
+        let left = self.edge() + self.y_title_room() + self.y_tick_room();
         let header_lines = self.header_lines();
         let rows = self.data.facets.len().div_ceil(self.columns);
         let panels_width = self.columns as f64 * self.size.width + (self.columns - 1) as f64 * GAP;
@@ -121,20 +121,20 @@ impl Page<'_> {
         let x_labels = self.category_labels();
         let line_names = self.y_line_room();
         let overhang = self.right_overhang().max(line_names);
-        let width = (left + panels_width + ramp_room + EDGE + overhang).ceil();
-        let text_room = width - 2.0 * EDGE;
+        let width = (left + panels_width + ramp_room + self.edge() + overhang).ceil();
+        let text_room = width - 2.0 * self.edge();
 
         let mut canvas = Canvas::default();
         let mut body = Canvas::default();
-        let mut y = EDGE;
+        let mut y = self.edge();
         if self.dress == Dress::Alone && !self.figure.title.is_empty() {
             for line in font::wrap(&self.figure.title, TITLE, Weight::SemiBold, text_room) {
-                body.text(EDGE, y + TITLE * 0.85, &line, TextStyle::new(TITLE, Anchor::Start).bold());
+                body.text(self.edge(), y + TITLE * 0.85, &line, TextStyle::new(TITLE, Anchor::Start).bold());
                 y += TITLE * LEADING;
             }
             y += 6.0;
         }
-        y = self.legend(&mut body, y, width - EDGE - ramp_room);
+        y = self.legend(&mut body, y, width - self.edge() - ramp_room);
         let line_labels = self.line_label_room();
         let header = if header_lines == 0 { 6.0 } else { 5.0 + header_lines as f64 * HEADER };
         let row_height = self.size.height + header + line_labels;
@@ -173,13 +173,18 @@ impl Page<'_> {
             draw_ramp(&mut body, ramp, left + panels_width + line_names + 22.0, first_top, height);
         }
         y = self.notes(&mut body, y, text_room);
-        let height = (y + EDGE * 0.75).ceil();
+        let height = (y + self.edge() * 0.75).ceil();
         canvas.paper(width, height);
         let mut whole = canvas;
         whole.append(body);
         let description = self.description();
         let title = if self.figure.title.is_empty() { &self.figure.name } else { &self.figure.title };
         whole.finish((width, height), &self.id(), title, &description, self.dress == Dress::Alone)
+    }
+
+    /// Room around everything; a page brings its own.
+    fn edge(&self) -> f64 {
+        if self.dress == Dress::Alone { EDGE } else { 2.0 }
     }
 
     fn id(&self) -> String {
@@ -282,7 +287,7 @@ impl Page<'_> {
         if column.is_none() && !counted {
             return top;
         }
-        let (left, mut x, mut y) = (EDGE, EDGE, top + 4.0);
+        let (left, mut x, mut y) = (self.edge(), self.edge(), top + 4.0);
         if counted {
             let count = self.count(0);
             canvas.text(right, y + LABEL * 0.8, &count, TextStyle::new(NOTE, Anchor::End).muted());
@@ -299,7 +304,7 @@ impl Page<'_> {
                     x = left;
                     y += LABEL * 1.6;
                 }
-                canvas.rectangle(x, y, 11.0, 11.0, group.color, 1.0);
+                canvas.swatch(x, y, 11.0, group.color);
                 canvas.text(x + 16.0, y + LABEL * 0.8, &label, TextStyle::new(LABEL, Anchor::Start));
                 x += room + 16.0;
             }
@@ -415,7 +420,7 @@ impl Page<'_> {
     fn y_title(&self, canvas: &mut Canvas, middle: f64, height: f64) {
         let title = cut(&self.sketch.y.title, LABEL, height.max(200.0));
         if !title.is_empty() {
-            let x = EDGE + LABEL * 0.85;
+            let x = self.edge() + LABEL * 0.85;
             canvas.text(x, middle, &title, TextStyle::new(LABEL, Anchor::Middle).turned(-90.0));
         }
     }
@@ -431,14 +436,14 @@ impl Page<'_> {
             y += 4.0;
             let text = notes.join("; ");
             for line in font::wrap(&text, NOTE, Weight::Regular, room) {
-                canvas.text(EDGE, y + NOTE, &line, TextStyle::new(NOTE, Anchor::Start).muted());
+                canvas.text(self.edge(), y + NOTE, &line, TextStyle::new(NOTE, Anchor::Start).muted());
                 y += NOTE * LEADING;
             }
         }
         if self.dress == Dress::Alone && !self.figure.caption.is_empty() {
             y += 8.0;
             for line in font::wrap(&self.figure.caption, CAPTION, Weight::Regular, room) {
-                canvas.text(EDGE, y + CAPTION, &line, TextStyle::new(CAPTION, Anchor::Start));
+                canvas.text(self.edge(), y + CAPTION, &line, TextStyle::new(CAPTION, Anchor::Start));
                 y += CAPTION * LEADING;
             }
         }

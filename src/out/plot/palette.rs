@@ -15,12 +15,17 @@ impl fmt::Display for Color {
 impl Color {
     /// Whether black letters on it are easier to read than white ones.
     pub fn is_light(self) -> bool {
-        // Relative luminance of WCAG 2; 0.22 favours white a little on saturated colours.
+        // 0.22 favours white a little on saturated colours.
+        self.luminance() > 0.22
+    }
+
+    /// Relative luminance of WCAG 2.
+    fn luminance(self) -> f64 {
         let linear = |c: u8| {
             let c = f64::from(c) / 255.0;
             if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
         };
-        0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2) > 0.22
+        0.2126 * linear(self.0) + 0.7152 * linear(self.1) + 0.0722 * linear(self.2)
     }
 
     fn towards(self, other: Self, share: f64) -> Self {
@@ -95,14 +100,18 @@ pub fn colors(words: &[String]) -> Vec<Color> {
     colors
 }
 
-/// Shade `i` of `count`, from darker to lighter.
+/// Shade `i` of `count`, from darker to lighter; a colour that is dark itself is the darkest.
 fn shade(color: Color, i: usize, count: usize) -> Color {
     if count == 1 {
         return color;
     }
-    let place = i as f64 / (count - 1) as f64 - 0.5;
-    let end = if place < 0.0 { Color(0, 0, 0) } else { Color(0xff, 0xff, 0xff) };
-    color.towards(end, place.abs() * 0.9)
+    let (black, white) = (Color(0, 0, 0), Color(0xff, 0xff, 0xff));
+    let place = i as f64 / (count - 1) as f64;
+    if color.luminance() < 0.12 {
+        return color.towards(white, place * 0.6);
+    }
+    let place = place - 0.5;
+    color.towards(if place < 0.0 { black } else { white }, place.abs() * 0.9)
 }
 
 fn known(word: &str) -> Option<usize> {

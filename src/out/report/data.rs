@@ -190,19 +190,43 @@ impl ReportTable {
             label: labels.column(name).label,
             number: !column.is_categorical(),
         };
-        let cell = |cell: Cell<'_>| match cell {
-            Cell::Empty => TableCell::default(),
-            Cell::Real(x) => TableCell { text: number::significant(x, 4).replace('-', "−"), sort: x.to_string() },
-            Cell::Whole(n) => TableCell { text: n.to_string().replace('-', "−"), sort: n.to_string() },
-            Cell::Text(text) => TableCell { text: labels.value(text), sort: text.to_owned() },
-            Cell::Truth(t) => TableCell { text: if t { "yes" } else { "no" }.to_owned(), sort: t.to_string() },
-        };
+        let columns: Vec<Vec<TableCell>> =
+            frame.columns.iter().map(|(_, column)| cells(column, shown, labels)).collect();
         Self {
             name: name.into(),
             columns: frame.columns.iter().map(header).collect(),
-            rows: (0..shown).map(|row| frame.columns.iter().map(|(_, c)| cell(c.cell(row))).collect()).collect(),
+            rows: (0..shown).map(|row| columns.iter().map(|cells| cells[row].clone()).collect()).collect(),
             total: frame.rows(),
             ..Self::default()
         }
     }
+}
+
+fn cells(column: &Column, rows: usize, labels: &Labels) -> Vec<TableCell> {
+    let places = decimals(column, rows);
+    let cell = |cell: Cell<'_>| match cell {
+        Cell::Empty => TableCell::default(),
+        Cell::Real(x) => {
+            let text = places.map_or_else(|| number::significant(x, 4), |p| number::fixed(x, p));
+            TableCell { text: text.replace('-', "−"), sort: x.to_string() }
+        }
+        Cell::Whole(n) => TableCell { text: n.to_string().replace('-', "−"), sort: n.to_string() },
+        Cell::Text(text) => TableCell { text: labels.value(text), sort: text.to_owned() },
+        Cell::Truth(t) => TableCell { text: if t { "yes" } else { "no" }.to_owned(), sort: t.to_string() },
+    };
+    (0..rows).map(|row| cell(column.cell(row))).collect()
+}
+
+/// The same decimals all down a column: four digits of its largest number, where the smallest keeps two of its own.
+fn decimals(column: &Column, rows: usize) -> Option<usize> {
+    let Column::Real(cells) = column else { return None };
+    let sizes = || cells.iter().take(rows).flatten().map(|x| x.abs()).filter(|x| *x > 0.0);
+    let (largest, smallest) = (sizes().fold(0.0, f64::max), sizes().fold(f64::INFINITY, f64::min));
+    if !(1e-3..1e6).contains(&largest) {
+        return None;
+    }
+    let most = (3 - largest.log10().floor() as i32).clamp(0, 6);
+    let shows_smallest = smallest >= 10f64.powi(1 - most);
+    let needed = |x: f64| number::significant(x, 4).split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    shows_smallest.then(|| sizes().map(needed).max().unwrap_or(0).min(most as usize))
 }

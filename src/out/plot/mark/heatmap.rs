@@ -52,11 +52,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
 fn written(value: f64, decimals: Option<Option<usize>>) -> String {
     match decimals {
         None => number::grouped(value as i64),
-        Some(Some(places)) => {
-            let text = format!("{value:.places$}");
-            let is_zero = text.bytes().all(|b| matches!(b, b'-' | b'0' | b'.'));
-            (if is_zero { text.trim_start_matches('-').to_owned() } else { text }).replace('-', "−")
-        }
+        Some(Some(places)) => number::fixed(value, places).replace('-', "−"),
         Some(None) => number::significant(value, 3).replace('-', "−"),
     }
 }
