@@ -24,7 +24,7 @@ pub struct Axis {
 impl Axis {
     /// Linear. `ticks` are used when some are given, else round ones about `spacing` apart of a side `length` pixels long.
     pub fn linear(low: f64, high: f64, ticks: &[f64], count: usize, title: String) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low - 0.5, high + 0.5) };
+        let (low, high) = apart(low, high);
         let chosen = if ticks.is_empty() { round_ticks(low, high, count) } else { ticks.to_vec() };
         let inside: Vec<f64> = chosen.into_iter().filter(|t| inside(*t, low, high)).collect();
         let labels = labels(&inside);
@@ -34,7 +34,7 @@ impl Axis {
 
     /// Logarithmic with decades; both ends must be positive.
     pub fn log(low: f64, high: f64, title: String) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low / 2.0, high * 2.0) };
+        let (low, high) = if high > low * (1.0 + 1e-9) { (low, high) } else { (low / 2.0, high * 2.0) };
         Self { low, high, log: true, ticks: decades(low, high), title, categories: false }
     }
 
@@ -60,6 +60,16 @@ impl Axis {
     }
 }
 
+/// Ends that differ enough for ticks between them: a single value, or a range lost in rounding, is given room.
+pub fn apart(low: f64, high: f64) -> (f64, f64) {
+    let size = low.abs().max(high.abs());
+    if high - low > size * 1e-9 {
+        return (low, high);
+    }
+    let room = if size == 0.0 { 0.5 } else { (size * 0.1).min(0.5).max(size * 1e-3) };
+    (low - room, high + room)
+}
+
 fn inside(value: f64, low: f64, high: f64) -> bool {
     let slack = (high - low) * 1e-9;
     value >= low - slack && value <= high + slack
@@ -81,12 +91,12 @@ pub fn round_ticks(low: f64, high: f64, count: usize) -> Vec<f64> {
     let aim = (high - low) / count.max(1) as f64;
     let far = |step: &f64| {
         let (first, last) = ends(*step);
-        (last - first + 1).abs_diff(count as i64)
+        last.saturating_sub(first).saturating_add(1).abs_diff(count as i64)
     };
     let steps = [round_step(aim / 2.0), round_step(aim / 1.4), round_step(aim)];
     let step = steps.into_iter().rev().min_by_key(far).unwrap_or(aim);
     let (first, last) = ends(step);
-    (first..=last.min(first + 50)).map(|i| multiple(i, step)).collect()
+    (first..=last.min(first.saturating_add(50))).map(|i| multiple(i, step)).collect()
 }
 
 /// `i * step`, rounded so that 3 * 0.1 is 0.3.

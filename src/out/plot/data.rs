@@ -11,6 +11,8 @@ use crate::out::number::grouped;
 
 /// More different numbers than this are a scale of colours, not a legend.
 const MOST_GROUPS: usize = 12;
+/// Sizes beyond this, or on a log axis below its inverse, cannot be placed without overflow.
+const LARGEST: f64 = 1e150;
 /// More panels than this are left out, with a note.
 const MOST_FACETS: usize = 24;
 
@@ -95,11 +97,11 @@ impl Data {
                 group: if is_scale { 0 } else { tint as usize },
                 facet: value(&facet) as usize,
             };
-            let bad_x = figure.log_x && x.field.words.is_none() && datum.x <= 0.0;
-            let bad_y = figure.log_y && y.as_ref().is_some_and(|y| y.field.words.is_none()) && datum.y <= 0.0;
+            let bad_x = figure.log_x && x.field.words.is_none() && datum.x < 1.0 / LARGEST;
+            let bad_y = figure.log_y && y.as_ref().is_some_and(|y| y.field.words.is_none()) && datum.y < 1.0 / LARGEST;
             if bad_x || (bad_y && figure.mark != Mark::Bar) {
                 unloggable += 1;
-            } else if datum.x.is_finite() && datum.y.is_finite() {
+            } else {
                 points.push(datum);
             }
         }
@@ -194,7 +196,10 @@ fn encode(frame: &Frame, name: &str, labels: &Labels, in_words: impl Fn(&Column)
         whole: matches!(column, Column::Whole(_)),
     };
     if !in_words(column) {
-        return Ok(Encoded { field, cells: column.cells().map(|c| c.number().filter(|x| x.is_finite())).collect() });
+        return Ok(Encoded {
+            field,
+            cells: column.cells().map(|c| c.number().filter(|x| x.abs() <= LARGEST)).collect(),
+        });
     }
     let words = categories(column);
     let places: BTreeMap<_, usize> = words.iter().enumerate().map(|(i, w)| (w.key(), i)).collect();

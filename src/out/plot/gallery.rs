@@ -338,3 +338,103 @@ fn a_label_may_hold_any_letters() {
     assert!(svg.contains("a &lt; b &amp; c") && !svg.contains('\u{0}'));
     assert!(figure.png(&latents(20)).is_ok());
 }
+
+/// What marks draw for a few rows, element by element.
+#[test]
+fn small_figures_have_this_structure() {
+    let frame = recovered().limit(5);
+    let bars = Figure {
+        y: Some("precision".into()),
+        color: Some("class".into()),
+        lines: vec![line(Side::Y, 0.95, "expected")],
+        ..figure("bars", "Found again", Mark::Bar, "train.seed")
+    };
+    insta::assert_snapshot!("bars", bars.svg(&frame, Dress::Inline).unwrap());
+    let bins = Figure {
+        lines: vec![line(Side::X, 0.42, "")],
+        log_y: true,
+        ..figure("bins", "Precision", Mark::Histogram, "precision")
+    };
+    insta::assert_snapshot!("bins", bins.svg(&frame, Dress::Inline).unwrap());
+}
+
+#[test]
+fn a_column_that_is_not_there_and_a_mark_without_its_y_are_errors() {
+    let frame = recovered();
+    let message = |figure: Figure| figure.svg(&frame, Dress::Inline).unwrap_err().to_string();
+    let known = "there is no column `nu` (there are: loss, train.seed, class, precision)";
+    assert_eq!(message(Figure::new("a", Mark::Ecdf, "nu")), known);
+    let needs = "a scatter plot needs a column in column `y`, which holds no column";
+    assert_eq!(message(Figure::new("a", Mark::Scatter, "precision")), needs);
+}
+
+mod anything {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn column(rows: usize) -> impl Strategy<Value = Column> {
+        let number = prop_oneof![
+            4 => -2.0..2.0f64,
+            1 => Just(0.0),
+            1 => prop::num::f64::ANY.prop_filter("no NaN", |x| !x.is_nan()),
+        ];
+        let cells = |n: BoxedStrategy<f64>| prop::collection::vec(prop::option::weighted(0.9, n), rows);
+        prop_oneof![
+            cells(number.boxed()).prop_map(Column::Real),
+            cells((0.0..0.3).boxed()).prop_map(Column::Real),
+            cells((0.5..0.500_001).boxed()).prop_map(Column::Real),
+            prop::collection::vec(prop::option::weighted(0.9, any::<i64>()), rows).prop_map(Column::Whole),
+            prop::collection::vec(prop::option::weighted(0.9, 0..3i64), rows).prop_map(Column::Whole),
+            prop::collection::vec(any::<bool>(), rows).prop_map(Column::truth),
+            prop::collection::vec("(shared|tuned_only|[a-z_(, ]{0,60})", rows).prop_map(Column::text),
+        ]
+    }
+
+    fn rows() -> impl Strategy<Value = Frame> {
+        (0usize..70).prop_flat_map(|n| {
+            (column(n), column(n), column(n), column(n)).prop_map(|(x, y, color, facet)| Frame {
+                columns: vec![
+                    ("delta_norm".into(), x),
+                    ("y".into(), y),
+                    ("color".into(), color),
+                    ("facet".into(), facet),
+                ],
+            })
+        })
+    }
+
+    fn figures() -> impl Strategy<Value = Figure> {
+        let marks = [Mark::Bar, Mark::Ecdf, Mark::Heatmap, Mark::Histogram, Mark::Line, Mark::Scatter];
+        let line = (any::<bool>(), -1.0..2.0f64);
+        (0..6usize, any::<[bool; 6]>(), prop::collection::vec(line, 0..4)).prop_map(move |(mark, flags, lines)| {
+            Figure {
+                y: flags[0].then(|| "y".to_owned()),
+                color: flags[1].then(|| "color".to_owned()),
+                facet: flags[2].then(|| "facet".to_owned()),
+                log_x: flags[3],
+                log_y: flags[4],
+                lines: lines.into_iter().map(|(x, value)| line_at(x, value)).collect(),
+                ..figure("any", "Any", marks[mark], if flags[5] { "delta_norm" } else { "y" })
+            }
+        })
+    }
+
+    fn line_at(x: bool, value: f64) -> Line {
+        line(if x { Side::X } else { Side::Y }, value, "")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn any_rows_are_a_readable_figure_or_a_named_error(frame in rows(), figure in figures()) {
+            match figure.svg(&frame, Dress::Inline) {
+                Ok(svg) => {
+                    prop_assert!(!svg.contains("NaN"), "{svg}");
+                    prop_assert!(resvg::usvg::Tree::from_str(&svg, &resvg::usvg::Options::default()).is_ok());
+                    prop_assert!(svg.len() < 2_000_000);
+                }
+                Err(error) => prop_assert!(error.to_string().contains("needs"), "{error}"),
+            }
+        }
+    }
+}

@@ -91,14 +91,15 @@ impl Bins {
             let edges = (0..=wanted.round() as i64).map(|i| 10f64.powf(low + i as f64 * step)).collect();
             return Self { edges, width: None, log: true };
         }
-        let mut width = axis::round_step((axis.high - axis.low) / wanted);
+        let (low, high) = axis::apart(axis.low, axis.high);
+        let mut width = axis::round_step((high - low) / wanted);
         if whole {
             width = width.max(1.0).ceil();
         }
         // Bins of whole numbers are centred on them.
         let shift = if whole { -0.5 } else { 0.0 };
-        let first = ((axis.low - shift) / width + 1e-9).floor() as i64;
-        let last = (((axis.high - shift) / width - 1e-9).ceil() as i64).max(first + 1);
+        let first = ((low - shift) / width + 1e-9).floor() as i64;
+        let last = (((high - shift) / width - 1e-9).ceil() as i64).max(first + 1);
         let edges = (first..=last).map(|i| axis::multiple(i, width) + shift).collect();
         Self { edges, width: Some(width), log: false }
     }
