@@ -1,4 +1,7 @@
 //! Everything about the language that users see: needs no engine.
 
 mod format;
+mod keys;
+mod memory;
+mod plans;
 mod syntax;

@@ -12,7 +12,7 @@ use super::cost::cost;
 use super::draft::{At, Draft, Drafts};
 use super::key::{KeyInput, key};
 use super::lower::lower;
-use super::{Address, Input, Origin, Plan, ResolvedField, Step, StepIndex};
+use super::{Address, Input, Plan, ResolvedField, Step, StepIndex};
 
 /// Makes the draft of every declaration at every point; what is wrong goes to `sink`.
 pub fn drafts(world: &dyn World, scope: &Scope, sources: &Sources, resolution: &Resolution, sink: &mut Sink) -> Drafts {
@@ -125,14 +125,14 @@ fn resolved_fields(scope: &Scope, id: DeclId, fields: &Fields) -> Vec<ResolvedFi
         match node.call() {
             Some(call) => {
                 found.push(ResolvedField {
-                    path: VALUE.to_string(),
+                    path: "form".to_string(),
                     value: call.word.to_string(),
                     origin: node.origin.clone(),
                 });
                 arguments("", call, &mut found);
             }
             None => found.push(ResolvedField {
-                path: VALUE.to_string(),
+                path: "form".to_string(),
                 value: node.text.clone(),
                 origin: node.origin.clone(),
             }),
@@ -200,21 +200,5 @@ fn same_file(scope: &Scope, resolution: &Resolution, drafts: &Drafts, sink: &mut
             }
             files.insert((plot, name), span);
         }
-    }
-}
-
-/// Origin in words, for `show`.
-pub fn origin_words(origin: &Origin, sources: &Sources) -> String {
-    match origin {
-        Origin::Written(span) => {
-            let (line, _) = sources.position(span.file, span.start);
-            match span.file.0 {
-                0 => format!("line {line}"),
-                _ => format!("{}:{line}", sources.get(span.file).path),
-            }
-        }
-        Origin::Default(source) => format!("default, {source}"),
-        Origin::Axis => "axis".to_string(),
-        Origin::Set(param) => format!("--set {param}"),
     }
 }

@@ -10,14 +10,12 @@ pub mod draft;
 mod facts;
 mod key;
 mod lower;
-mod show;
 pub mod spec;
 
 use serde::{Deserialize, Serialize};
 
 use super::source::Span;
-pub use build::{drafts, origin_words, plan};
-pub use show::show;
+pub use build::{drafts, plan};
 pub use spec::Spec;
 
 /// Index into [`Plan::steps`].

@@ -4,16 +4,16 @@ use crate::lang::check::columns as problems;
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::spec::{Aggregate, ColumnRef, Condition, Constant, LineAxis, Operand, TableColumn};
 use crate::lang::schema::{Built, Column, ColumnType, Type};
-use crate::lang::source::Span;
+use crate::lang::source::{Sources, Span};
 use crate::lang::syntax::tree::{self, Entry, Operator, Reference, Suffix, Value, ValueKind};
 
 use super::fields::Fields;
 use super::params::slice;
 use super::point::{same, selected};
-use super::reader::{Reader, dotted};
+use super::reader::{Reader, dotted, selected as selected_text};
 use super::resolver::Resolution;
 use super::scope::{DeclId, Scope, VALUE};
-use super::typed::{Node, StepRef, Typed};
+use super::typed::{Node, Selector, StepRef, Typed};
 
 /// The aggregates by their words.
 const AGGREGATES: &[(&str, Aggregate)] = &[
@@ -89,49 +89,40 @@ pub fn limits(reader: &mut Reader, value: &Value, what: &str) -> Option<Typed> {
 }
 
 /// The steps that an expectation names.
-pub fn expect_refs(scope: &Scope, module: usize, fields: &Fields) -> Vec<StepRef> {
+pub fn expect_refs(scope: &Scope, sources: &Sources, module: usize, fields: &Fields) -> Vec<StepRef> {
     let Some(Node { value: Typed::Raw(value), .. }) = fields.get(VALUE) else { return Vec::new() };
     let mut found = Vec::new();
     if let ValueKind::Comparison { left, right, .. } = &value.kind {
-        gather(scope, module, left, &mut found);
-        gather(scope, module, right, &mut found);
+        gather(scope, sources, module, left, &mut found);
+        gather(scope, sources, module, right, &mut found);
     }
     found
 }
 
 /// Walks an operand; the right side of an inner comparison holds words, not names.
-fn gather(scope: &Scope, module: usize, value: &Value, found: &mut Vec<StepRef>) {
+fn gather(scope: &Scope, sources: &Sources, module: usize, value: &Value, found: &mut Vec<StepRef>) {
     match &value.kind {
         ValueKind::Reference(reference) => {
             if let Some((target, _)) = scope.lookup(module, &reference.path.parts)
                 && scope.get(target).kind.is_none_or(|k| k.word != "param")
             {
-                found.push(StepRef { target, selectors: raw_selectors(reference), span: value.span });
+                let selectors = reference.selectors.iter().flatten();
+                let selectors = selectors.map(|s| Selector {
+                    label: dotted(&s.path),
+                    value: selected_text(scope, sources, module, &s.value),
+                    span: s.path.span,
+                    value_span: s.value.span,
+                });
+                found.push(StepRef { target, selectors: selectors.collect(), span: value.span });
             }
         }
-        ValueKind::Call { arguments, .. } => arguments.iter().for_each(|e| gather(scope, module, &e.value, found)),
-        ValueKind::List(entries) => entries.iter().for_each(|e| gather(scope, module, &e.value, found)),
-        ValueKind::Comparison { left, .. } => gather(scope, module, left, found),
+        ValueKind::Call { arguments, .. } => {
+            arguments.iter().for_each(|e| gather(scope, sources, module, &e.value, found))
+        }
+        ValueKind::List(entries) => entries.iter().for_each(|e| gather(scope, sources, module, &e.value, found)),
+        ValueKind::Comparison { left, .. } => gather(scope, sources, module, left, found),
         _ => {}
     }
-}
-
-fn raw_selectors(reference: &Reference) -> Vec<super::typed::Selector> {
-    let text = |value: &Value| match &value.kind {
-        ValueKind::Reference(r) => dotted(&r.path),
-        ValueKind::Quantity(q) => q.digits.clone(),
-        ValueKind::Call { name, .. } => dotted(name),
-        _ => String::new(),
-    };
-    let selectors = reference.selectors.iter().flatten();
-    selectors
-        .map(|s| super::typed::Selector {
-            label: dotted(&s.path),
-            value: text(&s.value),
-            span: s.path.span,
-            value_span: s.value.span,
-        })
-        .collect()
 }
 
 /// What a column name means.
@@ -884,7 +875,7 @@ impl Question<'_, '_> {
     /// `where = classes.class == tuned_only` in an aggregate: columns of the subject or of any step named with its column.
     fn restriction(&mut self, step: &StepRef, value: &Value) -> Option<Vec<Condition>> {
         let mut found = Vec::new();
-        gather(self.reader.scope, self.reader.module, value, &mut found);
+        gather(self.reader.scope, self.reader.sources, self.reader.module, value, &mut found);
         self.rows = vec![step.clone()];
         for other in found {
             if other.target != step.target && has_rows(self.scope(), other.target) {

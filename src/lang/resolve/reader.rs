@@ -30,6 +30,8 @@ pub struct Reader<'r> {
     pub through: Option<Span>,
     /// Arguments of the outermost form that an axis fills: name, value.
     pub filled: Vec<(String, Value)>,
+    /// The text of the default that is read.
+    pub literal: Option<&'static str>,
 }
 
 impl Reader<'_> {
@@ -63,6 +65,7 @@ impl Reader<'_> {
             origin: Some(Origin::Default(source.to_string())),
             through: None,
             filled: Vec::new(),
+            literal: Some(text),
         };
         let mut node = inner.read(&field.ty, &value, field.path)?;
         node.text = text.to_string();
@@ -72,7 +75,14 @@ impl Reader<'_> {
     fn node(&self, value: Typed, written: &Value) -> Node {
         let span = self.span(written.span);
         let origin = self.origin.clone().unwrap_or(Origin::Written(span));
-        let text = if written.span.file == DEFAULTS { String::new() } else { slice(self.sources, written.span) };
+        let text = match (written.span.file == DEFAULTS, self.literal) {
+            (true, Some(text)) => {
+                let start = written.span.start.saturating_sub(HEAD.len());
+                text.get(start..written.span.end.saturating_sub(HEAD.len())).unwrap_or(text).to_string()
+            }
+            (true, None) => String::new(),
+            _ => slice(self.sources, written.span),
+        };
         Node { value, span, origin, text }
     }
 
@@ -137,6 +147,7 @@ impl Reader<'_> {
             origin,
             through: Some(declared.name_span),
             filled: Vec::new(),
+            literal: None,
         };
         let node = inner.read(ty, &param.value, what);
         Some(node.map(|node| Node { text, ..node }))
@@ -737,7 +748,7 @@ impl Reader<'_> {
             }
             selectors.push(Selector {
                 label: dotted(&selector.path),
-                value: self.selected(&selector.value),
+                value: selected(self.scope, self.sources, self.module, &selector.value),
                 span: self.span(selector.path.span),
                 value_span: self.span(selector.value.span),
             });
@@ -761,25 +772,6 @@ impl Reader<'_> {
             }
         };
         Some((StepRef { target, selectors, span: self.span(span) }, member))
-    }
-
-    /// The value of a selector as text; a param stands for its value.
-    fn selected(&self, value: &Value) -> String {
-        if let ValueKind::Reference(reference) = &value.kind
-            && reference.selectors.is_none()
-            && let Some((id, used)) = self.scope.lookup(self.module, &reference.path.parts)
-            && used == reference.path.parts.len()
-            && let Some(param) = self.scope.params.get(&id)
-        {
-            return param.text.clone();
-        }
-        match &value.kind {
-            ValueKind::Text(text) => match text.pieces.as_slice() {
-                [Piece::Literal(literal)] => literal.clone(),
-                _ => slice(self.sources, value.span),
-            },
-            _ => slice(self.sources, value.span),
-        }
     }
 
     fn class(&mut self, value: &Value, all: bool, ty: &Type, what: &str) -> Option<Typed> {
@@ -963,12 +955,34 @@ impl Reader<'_> {
     }
 }
 
+/// The value of a selector as text; a param stands for its value.
+pub fn selected(scope: &Scope, sources: &Sources, module: usize, value: &Value) -> String {
+    if let ValueKind::Reference(reference) = &value.kind
+        && reference.selectors.is_none()
+        && let Some((id, used)) = scope.lookup(module, &reference.path.parts)
+        && used == reference.path.parts.len()
+        && let Some(param) = scope.params.get(&id)
+    {
+        return param.text.clone();
+    }
+    match &value.kind {
+        ValueKind::Text(text) => match text.pieces.as_slice() {
+            [Piece::Literal(literal)] => literal.clone(),
+            _ => slice(sources, value.span),
+        },
+        _ => slice(sources, value.span),
+    }
+}
+
 /// The file id of values that stand in the schema and in no text.
 const DEFAULTS: FileId = FileId(u32::MAX);
 
+/// What stands before a default when it is parsed.
+const HEAD: &str = "xd 1\nparam x = ";
+
 /// The tree of a default.
 fn literal(text: &str) -> Option<Value> {
-    let (tree, _) = syntax::parse(DEFAULTS, &format!("xd 1\nparam x = {text}\n"));
+    let (tree, _) = syntax::parse(DEFAULTS, &format!("{HEAD}{text}\n"));
     match tree.declarations.into_iter().next()?.body {
         tree::Body::Value(value) => Some(value),
         tree::Body::Fields(_) => None,

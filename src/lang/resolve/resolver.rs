@@ -102,6 +102,7 @@ impl Resolver<'_> {
             origin: None,
             through: None,
             filled: Vec::new(),
+            literal: None,
         }
     }
 
@@ -316,7 +317,7 @@ impl Resolver<'_> {
         if kind.word == "expect" {
             let module = self.scope.get(id).module;
             for fields in combinations {
-                query::expect_refs(self.scope, module, fields).iter().for_each(&mut add);
+                query::expect_refs(self.scope, self.sources, module, fields).iter().for_each(&mut add);
             }
         }
         refs

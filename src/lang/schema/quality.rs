@@ -18,6 +18,7 @@ pub const KIND: Kind = Kind {
         Column::real("fve", "Fraction of variance explained, global over the set."),
         Column::real("mse", "Mean squared norm of the error."),
         Column::real("l0", "Active latents a token, with the inference threshold.").unit("latents / token"),
+        Column::real("l0_training", "Active latents a token, selected as in training.").unit("latents / token"),
         Column::real("dead", "Share of latents that never fire on the set."),
         Column::real("ce_clean", "Cross entropy of the model.").unit("nats").later(SPLICED),
         Column::real("ce_spliced", "Cross entropy with the reconstruction spliced in.").unit("nats").later(SPLICED),

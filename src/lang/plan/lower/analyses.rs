@@ -65,6 +65,9 @@ pub fn recover(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     if let (Some(of), Some(against)) = (of, against) {
         check::pairs::recover(at, of, against, sink);
     }
-    (of.is_some() && against.is_some()).then_some(())?;
+    if at.fields.get("verdict").is_some() {
+        at.input("verdict", "verdict", draft)?;
+    }
+    (of.is_some() && against.is_some() && !at.fields.broken.contains("verdict")).then_some(())?;
     Some(Spec::Recover(RecoverSpec { cosine: at.fields.number("cosine")? }))
 }

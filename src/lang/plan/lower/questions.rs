@@ -95,6 +95,7 @@ fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
         origin: None,
         through: None,
         filled: Vec::new(),
+        literal: None,
     }
 }
 

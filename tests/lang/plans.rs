@@ -1,0 +1,193 @@
+//! Files without mistakes: what is planned.
+
+use xd::lang::plan::Plan;
+use xd::lang::plan::spec::{Loss, Operand, Spec, TableColumn};
+
+use crate::memory::Memory;
+
+const REAL: &str = include_str!("real.xd");
+const PLANTED: &str = include_str!("planted.xd");
+
+fn addresses(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().map(|s| s.address.to_string()).collect()
+}
+
+fn inputs(plan: &Plan, address: &str) -> Vec<String> {
+    let step = plan.steps.iter().find(|s| s.address.to_string() == address).expect(address);
+    step.inputs.iter().map(|i| format!("{}: {}", i.role, plan.steps[i.step.0].address)).collect()
+}
+
+#[test]
+fn the_real_pair_is_planned() {
+    let plan = Memory::organism().plan(REAL);
+    assert_eq!(plan.docs.as_deref(), Some("A real base model and its chat-tuned version, diffed by two crosscoders."));
+    assert_eq!(
+        addresses(&plan),
+        [
+            "base",
+            "chat",
+            "organism",
+            "prose",
+            "talk",
+            "acts",
+            "cc[loss = l1]",
+            "cc[loss = batch_topk]",
+            "classes[loss = l1]",
+            "classes[loss = batch_topk]",
+            "nu[loss = l1]",
+            "nu[loss = batch_topk]",
+            "fit[loss = batch_topk]",
+            "counts",
+            "strongest",
+            "delta",
+            "good_fit",
+            "honest"
+        ],
+        "the l1 point of `fit` is needed by nothing"
+    );
+    assert_eq!(
+        inputs(&plan, "acts"),
+        ["of: organism", "train: prose", "train: talk", "validate: prose", "validate: talk"]
+    );
+    assert_eq!(inputs(&plan, "nu[loss = l1]"), ["of: cc[loss = l1]"]);
+    assert_eq!(
+        inputs(&plan, "honest"),
+        [
+            "left: nu[loss = batch_topk]",
+            "left: classes[loss = batch_topk]",
+            "right: nu[loss = l1]",
+            "right: classes[loss = l1]"
+        ]
+    );
+}
+
+#[test]
+fn values_in_force_are_numbers() {
+    let plan = Memory::organism().plan(REAL);
+    let Spec::Crosscoder(l1) = &plan.steps[6].spec else { panic!("a crosscoder") };
+    let Spec::Crosscoder(top) = &plan.steps[7].spec else { panic!("a crosscoder") };
+    assert_eq!(l1.latents, 16 * 128);
+    assert_eq!(l1.train.steps, 2 * 400_000 / 1024);
+    assert_eq!(l1.train.optimizer.decay, (0.2 * l1.train.steps as f64).round() as u64);
+    assert_eq!((l1.init.norm, top.init.norm), (Some(0.005), Some(1.0)), "paper 2.2: the norm depends on the loss");
+    assert_eq!((l1.train.clip, top.train.clip), (None, Some(1.0)));
+    assert!(matches!(&top.loss, Loss::BatchTopK(t) if t.k == 32 && t.dead_after == 10_000_000 && t.aux == 0.03125));
+    let Spec::Table(counts) = &plan.steps[13].spec else { panic!("a table") };
+    assert_eq!(counts.rows, ["classes"]);
+    assert_eq!(counts.save, "counts.csv");
+    assert!(matches!(&counts.columns[3], TableColumn::Aggregate { name, .. } if name == "mean(frequency)"));
+}
+
+#[test]
+fn every_step_stands_after_its_inputs() {
+    for text in [REAL, PLANTED] {
+        let plan = Memory::organism().plan(text);
+        for (index, step) in plan.steps.iter().enumerate() {
+            assert!(step.inputs.iter().all(|i| i.step.0 < index), "{}", step.address);
+            assert_eq!(step.id.len(), 64);
+        }
+    }
+}
+
+#[test]
+fn axes_are_inherited_and_aligned() {
+    let plan = Memory::organism().plan(PLANTED);
+    let point = |name: &str| format!("{name}[loss = l1, train.seed = 2]");
+    assert_eq!(inputs(&plan, &point("truth")), [format!("of: {}", point("classes")), "against: toy".to_string()]);
+    let scaling = inputs(&plan, &point("nu"));
+    assert_eq!(
+        scaling,
+        [
+            format!("of: {}", point("cc")),
+            format!("latents: {}", point("classes")),
+            format!("control: {}", point("classes"))
+        ]
+    );
+    let plots: Vec<_> = plan.steps.iter().filter(|s| s.kind == "plot").collect();
+    assert_eq!(plots.len(), 3, "an inserted axis makes one file a point");
+    assert!(matches!(&plots[1].spec, Spec::Plot(p) if p.save == "ratios-1.svg"));
+    assert_eq!(plots[1].inputs.len(), 4, "classes and nu, at two losses of one seed");
+}
+
+#[test]
+fn expectations_say_what_stays_open() {
+    let plan = Memory::organism().plan(PLANTED);
+    let found = plan.steps.iter().find(|s| s.address.name == "found_all").unwrap();
+    let Spec::Expect(spec) = &found.spec else { panic!("an expectation") };
+    let Operand::Column { steps, point, filter, over, .. } = &spec.left else { panic!("a column") };
+    assert_eq!(steps, &["truth"]);
+    assert_eq!(point, &[("loss".to_string(), "batch_topk".to_string())]);
+    assert_eq!(filter.len(), 1, "`class` is a column, not an axis");
+    assert_eq!(over, &["train.seed"]);
+    assert_eq!(found.inputs.len(), 3);
+}
+
+#[test]
+fn params_are_set_from_outside() {
+    let memory = Memory::organism();
+    let k = |plan: &Plan| {
+        plan.steps.iter().find_map(|s| match &s.spec {
+            Spec::Crosscoder(c) => match &c.loss {
+                Loss::BatchTopK(top) => Some(top.k),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let (as_written, set) = (memory.plan(PLANTED), memory.plan_with(PLANTED, &["k=12"]));
+    assert_eq!((k(&as_written), k(&set)), (Some(9), Some(12)));
+    assert!(set.params[0].set && set.params[0].value == "12" && set.params[0].default == "9");
+    let changed: Vec<&str> = as_written
+        .steps
+        .iter()
+        .zip(&set.steps)
+        .filter(|(a, b)| a.id != b.id)
+        .map(|(a, _)| a.address.name.as_str())
+        .collect();
+    assert!(changed.contains(&"cc") && !changed.contains(&"acts"), "only what depends on k is made anew: {changed:?}");
+}
+
+#[test]
+fn imported_names_can_be_read() {
+    let library = "xd 1\nmodel base = folder(\"organism/base\")\nmodel chat = folder(\"organism/chat\")\npair organism {\n  base = base\n  tuned = chat\n}\ncorpus unused_there = text(\"other.txt\")\n";
+    let file = "xd 1\nuse \"lib.xd\" as lib\ncorpus prose = text(\"organism/texts/prose/*.txt\")\nactivations acts {\n  of = lib.organism\n  layer = 1\n  context = 128 tokens\n  train = [100K tokens of prose]\n  validate = [1K tokens of prose]\n}\n";
+    let plan = Memory::organism().with("lib.xd", library).plan(file);
+    assert_eq!(addresses(&plan), ["prose", "lib.base", "lib.chat", "lib.organism", "acts"]);
+}
+
+#[test]
+fn a_model_may_be_written_in_place() {
+    let file = "xd 1\npair p {\n  base = folder(\"organism/base\")\n  tuned = folder(\"organism/chat\")\n}\ncorpus prose = text(\"other.txt\")\nactivations acts {\n  of = p\n  layer = 1\n  context = 128 tokens\n  train = [100K tokens of prose]\n  validate = [1K tokens of prose]\n}\n";
+    assert_eq!(addresses(&Memory::organism().plan(file)), ["p.base", "p.tuned", "p", "prose", "acts"]);
+}
+
+#[test]
+fn zipped_axes_have_only_their_tuples() {
+    let file = "xd 1\npair toy = synthetic(width = 16)\nactivations acts {\n  of = toy\n  train = 1M tokens\n  validate = 10K tokens\n}\ncrosscoder cc for (loss, init.norm) in [(l1(weight = 0.1), 0.3), (topk(k = 4), 1.0)] {\n  on = acts\n  train.optimizer = adam(warmup = 10 steps)\n}\nexpect one = cc[loss = topk].l0 > 3\n";
+    let plan = Memory::organism().plan(file);
+    assert_eq!(addresses(&plan), ["toy", "acts", "cc[loss = topk, init.norm = 1.0]", "one"]);
+    let plan = Memory::organism().plan(&file.replace("cc[loss = topk].l0", "cc.l0"));
+    assert_eq!(plan.steps[2].address.to_string(), "cc[loss = l1, init.norm = 0.3]");
+}
+
+#[test]
+fn two_calls_of_one_name_are_told_apart() {
+    let file = "xd 1\npair toy for seed in 0..2 = synthetic(width = 16)\nactivations acts {\n  of = toy\n  train = 1M tokens\n  validate = 10K tokens\n}\ncrosscoder cc for loss in [topk(k = 4), topk(k = 8), small = topk(k = 2)] {\n  on = acts\n  train.optimizer = adam(warmup = 10 steps)\n}\nexpect one = cc[loss = topk(k=8), seed = 1].l0 > 3\n";
+    let plan = Memory::organism().plan(file);
+    assert_eq!(addresses(&plan), ["toy[seed = 1]", "acts[seed = 1]", "cc[seed = 1, loss = topk(k = 8)]", "one"]);
+    let plan = Memory::organism().plan(&file.replace("loss = topk(k=8)", "loss = small"));
+    assert_eq!(plan.steps[2].address.to_string(), "cc[seed = 1, loss = small]");
+}
+
+#[test]
+fn costs_are_counted() {
+    let plan = Memory::organism().plan(REAL);
+    let cost = |name: &str| plan.steps.iter().find(|s| s.address.name == name).unwrap().cost;
+    let acts = cost("acts");
+    assert_eq!(acts.tokens, 440_000);
+    assert_eq!(acts.disk_bytes, 440_000 * 2 * 128 * 2);
+    let cc = cost("cc");
+    assert_eq!(cc.tokens, 781 * 1024);
+    assert_eq!(cc.disk_bytes, 4 * (4 * 128 * 2048 + 2048 + 2 * 128));
+    assert!(cc.flops > acts.flops && cost("counts").flops == 0.0);
+}
