@@ -5,3 +5,5 @@ mod keys;
 mod memory;
 mod plans;
 mod syntax;
+mod world;
+mod wrong;

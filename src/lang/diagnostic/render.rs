@@ -155,8 +155,14 @@ impl<'d> Shown<'d> {
     fn new(diagnostic: &'d Diagnostic, sources: &Sources) -> Self {
         let file = diagnostic.span.file;
         let (here, there): (Vec<_>, Vec<_>) = diagnostic.related.iter().partition(|(span, _)| span.file == file);
-        let mut labels = vec![label(diagnostic.span, &diagnostic.label, sources, true)];
-        labels.extend(here.iter().map(|(span, words)| label(*span, words, sources, false)));
+        // A label drawn around other labels is a knot; the inner ones say it better.
+        let around =
+            here.iter().any(|(span, _)| diagnostic.span.start <= span.start && span.end <= diagnostic.span.end);
+        let mut labels = Vec::new();
+        if !around {
+            labels.push(label(diagnostic.span, &diagnostic.label, sources, true));
+        }
+        labels.extend(here.iter().map(|(span, words)| label(*span, words, sources, around)));
         let elsewhere = there
             .iter()
             .map(|(span, words)| Elsewhere {

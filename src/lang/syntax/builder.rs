@@ -226,7 +226,7 @@ impl<'t> Builder<'t> {
                 span,
             });
         }
-        if let Some(block) = typed.find('{') {
+        if let Some(block) = typed.find('{').filter(|_| !mistake::is_foreign(typed)) {
             self.inner_mistakes(&self.balanced.text[start + block..start + typed.len()], start + block);
         }
     }
@@ -471,7 +471,8 @@ impl<'t> Builder<'t> {
         let Some(value) = mistake::number(&digits, suffix) else {
             self.diagnostics.push(
                 Diagnostic::new(Code::OutOfRange, whole, format!("`{digits}` is larger than any number xd can hold"))
-                    .label("not a finite number"),
+                    .label("not a finite number")
+                    .help("the largest is about 1e308; perhaps the sign of the exponent is missing: `1e-4`"),
             );
             return None;
         };

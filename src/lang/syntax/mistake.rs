@@ -168,6 +168,11 @@ pub fn glued_word(digits: &str, word: &str, span: Span, has_unit: bool) -> Diagn
         .help(help)
 }
 
+/// Whether the piece begins with a statement of another language.
+pub fn is_foreign(typed: &str) -> bool {
+    foreign_statement(word(typed)).is_some()
+}
+
 /// `if x { .. }` and the like, which have the shape of a declaration.
 pub fn foreign_kind(kind: &Name) -> Option<Diagnostic> {
     let help = foreign_statement(&kind.text)?;
@@ -437,6 +442,14 @@ fn punctuation(typed: &str, at: usize, place: Place) -> Option<Found> {
             "a line does not end with a semicolon",
             "too much",
             "the line end is what parts two fields",
+        ));
+    }
+    if rest.starts_with('{') && after(1).starts_with('"') {
+        return Some(Found::new(
+            at..at + 1,
+            "there are no dictionaries in xd",
+            "names in quotes",
+            "arguments with names stand in parentheses, without quotes: `batch_topk(k = 100)`",
         ));
     }
     if rest.starts_with('{') && before.ends_with('=') {

@@ -1,0 +1,61 @@
+//! A small world in memory: two models that fit, two that do not, some text. Only imports are read from the disk.
+
+use std::path::Path;
+
+use xd::lang::World;
+use xd::lang::world::ModelFacts;
+
+/// What the wrong files can refer to. `folder` is where imports are looked up.
+pub struct SmallWorld {
+    pub folder: &'static str,
+}
+
+impl World for SmallWorld {
+    fn import(&self, from: &str, path: &str) -> Result<(String, String), String> {
+        let mut parts: Vec<&str> = Path::new(from).parent().and_then(Path::to_str).unwrap_or("").split('/').collect();
+        parts.retain(|p| !p.is_empty());
+        for part in path.split('/') {
+            match part {
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        let path = parts.join("/");
+        let text = std::fs::read_to_string(Path::new(self.folder).join(&path));
+        text.map(|text| (text, path)).map_err(|_| "there is no such file".to_string())
+    }
+
+    fn model(&self, _: &str, folder: &str) -> Result<ModelFacts, String> {
+        let (width, tokenizer) = match folder {
+            "models/base" | "models/chat" => (2304, "one"),
+            "models/wide" => (3584, "one"),
+            "models/other_tokenizer" => (2304, "two"),
+            _ => return Err("there is no such folder".into()),
+        };
+        Ok(ModelFacts {
+            family: "gemma2".into(),
+            width,
+            layers: 26,
+            vocabulary: 256_000,
+            context: Some(8192),
+            tokenizer: tokenizer.into(),
+            parameters: 2_614_341_888,
+        })
+    }
+
+    fn bytes(&self, _: &str, path: &str) -> Result<u64, String> {
+        match path {
+            "texts/web.jsonl" | "texts/heldout.jsonl" | "texts/talk.jsonl" => Ok(200_000_000),
+            _ => Err("there is no such file".into()),
+        }
+    }
+
+    fn hash(&self, from: &str, path: &str) -> Result<String, String> {
+        let known = self.bytes(from, path).is_ok() || self.model(from, path).is_ok();
+        if known { Ok(format!("hash of {path}")) } else { Err("there is no such file or folder".into()) }
+    }
+
+    fn tensor_shape(&self, _: &str, _: &str, _: &str) -> Result<Vec<u64>, String> {
+        Err("there is no such file".into())
+    }
+}
