@@ -13,6 +13,8 @@ pub enum Error {
     Length { column: String, found: usize, rows: usize },
     #[error("{operation} needs {needed} in column `{column}`, which holds {found}")]
     WrongType { operation: &'static str, column: String, needed: &'static str, found: &'static str },
+    #[error("{operation} needs a column for {role}")]
+    NoColumn { operation: &'static str, role: &'static str },
     #[error("column `{column}` holds {left} in one frame and {right} in another")]
     Mismatch { column: String, left: &'static str, right: &'static str },
     #[error("{path}: {source}")]

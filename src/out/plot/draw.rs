@@ -195,7 +195,7 @@ impl Page<'_> {
     /// What a reader who cannot see the figure is told.
     fn description(&self) -> String {
         let figure = self.figure;
-        let mut text = format!("{:?} of {}", figure.mark, self.sketch.x.title);
+        let mut text = format!("{} of {}", figure.mark.noun(), self.sketch.x.title);
         if !self.sketch.y.title.is_empty() {
             text += &format!(" and {}", self.sketch.y.title);
         }

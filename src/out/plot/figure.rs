@@ -22,6 +22,20 @@ pub enum Mark {
     Scatter,
 }
 
+impl Mark {
+    /// What the figure is, for readers who cannot see it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Bar => "Bar chart",
+            Self::Ecdf => "Cumulative distribution",
+            Self::Heatmap => "Heat map",
+            Self::Histogram => "Histogram",
+            Self::Line => "Line chart",
+            Self::Scatter => "Scatter plot",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     X,

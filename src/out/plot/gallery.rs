@@ -364,7 +364,7 @@ fn a_column_that_is_not_there_and_a_mark_without_its_y_are_errors() {
     let message = |figure: Figure| figure.svg(&frame, Dress::Inline).unwrap_err().to_string();
     let known = "there is no column `nu` (there are: loss, train.seed, class, precision)";
     assert_eq!(message(Figure::new("a", Mark::Ecdf, "nu")), known);
-    let needs = "a scatter plot needs a column in column `y`, which holds no column";
+    let needs = "a scatter plot needs a column for y";
     assert_eq!(message(Figure::new("a", Mark::Scatter, "precision")), needs);
 }
 

@@ -49,9 +49,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
 
 /// The column on y, or an error that names what the mark needs.
 pub fn y_field<'a>(data: &'a Data, mark: &'static str) -> Result<&'a Field> {
-    let missing =
-        || Error::WrongType { operation: mark, column: "y".to_owned(), needed: "a column", found: "no column" };
-    data.y.as_ref().ok_or_else(missing)
+    data.y.as_ref().ok_or(Error::NoColumn { operation: mark, role: "y" })
 }
 
 /// `(x, mean, low, high)` by rising x.
