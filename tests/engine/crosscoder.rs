@@ -3,5 +3,6 @@
 mod gradient;
 mod reference;
 mod rows;
+mod speed;
 mod sweep;
 mod trajectory;
