@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod explain;
 mod fmt;
+mod new;
 #[cfg(feature = "engine")]
 mod plan;
 #[cfg(feature = "engine")]
@@ -67,6 +68,7 @@ struct CommandLine {
 /// One variant a verb, in the order of a working day. The verbs that run things stand behind the feature `engine`.
 #[derive(Subcommand)]
 enum Verb {
+    New(new::Args),
     Check(check::Args),
     Fmt(fmt::Args),
     Show(show::Args),
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         }
     };
     match command.verb {
+        Verb::New(args) => new::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Fmt(args) => fmt::run(args),
         Verb::Show(args) => show::run(args),

@@ -12,6 +12,9 @@ use crate::lang::world::{ModelFacts, World};
 /// A safetensors header longer than this is not one.
 const LONGEST_HEADER: u64 = 100_000_000;
 
+/// The texts that the engine ships, named here too because files are checked without the engine; a test compares the two.
+const BUILTINS: &[&str] = &["chat", "prose"];
+
 /// Answers from the disk; paths are relative to the file that wrote them.
 #[derive(Debug, Default)]
 pub struct FileWorld {}
@@ -79,6 +82,10 @@ impl World for FileWorld {
             hasher.update(hash_file(&file)?.as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    fn builtins(&self) -> Vec<String> {
+        BUILTINS.iter().map(|name| name.to_string()).collect()
     }
 
     fn tensor_shape(&self, from: &str, path: &str, key: &str) -> Result<Vec<u64>, String> {
@@ -225,6 +232,12 @@ fn list(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "engine")]
+    #[test]
+    fn builtins_are_those_of_the_engine() {
+        assert_eq!(FileWorld::new().builtins(), crate::ml::data::builtin_names());
+    }
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a folder")

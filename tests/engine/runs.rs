@@ -78,7 +78,11 @@ fn a_second_run_makes_nothing_and_a_change_makes_what_it_touches() {
         assert!(cached || !stored(&address), "{address} was made again");
     }
     // Comments, names and layout change nothing.
-    lab.write(&tiny().replace("## How the latents divide.", "# another comment\n\n## Divided.").replace("crosscoder cc", "crosscoder  cc"));
+    lab.write(
+        &tiny()
+            .replace("## How the latents divide.", "# another comment\n\n## Divided.")
+            .replace("crosscoder cc", "crosscoder  cc"),
+    );
     lab.run(&["--out", "out"]);
     assert!(lab.steps("out").iter().all(|(address, cached, _)| *cached || !stored(address)));
     // Another k makes the BatchTopK points again, and only those.

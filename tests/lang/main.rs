@@ -1,5 +1,6 @@
 //! Everything about the language that users see: needs no engine.
 
+mod cli;
 mod format;
 mod keys;
 mod memory;
