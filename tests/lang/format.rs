@@ -1,6 +1,7 @@
 //! The canonical layout: what it looks like, that comments stay, that it changes nothing else and that it rests.
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use xd::lang::FileId;
 use xd::lang::syntax::{fmt, parse};
 
@@ -161,7 +162,7 @@ fn field() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, rng_seed: RngSeed::Fixed(2922), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_file_rests_and_keeps_its_meaning(

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use xd::lang::diagnostic::render::{self, Paper};
 use xd::lang::diagnostic::{Code, Diagnostic, Severity};
@@ -27,7 +28,13 @@ struct Wrong {
     found: Vec<Diagnostic>,
 }
 
-fn corpus() -> Vec<Wrong> {
+/// Every wrong file, read once for all tests.
+fn corpus() -> &'static [Wrong] {
+    static CORPUS: OnceLock<Vec<Wrong>> = OnceLock::new();
+    CORPUS.get_or_init(read_all)
+}
+
+fn read_all() -> Vec<Wrong> {
     let entries = std::fs::read_dir(FOLDER).expect("the folder of wrong files");
     let mut paths: Vec<PathBuf> = entries.map(|e| e.expect("an entry").path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "xd"));
@@ -51,12 +58,12 @@ fn read(path: PathBuf) -> Wrong {
 #[test]
 fn every_message() {
     for Wrong { name, sources, found, .. } in corpus() {
-        let drawn: Vec<String> = found.iter().map(|d| render::human(d, &sources, Paper::PLAIN)).collect();
-        let summary = render::summary(&found, &format!("{name}.xd"));
-        let json = render::json([(found.as_slice(), &sources)]);
+        let drawn: Vec<String> = found.iter().map(|d| render::human(d, sources, Paper::PLAIN)).collect();
+        let summary = render::summary(found, &format!("{name}.xd"));
+        let json = render::json([(found.as_slice(), sources)]);
         let shown = format!("{}\n{summary}\n\n{json}", drawn.join("\n"));
         insta::with_settings!({ snapshot_path => "wrong/messages", prepend_module_to_snapshot => false, omit_expression => true }, {
-            insta::assert_snapshot!(name, shown);
+            insta::assert_snapshot!(name.as_str(), shown);
         });
     }
 }
@@ -76,7 +83,7 @@ fn one_typo_one_message() {
 
 #[test]
 fn every_code_has_a_wrong_file() {
-    let raised: BTreeSet<Code> = corpus().into_iter().map(|w| w.code).collect();
+    let raised: BTreeSet<Code> = corpus().iter().map(|w| w.code).collect();
     let missing: Vec<&str> =
         Code::ALL.iter().filter(|c| !raised.contains(c) && !NOT_YET.contains(c)).map(|c| c.slug()).collect();
     assert!(missing.is_empty(), "no wrong file raises {missing:?}");
@@ -86,7 +93,7 @@ fn every_code_has_a_wrong_file() {
 fn messages_are_in_the_tone_of_the_house() {
     for Wrong { name, found, .. } in corpus() {
         for diagnostic in found {
-            let Diagnostic { message, help, label, .. } = &diagnostic;
+            let Diagnostic { message, help, label, .. } = diagnostic;
             assert!(!message.ends_with('.') && !label.ends_with('.'), "{name}: a message has no full stop: {message}");
             assert!(diagnostic.severity != Severity::Error || help.is_some(), "{name}: no help: {message}");
             for word in ["token `", "parse", "identifier", "syntax", "AST", "Some(", "None(", "expression"] {

@@ -434,17 +434,13 @@ fn columns(text: &str) -> usize {
     text.chars().count()
 }
 
-/// The width of the labels of a broken bracket, when every entry has one; else they are not aligned.
+/// The width of the labels of a broken bracket; entries without one stand at the margin.
 fn shared_width(entries: &[Item]) -> usize {
-    let mut width = 0;
-    for item in entries {
-        match item {
-            Item::Entry { label: Some(label), .. } => width = width.max(columns(label)),
-            Item::Entry { label: None, .. } => return 0,
-            Item::Comment { .. } => {}
-        }
-    }
-    width
+    let label = |item: &Item| match item {
+        Item::Entry { label: Some(label), .. } => Some(columns(label)),
+        _ => None,
+    };
+    entries.iter().filter_map(label).max().unwrap_or(0)
 }
 
 /// Everything on one line; `None` when a comment forbids it.
