@@ -5,6 +5,7 @@ mod activations;
 mod analysis;
 mod crosscoder;
 mod lm;
+mod lm_organism;
 mod lm_training;
 mod runs;
 mod scaling;

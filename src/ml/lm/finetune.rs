@@ -61,7 +61,7 @@ pub fn finetune(
     }
     train(Plan {
         start,
-        contexts: pack(&spec.on, &tokenizer, spec.context)?,
+        contexts: pack(&spec.on, &tokenizer, spec.context, watch)?,
         context: spec.context,
         length: spec.length,
         batch: spec.batch,

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::ml::data::{Corpus, Document, Template, Tokenizer};
-use crate::ml::{Error, Result};
+use crate::ml::{Error, Result, Watch};
 
 /// So many tokens of a corpus, from its start.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,11 +27,24 @@ pub(super) struct Contexts {
 const HELD_OUT: usize = 50;
 
 /// Documents follow one another in one stream, each with its own BOS, cut into contexts of `context` tokens that share their
-/// border token. Attention crosses documents within a context.
-pub(super) fn pack(portions: &[TextPortion], tokenizer: &Tokenizer, context: usize) -> Result<Contexts> {
+/// border token. Attention crosses documents within a context. A corpus that ends before its portion is full is reported.
+pub(super) fn pack(
+    portions: &[TextPortion],
+    tokenizer: &Tokenizer,
+    context: usize,
+    watch: &dyn Watch,
+) -> Result<Contexts> {
     let mut contexts = Contexts { train: Vec::new(), held_out: Vec::new() };
     for portion in portions {
-        for (index, part) in pack_all(std::slice::from_ref(portion), tokenizer, context)?.into_iter().enumerate() {
+        let stream = stream(portion, tokenizer)?;
+        if (stream.len() as u64) < portion.tokens {
+            let wanted = portion.tokens;
+            watch.note(&format!(
+                "the text has {} tokens, {wanted} were asked for; it is read again as needed",
+                stream.len()
+            ));
+        }
+        for (index, part) in cut(&stream, context).enumerate() {
             match index % HELD_OUT == HELD_OUT / 2 {
                 true => contexts.held_out.push(part),
                 false => contexts.train.push(part),
@@ -52,11 +65,13 @@ pub(super) fn pack_all(portions: &[TextPortion], tokenizer: &Tokenizer, context:
     let mut contexts = Vec::new();
     for portion in portions {
         let stream = stream(portion, tokenizer)?;
-        contexts.extend(
-            (0..stream.len().saturating_sub(1) / context).map(|i| stream[i * context..=(i + 1) * context].to_vec()),
-        );
+        contexts.extend(cut(&stream, context));
     }
     Ok(contexts)
+}
+
+fn cut(stream: &[u32], context: usize) -> impl Iterator<Item = Vec<u32>> {
+    (0..stream.len().saturating_sub(1) / context).map(move |i| stream[i * context..=(i + 1) * context].to_vec())
 }
 
 fn stream(portion: &TextPortion, tokenizer: &Tokenizer) -> Result<Vec<u32>> {

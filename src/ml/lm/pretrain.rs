@@ -54,7 +54,7 @@ pub fn pretrain(spec: &Pretrain, output: &Path, checkpoint: Option<&Path>, watch
     save_config(output, &config)?;
     train(Plan {
         start: initial(&config, spec.seed),
-        contexts: pack(&spec.on, &tokenizer, spec.context)?,
+        contexts: pack(&spec.on, &tokenizer, spec.context, watch)?,
         context: spec.context,
         length: spec.length,
         batch: spec.batch,

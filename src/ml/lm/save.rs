@@ -1,6 +1,8 @@
 //! Writing model folders.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use half::bf16;
@@ -10,10 +12,15 @@ use super::DecoderConfig;
 use super::bpe::{BOS, EOS, PAD};
 use crate::ml::{Error, Result};
 
-/// Writes all bytes or nothing: a temporary file, then a rename.
+/// Writes all bytes or nothing: a temporary file that reaches the disk, then a rename.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = path.with_extension("part");
-    std::fs::write(&part, bytes).map_err(|e| Error::file(&part, e))?;
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| Error::file(&part, e))?;
     std::fs::rename(&part, path).map_err(|e| Error::file(path, e))
 }
 
