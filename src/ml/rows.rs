@@ -45,6 +45,42 @@ pub trait Rows: Sync {
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()>;
 }
 
+impl<R: Rows + ?Sized> Rows for &R {
+    fn width(&self) -> usize {
+        (**self).width()
+    }
+
+    fn count(&self) -> u64 {
+        (**self).count()
+    }
+
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        (**self).read(start, out)
+    }
+
+    fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
+        (**self).info(start, out)
+    }
+}
+
+impl<R: Rows + ?Sized> Rows for Box<R> {
+    fn width(&self) -> usize {
+        (**self).width()
+    }
+
+    fn count(&self) -> u64 {
+        (**self).count()
+    }
+
+    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+        (**self).read(start, out)
+    }
+
+    fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
+        (**self).info(start, out)
+    }
+}
+
 /// Rows in memory.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryRows {

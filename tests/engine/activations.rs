@@ -171,7 +171,7 @@ fn run(harvest: &Harvest, corpora: [&Texts; 2], folder: &Path, watch: &dyn Watch
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn every_row_appears_once_with_its_values(

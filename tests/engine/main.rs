@@ -2,6 +2,7 @@
 #![cfg(feature = "engine")]
 
 mod activations;
+mod activations_lm;
 mod analysis;
 mod crosscoder;
 mod lm;

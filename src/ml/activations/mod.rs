@@ -31,7 +31,9 @@ mod sidecar;
 mod source;
 mod statistics;
 mod store;
+mod tap;
 mod tensors;
+mod texts;
 mod window;
 
 pub use exclude::Exclude;
@@ -44,4 +46,6 @@ pub use shards::ShardRows;
 pub use source::{Documents, Pair, Residuals, Vocabulary};
 pub use statistics::Statistics;
 pub use store::Store;
+pub use tap::Tap;
 pub use tensors::{TensorRows, export_tensors, split_tensors};
+pub use texts::Texts;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::Statistics;
 use super::{ShardRows, TensorRows};
+use crate::ml::synthetic::SyntheticRows;
 use crate::ml::{Error, MemoryRows, Result, RowInfo, Rows};
 
 /// How activations are scaled before a crosscoder sees them.
@@ -33,25 +34,9 @@ pub trait Raw: Rows {}
 impl Raw for MemoryRows {}
 impl Raw for ShardRows {}
 impl Raw for TensorRows {}
-impl<R: Raw> Raw for &R {}
-
-impl<R: Rows> Rows for &R {
-    fn width(&self) -> usize {
-        (**self).width()
-    }
-
-    fn count(&self) -> u64 {
-        (**self).count()
-    }
-
-    fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
-        (**self).read(start, out)
-    }
-
-    fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
-        (**self).info(start, out)
-    }
-}
+impl Raw for SyntheticRows {}
+impl<R: Raw + ?Sized> Raw for &R {}
+impl<R: Raw + ?Sized> Raw for Box<R> {}
 
 /// y^m = (x^m - mean^m) scale^m.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

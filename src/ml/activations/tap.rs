@@ -1,0 +1,56 @@
+//! A decoder, run up to one site of one layer.
+
+use candle_core::{Device, Tensor};
+
+use super::source::{Residuals, Vocabulary};
+use crate::ml::data::Tokenizer;
+use crate::ml::lm::{Decoder, Site};
+use crate::ml::{Error, Result};
+
+/// [`Residuals`] of a decoder; blocks after the layer are not run.
+pub struct Tap<'a> {
+    decoder: &'a Decoder,
+    layer: usize,
+    site: Site,
+    vocabulary: Vocabulary,
+}
+
+impl<'a> Tap<'a> {
+    /// `tokenizer` is the model's own. Errors: the model has no such layer, or fewer embeddings than the tokenizer has ids.
+    pub fn new(decoder: &'a Decoder, tokenizer: &Tokenizer, layer: usize, site: Site) -> Result<Self> {
+        if layer >= decoder.layers() {
+            let problem =
+                format!("layer {layer}, but the model has layers 0 to {}", decoder.layers().saturating_sub(1));
+            return Err(Error::invalid("tap", problem));
+        }
+        if tokenizer.vocabulary() > decoder.vocabulary() {
+            let (ids, rows) = (tokenizer.vocabulary(), decoder.vocabulary());
+            let problem = format!("the tokenizer has {ids} ids, but the model has {rows} embeddings");
+            return Err(Error::invalid("tap", problem));
+        }
+        Ok(Tap { decoder, layer, site, vocabulary: Vocabulary::of(tokenizer) })
+    }
+}
+
+impl Vocabulary {
+    /// What a harvest must know about this tokenizer.
+    pub fn of(tokenizer: &Tokenizer) -> Self {
+        let hash = tokenizer.fingerprint().to_string();
+        Vocabulary { hash, bos: tokenizer.bos(), special: tokenizer.special().clone() }
+    }
+}
+
+impl Residuals for Tap<'_> {
+    fn width(&self) -> usize {
+        self.decoder.width()
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>> {
+        let ids = Tensor::from_slice(ids, (batch, ids.len() / batch.max(1)), &Device::Cpu)?;
+        Ok(self.decoder.residual(&ids, self.layer, self.site)?.flatten_all()?.to_vec1()?)
+    }
+}
