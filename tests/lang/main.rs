@@ -2,6 +2,7 @@
 
 mod cli;
 mod format;
+mod grammar;
 mod keys;
 mod memory;
 mod plans;
