@@ -6,6 +6,8 @@ mod grammar;
 mod keys;
 mod memory;
 mod plans;
+mod schema;
 mod syntax;
+mod typos;
 mod world;
 mod wrong;

@@ -8,9 +8,12 @@ use crate::lang::resolve::{Sink, Typed};
 /// `loss`, or `from` and nothing of the training.
 pub fn source(at: &At, sink: &mut Sink) {
     let Some(from) = at.fields.get("from") else {
-        let silent = at.fields.broken.iter().any(|b| b == "loss" || b == "from")
-            || at.scope.get(at.id).unreadable
-            || has_unknown_field(at);
+        let broken = |field: &str| at.fields.broken.contains(field);
+        let resolved = at.resolution.get(at.id);
+        let own_axes = at.scope.get(at.id).axes.len();
+        let axes_read = resolved.axes.iter().filter(|a| a.id.owner == at.id).count() == own_axes;
+        let silent =
+            broken("loss") || broken("from") || at.scope.get(at.id).unreadable || has_unknown_field(at) || !axes_read;
         if at.fields.get("loss").is_none() && !silent {
             sink.push(
                 Diagnostic::new(Code::MissingField, at.span(), format!("the crosscoder `{}` needs a `loss`", at.name()))
@@ -96,7 +99,7 @@ pub fn training(at: &At, train: &Train, draft: &Draft, sink: &mut Sink) {
         return;
     }
     let warmup = train.optimizer.warmup;
-    if warmup * 2 > train.steps {
+    if warmup * 2 > train.steps && at.fields.is_whole() {
         let optimizer = at.fields.call("train.optimizer");
         let span = optimizer.and_then(|c| c.get("warmup")).map_or(at.span(), |n| n.span);
         let written = at.is_written("train.optimizer").is_some();

@@ -8,7 +8,7 @@ use crate::lang::source::Span;
 
 /// `group` without `columns` would have nothing to show of a group.
 pub fn group_without_columns(at: &At, sink: &mut Sink) {
-    if at.fields.get("columns").is_some() || at.fields.broken.contains("columns") {
+    if at.fields.get("columns").is_some() || !at.fields.broken.is_empty() {
         return;
     }
     if let Some(group) = at.fields.get("group") {
@@ -37,7 +37,7 @@ pub fn y_of_the_mark(at: &At, mark: Option<Mark>, sink: &mut Sink) {
                 .label("nothing reads this")
                 .help("leave it out, or use `mark = scatter`"),
         ),
-        None if !counts && !at.fields.broken.contains("y") => sink.push(
+        None if !counts && at.fields.broken.is_empty() => sink.push(
             Diagnostic::new(Code::MissingField, at.span(), format!("the plot `{}` needs `y`", at.name()))
                 .label(format!("a {word} of what over x?"))
                 .help("write `y = ..` with a column, or use `mark = histogram`"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::lang::diagnostic::{Code, Diagnostic};
+use crate::lang::diagnostic::{Code, Diagnostic, suggest};
 use crate::lang::resolve::{DeclId, Resolution, Scope, Sink, Typed};
 use crate::lang::source::Span;
 use crate::lang::syntax::tree::{Body, Field, Piece, Text, Value, ValueKind};
@@ -75,6 +75,7 @@ pub fn unused(scope: &Scope, resolution: &Resolution, sink: &mut Sink) {
     let unreadable =
         scope.modules.iter().any(|m| m.incomplete) || scope.declared.iter().any(|d| d.unreadable || has_broken(d));
     let read = read(scope, resolution);
+    let misspelled = misspelled(scope, resolution);
     for (index, declared) in scope.declared.iter().enumerate() {
         let id = DeclId(index);
         let Some(kind) = declared.kind else { continue };
@@ -88,6 +89,11 @@ pub fn unused(scope: &Scope, resolution: &Resolution, sink: &mut Sink) {
             continue;
         }
         if unreadable || resolution.get(id).broken && kind.word != "param" {
+            continue;
+        }
+        let near =
+            |word: &String| suggest(word, [own_name]).is_some() || strsim::damerau_levenshtein(word, own_name) <= 1;
+        if misspelled.iter().any(near) {
             continue;
         }
         let help = match kind.word {
@@ -104,6 +110,26 @@ pub fn unused(scope: &Scope, resolution: &Resolution, sink: &mut Sink) {
             .help(help),
         );
     }
+}
+
+/// Words of broken declarations: one of them may be the name of what seems unused.
+fn misspelled(scope: &Scope, resolution: &Resolution) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, declared) in scope.declared.iter().enumerate() {
+        let resolved = resolution.get(DeclId(index));
+        if resolved.broken
+            || resolved.axes_unknown
+            || declared.kind.is_some_and(|k| matches!(k.word, "table" | "plot" | "expect"))
+        {
+            declared.fields.iter().for_each(|w| gather(&w.value, &mut words));
+            declared.axes.iter().for_each(|a| gather(&a.values, &mut words));
+        }
+    }
+    words
+        .iter()
+        .map(|w| w.split('.').next().unwrap_or(w).to_string())
+        .filter(|w| !scope.names.contains_key(w))
+        .collect()
 }
 
 fn has_broken(declared: &crate::lang::resolve::Declared) -> bool {

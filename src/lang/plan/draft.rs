@@ -84,6 +84,7 @@ impl<'a> At<'a> {
         };
         match template.render(&self.point.labels) {
             Ok(_) => Some(()),
+            Err(_) if self.resolution.get(self.id).axes_unknown => None,
             Err((label, span)) => {
                 let labels: Vec<&str> = self.point.labels.iter().map(|(l, _)| l.as_str()).collect();
                 let params: Vec<&str> = self.scope.params.keys().map(|id| self.scope.get(*id).name.as_str()).collect();

@@ -219,7 +219,7 @@ impl Question<'_, '_> {
                     .then_some((ColumnRef { step: Some(name), column: whole }, Meaning::Column(column)));
             }
         }
-        if self.rows.iter().any(|s| self.resolution.get(s.target).broken) {
+        if self.rows.iter().any(|s| self.resolution.get(s.target).axes_unknown) {
             return None;
         }
         let foreign = self.scope().lookup(self.reader.module, parts).filter(|(_, used)| *used < parts.len());
@@ -455,6 +455,9 @@ impl Question<'_, '_> {
         if let Some(name) = names.iter().find(|n| same(n, text)) {
             return Some(Constant::Word(name.clone()));
         }
+        if self.rows.iter().any(|s| self.resolution.get(s.target).axes_unknown) {
+            return None;
+        }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         self.reader.sink.push(problems::unknown_axis_value(label, text, &names, span));
         None
@@ -476,6 +479,11 @@ impl Question<'_, '_> {
         let mut columns: Vec<TableColumn> = Vec::new();
         let mut places: Vec<(String, Span)> = Vec::new();
         let aggregates = entries.iter().any(|e| matches!(e.value.kind, ValueKind::Call { .. }));
+        let written = match fields.get("group").map(|n| &n.value) {
+            Some(Typed::Raw(Value { kind: ValueKind::List(entries), .. })) => entries.len(),
+            other => usize::from(other.is_some()),
+        };
+        let group_is_whole = fields.broken.is_empty() && group.len() == written;
         for entry in entries {
             let Some(column) = self.table_column(entry) else { continue };
             let name = header(&column).to_string();
@@ -490,6 +498,7 @@ impl Question<'_, '_> {
             }
             if let TableColumn::Plain { column, .. } = &column
                 && (aggregates || fields.get("group").is_some())
+                && group_is_whole
                 && !group.contains(column)
             {
                 self.reader.sink.push(problems::not_grouped(&column.column, entry.value.span));
@@ -877,6 +886,9 @@ impl Question<'_, '_> {
         let mut found = Vec::new();
         gather(self.reader.scope, self.reader.sources, self.reader.module, value, &mut found);
         self.rows = vec![step.clone()];
+        if found.iter().any(|other| self.scope().get(other.target).kind.is_none()) {
+            return None;
+        }
         for other in found {
             if other.target != step.target && has_rows(self.scope(), other.target) {
                 self.rows.push(other);

@@ -195,7 +195,7 @@ impl Reader<'_> {
 
     /// Reports that the form of the value is not one of the type.
     pub fn wrong_type<T>(&mut self, ty: &Type, value: &Value, what: &str) -> Option<T> {
-        if matches!(value.kind, ValueKind::Broken) {
+        if matches!(value.kind, ValueKind::Broken) || self.names_the_unknown(value) {
             return None;
         }
         let mut help = format!("{what} takes {}", ty.describe());
@@ -213,6 +213,13 @@ impl Reader<'_> {
                 .help(help),
         );
         None
+    }
+
+    /// The value is the name of a declaration whose kind is not known, which has been reported.
+    fn names_the_unknown(&self, value: &Value) -> bool {
+        let ValueKind::Reference(reference) = &value.kind else { return false };
+        let found = self.scope.lookup(self.module, &reference.path.parts);
+        found.is_some_and(|(id, _)| self.scope.get(id).kind.is_none())
     }
 
     fn quantity<'v>(&mut self, value: &'v Value, ty: &Type, what: &str) -> Option<&'v Quantity> {
@@ -497,6 +504,8 @@ impl Reader<'_> {
                     Some(field) => field,
                     None => {
                         call.broken = true;
+                        // Most likely a required one misspelled: one typo, one message.
+                        seen_broken = true;
                         self.unknown_argument(variant, forms, &label.text, label.span);
                         continue;
                     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::lang::check;
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::Origin;
-use crate::lang::schema::{Built, Default, Kind};
+use crate::lang::schema::{Built, Default, Kind, Query, Type};
 use crate::lang::source::{Sources, Span};
 use crate::lang::syntax::tree::{Value, ValueKind};
 
@@ -28,8 +28,10 @@ pub struct Resolved {
     pub points: Vec<Point>,
     /// Every declaration that it reads, as written, each place once.
     pub refs: Vec<StepRef>,
-    /// Something could not be read, so it cannot be planned and its axes may be incomplete.
+    /// Something could not be read, so it cannot be planned.
     pub broken: bool,
+    /// Its axes or their values are not known for certain, so nothing that names them is judged.
+    pub axes_unknown: bool,
 }
 
 /// All declarations, by [`DeclId`].
@@ -108,9 +110,11 @@ impl Resolver<'_> {
 
     fn declaration(&mut self, id: DeclId) -> Resolved {
         let declared = self.scope.get(id);
-        let Some(kind) = declared.kind else { return Resolved { broken: true, ..Resolved::default() } };
+        let Some(kind) = declared.kind else {
+            return Resolved { broken: true, axes_unknown: true, ..Resolved::default() };
+        };
         if declared.fields.is_empty() && declared.unreadable {
-            return Resolved { broken: true, ..Resolved::default() };
+            return Resolved { broken: true, axes_unknown: true, ..Resolved::default() };
         }
         if kind.word == "param" {
             // A param is read where it is used, by the type of that place.
@@ -125,14 +129,18 @@ impl Resolver<'_> {
         }
         let mut reader = self.reader(id);
         let (own, whole_axes) = own_axes(&mut reader, id, kind);
-        let (combinations, readable) = self.combinations(id, kind, &own);
+        let (combinations, readable) = self.combinations(id, kind, &own, whole_axes);
         let mut resolved =
             Resolved { combinations, broken: !whole_axes || !readable || declared.unreadable, ..Resolved::default() };
         resolved.refs = self.refs(id, kind, &resolved.combinations);
+        resolved.axes_unknown =
+            !whole_axes || declared.unreadable || axes_may_be_broken(kind, &own, &resolved.combinations);
         for step in resolved.refs.clone() {
             if !self.target(id, &step) {
                 resolved.broken = true;
+                resolved.axes_unknown = true;
             }
+            resolved.axes_unknown |= self.resolution.get(step.target).axes_unknown;
         }
         self.lay_out(id, kind, &own, &mut resolved);
         resolved
@@ -140,10 +148,18 @@ impl Resolver<'_> {
 
     // -- fields ------------------------------------------------------------------------------------------------------
 
-    fn combinations(&mut self, id: DeclId, kind: &'static Kind, own: &[OwnAxis]) -> (Vec<Fields>, bool) {
+    fn combinations(
+        &mut self,
+        id: DeclId,
+        kind: &'static Kind,
+        own: &[OwnAxis],
+        whole_axes: bool,
+    ) -> (Vec<Fields>, bool) {
         let declared = self.scope.get(id).clone();
         let mut shared = Fields::default();
         let mut whole = true;
+        // A misspelled field explains a missing one: one typo, one message.
+        let mut strangers = 0;
         let short_form = declared.fields.iter().any(|w| w.path == VALUE);
         if let Some(problem) = check::fields::wrong_shape(kind, &declared) {
             self.sink.push(problem);
@@ -156,6 +172,7 @@ impl Resolver<'_> {
                 let block = written.path.strip_suffix(BLOCK);
                 if block.is_some() || !matches!(written.value.kind, ValueKind::Broken) {
                     let problem = check::fields::unknown(kind, &declared, written, block.unwrap_or(&written.path));
+                    strangers += usize::from(problem.code == Code::UnknownField);
                     self.sink.push(problem);
                 }
                 shared.broken.insert(written.path.clone());
@@ -205,7 +222,7 @@ impl Resolver<'_> {
             );
             return (Vec::new(), false);
         }
-        let mut missing_reported = false;
+        let mut missing_reported = !whole_axes;
         for index in 0..total {
             let chosen = unravel(index, own);
             let mut fields = shared.clone();
@@ -228,7 +245,9 @@ impl Resolver<'_> {
                     }
                 }
             }
-            if !short_form && !self.defaults(id, kind, &mut fields, &declared.name_span, own, &mut missing_reported) {
+            if !short_form
+                && !self.defaults(id, kind, &mut fields, &declared.name_span, own, strangers, &mut missing_reported)
+            {
                 whole = false;
             }
             whole &= fields.is_whole();
@@ -260,6 +279,7 @@ impl Resolver<'_> {
         fields: &mut Fields,
         at: &Span,
         own: &[OwnAxis],
+        strangers: usize,
         reported: &mut bool,
     ) -> bool {
         let unreadable = self.scope.get(id).unreadable;
@@ -283,18 +303,10 @@ impl Resolver<'_> {
                 }
             }
         }
-        let broken_lines = fields.broken.iter().any(|path| kind.field(path).is_none());
-        if !missing.is_empty() && !unreadable && !*reported {
-            // A misspelled field explains a missing one: one typo, one message.
-            let explained = broken_lines
-                && missing
-                    .iter()
-                    .all(|m| fields.broken.iter().any(|b| crate::lang::diagnostic::suggest(b, [*m]).is_some()));
-            if !explained {
-                *reported = true;
-                let problem = check::fields::missing(kind, self.scope.get(id), &missing);
-                self.sink.push(problem);
-            }
+        if missing.len() > strangers && !unreadable && !*reported {
+            *reported = true;
+            let problem = check::fields::missing(kind, self.scope.get(id), &missing);
+            self.sink.push(problem);
         }
         missing.is_empty()
     }
@@ -331,7 +343,7 @@ impl Resolver<'_> {
         }
         self.visit(step.target);
         let target = self.resolution.get(step.target);
-        if target.broken {
+        if target.axes_unknown {
             return true;
         }
         let mut problems = Vec::new();
@@ -510,6 +522,27 @@ impl Resolver<'_> {
             }
         }
     }
+}
+
+/// A value of an own axis, or a field that brings axes along, could not be read.
+fn axes_may_be_broken(kind: &Kind, own: &[OwnAxis], combinations: &[Fields]) -> bool {
+    let brings_axes = |path: &str| match kind.field(path).map(|f| f.ty) {
+        Some(
+            Type::Step(_)
+            | Type::StepOr(..)
+            | Type::Class { .. }
+            | Type::List(Type::Portion)
+            | Type::Query(Query::Rows),
+        )
+        | None => true,
+        Some(_) => own.iter().any(|a| a.fields.iter().any(|(label, _)| label == path)),
+    };
+    let missing = |fields: &Fields| {
+        let required = kind.fields.iter().filter(|f| matches!(f.default, Default::Required) && brings_axes(f.path));
+        fields.get(VALUE).is_none() && required.into_iter().any(|f| fields.get(f.path).is_none())
+    };
+    combinations.is_empty()
+        || combinations.iter().any(|fields| missing(fields) || fields.broken.iter().any(|path| brings_axes(path)))
 }
 
 /// The value of each own axis in this combination; the last axis runs fastest.

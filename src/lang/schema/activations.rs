@@ -72,7 +72,7 @@ pub const KIND: Kind = Kind {
     details: "Layers count from 0: `layer = 13` at site `residual_post` is the residual stream after block 13. Portions of several corpora are \
               interleaved. Both models read the same token ids. Rows are stored shuffled once, so that training reads in sequence. The paper \
               keeps bos and template tokens and does not normalise.",
-    section: "paper 2.1, A.2",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["pair"]), "The pair whose models are read.").absent("only with `from`"),
@@ -80,9 +80,9 @@ pub const KIND: Kind = Kind {
             .absent("harvest them here"),
         Field::new("layer", Type::Whole { low: 0, high: 10_000 }, "Block whose output is read, from 0.")
             .absent("must be written for a pair of models"),
-        Field::new("site", Type::Word(SITES), "Place within the block.").default("residual_post", "paper 2.1"),
+        Field::new("site", Type::Word(SITES), "Place within the block.").default("residual_post", "published code"),
         Field::new("context", TOKENS, "Longest sequence; documents are cut there, not packed.")
-            .default("1024 tokens", "paper 2.1"),
+            .default("1024 tokens", "published code"),
         Field::new(
             "train",
             Type::List(&Type::Portion),
@@ -95,12 +95,12 @@ pub const KIND: Kind = Kind {
         ),
         Field::new("limit", TOKENS, "At most so many tokens of training data in all.").absent("no limit"),
         Field::new("skip", TOKENS_OR_ZERO, "The first n tokens of each sequence are not stored.")
-            .default("0 tokens", "paper A.2"),
+            .default("0 tokens", "published code"),
         Field::new("exclude", Type::List(&Type::Variant(EXCLUDE)), "Tokens that are not stored.")
-            .default("[]", "paper 2.1"),
+            .default("[]", "published code"),
         Field::new("store", Type::Word(STORE), "Number format on disk.").default("bf16", "xd"),
         Field::new("normalize", Type::OrNone(&Type::Variant(NORMALIZE)), "Scaling before the crosscoder sees a row.")
-            .default("none", "paper 2.1"),
+            .default("none", "published code"),
     ],
     columns: &[],
     example: "activations acts {\n  of       = organism\n  layer    = 2\n  train    = [200K tokens of prose, 200K tokens of talk]\n  validate = [20K tokens of prose, 20K tokens of talk]\n  exclude  = [bos]\n}",

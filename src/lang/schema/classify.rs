@@ -7,19 +7,18 @@ pub const KIND: Kind = Kind {
     doc: "Divides the latents by the relative norm of their two decoder vectors.",
     details: "Delta_norm(j) = 1/2 (1 + (||d_j^tuned|| - ||d_j^base||) / max(||d_j^tuned||, ||d_j^base||)): 1 is tuned-only, 0.5 equal, 0 base-only. \
               The published CSVs hold 1 - Delta_norm. What falls in no range is `other`.",
-    section: "paper 2.2",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),
-        Field::new("base_only", BOUNDS, "Range of Delta_norm that is called base-only.")
-            .default("0.0..0.1", "paper 2.2"),
-        Field::new("shared", BOUNDS, "Range that is called shared.").default("0.4..0.6", "paper 2.2"),
-        Field::new("tuned_only", BOUNDS, "Range that is called tuned-only.").default("0.9..1.0", "paper 2.2"),
+        Field::new("base_only", BOUNDS, "Range of Delta_norm that is called base-only.").default("0.0..0.1", "paper"),
+        Field::new("shared", BOUNDS, "Range that is called shared.").default("0.4..0.6", "paper"),
+        Field::new("tuned_only", BOUNDS, "Range that is called tuned-only.").default("0.9..1.0", "paper"),
     ],
     columns: &[
         Column::whole("latent", "Index of the latent, from 0."),
-        Column::words("class", CLASSES, "Its class by Delta_norm.").section("paper 2.2"),
-        Column::real("delta_norm", "Delta_norm: 1 tuned-only, 0.5 equal, 0 base-only.").section("paper 2.2"),
+        Column::words("class", CLASSES, "Its class by Delta_norm.").section("paper"),
+        Column::real("delta_norm", "Delta_norm: 1 tuned-only, 0.5 equal, 0 base-only.").section("paper"),
         Column::real("norm_base", "||d_j^base||."),
         Column::real("norm_tuned", "||d_j^tuned||."),
         Column::real("cosine", "Cosine of its two decoder vectors."),
@@ -30,7 +29,7 @@ pub const KIND: Kind = Kind {
             "control_share",
             "Share of its active held-out tokens that are control tokens of the chat template.",
         )
-        .section("paper 3.4"),
+        .section("paper"),
     ],
     example: "classify classes { of = cc }",
     version: 1,

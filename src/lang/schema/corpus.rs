@@ -57,7 +57,7 @@ pub const KIND: Kind = Kind {
     doc: "Documents: what both models read.",
     details: "A `template` argument makes it a chat corpus, whose column holds a list of {role, content} messages. Train and validate portions of \
               one corpus are drawn from different documents.",
-    section: "paper 2.1",
+    section: "paper",
     value: Some(Type::Variant(FORMS)),
     fields: &[],
     columns: &[],

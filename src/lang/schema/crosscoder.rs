@@ -49,14 +49,15 @@ const VARIANTS: &[Variant] = &[
 ];
 
 const ADAM: &[Field] = &[
-    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate.").default("1e-4", "paper 2.2"),
+    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate.").default("1e-4", "published code"),
     Field::new("warmup", STEPS, "Linear warm-up: the factor at step s is min(s / warmup, 1).")
-        .default("1000 steps", "paper 2.2"),
+        .default("1000 steps", "published code"),
     Field::new("decay", Type::Share, "Share of the steps at the end over which the rate goes linearly to 0.")
-        .default("0%", "paper 2.2"),
-    Field::new("beta1", Type::Number { low: 0.0, high: 1.0 }, "Decay of the first moment.").default("0.9", "paper 2.2"),
+        .default("0%", "published code"),
+    Field::new("beta1", Type::Number { low: 0.0, high: 1.0 }, "Decay of the first moment.")
+        .default("0.9", "published code"),
     Field::new("beta2", Type::Number { low: 0.0, high: 1.0 }, "Decay of the second moment.")
-        .default("0.999", "paper 2.2"),
+        .default("0.999", "published code"),
     Field::new("epsilon", Type::Number { low: 0.0, high: 1.0 }, "Added to the root of the second moment.")
         .default("1e-8", "PyTorch"),
 ];
@@ -75,7 +76,7 @@ pub const KIND: Kind = Kind {
             Type::Amount { units: &[Unit::Times, Unit::Bare], low: 1.0 },
             "Number of latents D: a count, or a multiple of the width.",
         )
-        .default("32x", "paper 2.2"),
+        .default("32x", "paper"),
         Field::new("loss", Type::StepOr(&["loss"], super::loss::FORMS), "The loss, with its own arguments.")
             .absent("must be written unless `from` is"),
         Field::new(
@@ -83,7 +84,7 @@ pub const KIND: Kind = Kind {
             Type::OrNone(&Type::Number { low: 0.0, high: f64::INFINITY }),
             "Norm of every encoder column at the start; `none` keeps the Kaiming draw.",
         )
-        .by_loss("0.005", "1.0", "paper 2.2"),
+        .by_loss("0.005", "1.0", "published code"),
         Field::new(
             "init.encoder",
             Type::Word(&[
@@ -92,8 +93,8 @@ pub const KIND: Kind = Kind {
             ]),
             "How encoder and decoder start.",
         )
-        .default("transpose", "paper 2.2"),
-        Field::new("init.same", Type::Truth, "Both models start from one draw.").default("true", "paper 2.2"),
+        .default("transpose", "published code"),
+        Field::new("init.same", Type::Truth, "Both models start from one draw.").default("true", "published code"),
         Field::new("init.from", Type::Variant(WEIGHTS), "A crosscoder to start from.").absent("start from a draw"),
         Field::new(
             "from",
@@ -101,15 +102,15 @@ pub const KIND: Kind = Kind {
             "A crosscoder trained elsewhere, analysed as it is; then there is no `loss`, `init` or `train`.",
         )
         .absent("train it here"),
-        Field::new("variant", Type::Variant(VARIANTS), "Shape of the code.").default("shared_code", "paper 2.2"),
+        Field::new("variant", Type::Variant(VARIANTS), "Shape of the code.").default("shared_code", "paper"),
         Field::new("train.batch", Type::Amount { units: &[Unit::Tokens], low: 1.0 }, "Tokens a step.")
-            .default("2048 tokens", "paper 2.2"),
+            .default("2048 tokens", "published code"),
         Field::new(
             "train.length",
             Type::Amount { units: &[Unit::Epochs, Unit::Tokens, Unit::Steps], low: 0.0 },
             "How long: passes over the training rows, tokens, or steps.",
         )
-        .default("2 epochs", "paper 2.2"),
+        .default("2 epochs", "published code"),
         Field::new(
             "train.optimizer",
             Type::Variant(&[Variant::new("adam", ADAM, "Adam without weight decay.")]),
@@ -136,7 +137,7 @@ pub const KIND: Kind = Kind {
             ]),
             "Order of the rows.",
         )
-        .default("local", "paper A.2"),
+        .default("local", "published code"),
         Field::new("train.validate", STEPS, "Steps between validations; 0 for none but the last.")
             .default("20K steps", "published code")
             .harmless(),
@@ -148,19 +149,19 @@ pub const KIND: Kind = Kind {
             Type::Whole { low: 0, high: u64::MAX },
             "Seed of the start and of the order of the rows.",
         )
-        .default("42", "paper 2.2"),
+        .default("42", "published code"),
         Field::new(
             "train.precision",
             Type::Word(&[Word::new("f32", "Single precision."), Word::new("bf16", "").later("use `f32`")]),
             "Number format of the training.",
         )
-        .default("f32", "paper 2.2"),
+        .default("f32", "published code"),
         Field::new(
             "train.resample",
             Type::OrNone(&SOME_STEPS),
             "Steps between resamplings of dead latents; off in the paper.",
         )
-        .default("none", "paper 2.2"),
+        .default("none", "published code"),
     ],
     columns: &[
         Column::real("l0", "Active latents a token as in training (batch_topk: the batch's n*k largest).")

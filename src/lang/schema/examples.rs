@@ -4,7 +4,7 @@ pub const KIND: Kind = Kind {
     word: "examples",
     doc: "The text on which latents fire most.",
     details: "",
-    section: "paper 3.3",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),

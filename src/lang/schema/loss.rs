@@ -28,7 +28,7 @@ const TOPK: &[Field] = &[
         "Active latents a token (batch_topk: on average over the batch).",
     ),
     Field::new("aux", WEIGHT, "Weight of AuxK, which lets dead latents explain the error; 0 is off.")
-        .default("0.03125", "paper 2.2"),
+        .default("0.03125", "published code"),
     Field::new("dead_after", TOKENS, "A latent is dead after so many tokens without firing.")
         .default("10M tokens", "published code"),
     Field::new("threshold_from", STEPS, "The running inference threshold starts after this step.")
@@ -38,7 +38,7 @@ const TOPK: &[Field] = &[
         Type::OrNone(&Type::Tuple(&[Type::Whole { low: 1, high: 1_000_000 }, STEPS])),
         "`(from, steps)`: k goes linearly from `from` to `k` in so many steps.",
     )
-    .default("none", "paper 2.2"),
+    .default("none", "published code"),
     RECONSTRUCTION,
     NORM,
 ];

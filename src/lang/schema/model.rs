@@ -19,7 +19,7 @@ const PRETRAIN: &[Field] = &[
     Field::new("batch", TOKENS, "Tokens a step.").default("4096 tokens", "xd"),
     Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate of Adam.").default("2e-3", "xd"),
     Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the weights and of the order of the text.")
-        .default("42", "paper 2.2"),
+        .default("42", "published code"),
 ];
 
 const FINETUNE: &[Field] = &[
@@ -30,7 +30,7 @@ const FINETUNE: &[Field] = &[
     Field::new("batch", TOKENS, "Tokens a step.").default("4096 tokens", "xd"),
     Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate of Adam.").default("5e-4", "xd"),
     Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the order of the text.")
-        .default("42", "paper 2.2"),
+        .default("42", "published code"),
 ];
 
 const HF: &[Field] = &[
@@ -63,7 +63,7 @@ pub const KIND: Kind = Kind {
     doc: "A language model: a folder, or one that is trained here.",
     details: "Layers count from 0. Gemma 2, Gemma 3 and Llama shapes are understood. A model made by `pretrain` or `finetune` is a step like \
               any other: it is trained once and kept in the store.",
-    section: "paper 2.1",
+    section: "paper",
     value: Some(Type::Variant(FORMS)),
     fields: &[],
     columns: &[],

@@ -37,7 +37,7 @@ pub const KIND: Kind = Kind {
               sparse, heavy-tailed firing, norms that differ between the models, shared features that are weaker in the base, correlated pairs \
               and noise, so that both artefacts of the L1 loss arise and can be told from the truth. Its rows are that truth, one a feature; a \
               pair of real models has no rows.",
-    section: "paper 2.1",
+    section: "paper",
     value: Some(Type::Variant(&[Variant::new(
         "synthetic",
         SYNTHETIC,
@@ -67,7 +67,7 @@ pub const KIND: Kind = Kind {
         Column::real("norm_base", "Norm of its direction in the base."),
         Column::real("norm_tuned", "Norm of its direction in the tuned model."),
         Column::real("delta_norm", "Delta_norm = 1/2 (1 + (norm_tuned - norm_base) / max(norm_tuned, norm_base)).")
-            .section("paper 2.2"),
+            .section("paper"),
         Column::real("cosine", "Cosine of its two directions."),
         Column::real("frequency", "Share of tokens on which it fires."),
     ],

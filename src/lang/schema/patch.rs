@@ -4,9 +4,9 @@ const MEANWHILE: &str = "`scaling` and `classify` say which latents are specific
 
 pub const KIND: Kind = Kind {
     word: "patch",
-    doc: "Puts latents into the base's activations and lets the tuned model go on: how much of its behaviour comes back?",
+    doc: "Puts latents into the base's activations and lets the tuned model go on, to see how much of its behaviour comes back.",
     details: "h_S = h_base + sum over j in S of f_j (d_j^tuned - d_j^base); the metric is KL(tuned || patched) a token.",
-    section: "paper 3.2",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),

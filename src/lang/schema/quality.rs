@@ -6,7 +6,7 @@ pub const KIND: Kind = Kind {
     word: "quality",
     doc: "How well a crosscoder reconstructs held-out activations: one row a model, and one for both.",
     details: "FVE = 1 - sum_i ||h_i - hhat_i||^2 / sum_i ||h_i - mean h||^2, over all held-out tokens at once (not a mean of batch ratios).",
-    section: "paper A.10",
+    section: "published code",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),

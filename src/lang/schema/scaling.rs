@@ -11,7 +11,7 @@ const TARGETS: &[Word] = &[
 
 pub const KIND: Kind = Kind {
     word: "scaling",
-    doc: "Latent Scaling: is a tuned-only latent really absent from the base, or hidden by an artefact of the loss?",
+    doc: "Latent Scaling: tells whether a tuned-only latent is really absent from the base, or hidden by an artefact of the loss.",
     details: "beta_j(y) = argmin over beta of sum_i ||beta f_ij d_j - y_i||^2 = sum_i f_ij <d_j, y_i> / (||d_j||^2 sum_i f_ij^2), for y the activations, \
               reconstruction and leave-one-out error of each model, with d_j = d_j^tuned. nu = beta_base / beta_tuned. nu_error near 1: the base has it but the \
               loss shrank it away (Complete Shrinkage). nu_reconstruction near 1: other latents write it in the base (Latent Decoupling). Measured on the \
@@ -45,7 +45,7 @@ pub const KIND: Kind = Kind {
             Type::Amount { units: &[Unit::Tokens], low: 1.0 },
             "Tokens of training data, the first ones; at most all.",
         )
-        .default("50M tokens", "paper 3.1"),
+        .default("50M tokens", "published code"),
         Field::new(
             "specific",
             Type::Query(Query::Limits),
@@ -59,7 +59,7 @@ pub const KIND: Kind = Kind {
         )
         .default("0", "xd"),
         Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the control sample and of the bootstrap.")
-            .default("42", "paper 2.2"),
+            .default("42", "published code"),
     ],
     columns: &[
         Column::whole("latent", "Index of the latent, from 0."),
@@ -86,7 +86,7 @@ pub const KIND: Kind = Kind {
         Column::real("nu_error_low", LOW),
         Column::real("nu_error_high", HIGH),
         Column::real("rank", "Rank of nu_reconstruction plus rank of nu_error; small is most specific.")
-            .section("paper 3.2"),
+            .section("paper"),
         Column::words(
             "verdict",
             &["specific", "shrinkage", "decoupling", "both", "inactive"],

@@ -4,7 +4,7 @@ pub const KIND: Kind = Kind {
     word: "steer",
     doc: "Lets a model speak with a latent added.",
     details: "v = d_j / ||d_j|| * max activation * strength, added at every position.",
-    section: "paper 3.3",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
     word: "template",
     doc: "How a chat becomes text: turn marks, role words, newlines.",
     details: "What the template puts around the messages are its control tokens; the first special token of a sequence (bos) is not one of them.",
-    section: "paper 3.4",
+    section: "paper",
     value: Some(Type::Variant(FORMS)),
     fields: &[],
     columns: &[],

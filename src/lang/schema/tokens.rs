@@ -4,7 +4,7 @@ pub const KIND: Kind = Kind {
     word: "tokens",
     doc: "Where latents fire: by group of tokens.",
     details: "",
-    section: "paper 3.4",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),

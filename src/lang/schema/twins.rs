@@ -4,11 +4,11 @@ pub const KIND: Kind = Kind {
     word: "twins",
     doc: "Tuned-only and base-only latents with the same direction: evidence of Latent Decoupling.",
     details: "Pairs (j, k) with cos(d_j^tuned, d_k^base) over `cosine`.",
-    section: "paper A.8",
+    section: "paper",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),
-        Field::new("cosine", Type::Number { low: 0.0, high: 1.0 }, "Least cosine.").default("0.9", "paper A.8"),
+        Field::new("cosine", Type::Number { low: 0.0, high: 1.0 }, "Least cosine.").default("0.9", "paper"),
     ],
     columns: &[
         Column::whole("tuned_latent", "The tuned-only latent."),

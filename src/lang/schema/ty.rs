@@ -1,5 +1,6 @@
 //! Types of values. A type drives reading, the message when a value does not fit, and the reference.
 
+use super::field::Built;
 use super::unit::Unit;
 use super::variant::Variant;
 use super::word::Word;
@@ -103,7 +104,8 @@ impl Type {
             }
             Type::Truth => "`true` or `false`".to_string(),
             Type::Word(words) => {
-                let words: Vec<String> = words.iter().map(|w| format!("`{}`", w.word)).collect();
+                let words: Vec<String> =
+                    words.iter().filter(|w| w.built == Built::Yes).map(|w| format!("`{}`", w.word)).collect();
                 join(&words, "or")
             }
             Type::Text => "a quoted string".to_string(),
@@ -113,11 +115,11 @@ impl Type {
             }
             Type::Step(kinds) => format!("the name of a {}", join(&quoted(kinds), "or")),
             Type::StepOr(kinds, variants) => {
-                let forms: Vec<String> = variants.iter().map(|v| format!("`{}`", form(v))).collect();
+                let forms: Vec<String> = built(variants);
                 format!("the name of a {}, or {}", join(&quoted(kinds), "or"), join(&forms, "or"))
             }
             Type::Variant(variants) => {
-                let forms: Vec<String> = variants.iter().map(|v| format!("`{}`", form(v))).collect();
+                let forms: Vec<String> = built(variants);
                 join(&forms, "or")
             }
             Type::Class { all: true } => "`all`, or a class such as `classes.tuned_only`".to_string(),
@@ -163,6 +165,11 @@ impl Type {
             _ => &[],
         }
     }
+}
+
+/// The forms that can be used, as they are written.
+fn built(variants: &[Variant]) -> Vec<String> {
+    variants.iter().filter(|v| v.built == Built::Yes).map(|v| format!("`{}`", form(v))).collect()
 }
 
 /// A form as it is written: `adam(..)`, or the bare word when nothing has to be said.

@@ -4,8 +4,8 @@ use crate::lang::plan::spec::{PairSpec, Spec, SyntheticSpec};
 use crate::lang::resolve::{Call, Sink, VALUE};
 
 pub fn pair(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    draft.facts.synthetic = at.scope.get(at.id).fields.iter().any(|w| w.path == VALUE);
     if let Some(call) = at.fields.call(VALUE) {
-        draft.facts.synthetic = true;
         draft.facts.width = call.get("width").and_then(|n| n.whole());
         let spec = synthetic(call);
         draft.facts.features = spec.as_ref().map(|s| s.shared + s.weak + s.base_only + s.tuned_only);
