@@ -1,7 +1,7 @@
 //! Columns, conditions and aggregates that do not fit.
 
 use crate::lang::diagnostic::{Code, Diagnostic, suggest};
-use crate::lang::schema::join;
+use crate::lang::schema::{article, join};
 use crate::lang::source::Span;
 use crate::lang::syntax::tree::Operator;
 
@@ -198,7 +198,7 @@ pub fn which_column(name: &str, columns: &[&str], span: Span) -> Diagnostic {
 
 /// A step without rows.
 pub fn no_rows(name: &str, kind: &str, span: Span, place: Span) -> Diagnostic {
-    Diagnostic::new(Code::WrongKind, span, format!("`{name}` has no columns: it is a {kind}"))
+    Diagnostic::new(Code::WrongKind, span, format!("`{name}` has no columns: it is {} {kind}", article(kind)))
         .label("no columns")
         .related(place, "declared here")
         .help("columns come from crosscoder, classify, scaling, quality, recover and synthetic pairs")

@@ -3,7 +3,7 @@
 use crate::lang::diagnostic::{Code, Diagnostic, suggest};
 use crate::lang::resolve::Declared;
 use crate::lang::resolve::{VALUE, Written};
-use crate::lang::schema::{Default, KINDS, Kind, Type, join};
+use crate::lang::schema::{Default, KINDS, Kind, Type, article, join};
 use crate::lang::syntax::tree::ValueKind;
 
 /// A short form where fields belong, or the other way round.
@@ -14,7 +14,7 @@ pub fn wrong_shape(kind: &Kind, declared: &Declared) -> Option<Diagnostic> {
             Diagnostic::new(
                 Code::WrongType,
                 written.value.span,
-                format!("a {} is written with fields in braces", kind.word),
+                format!("{} {} is written with fields in braces", article(kind.word), kind.word),
             )
             .label("a value")
             .help(format!("as in\n{}", kind.example)),
@@ -23,7 +23,7 @@ pub fn wrong_shape(kind: &Kind, declared: &Declared) -> Option<Diagnostic> {
             Diagnostic::new(
                 Code::WrongType,
                 declared.name_span,
-                format!("a {} is written `{} name = ..`, without braces", kind.word, kind.word),
+                format!("{} {} is written `{} name = ..`, without braces", article(kind.word), kind.word, kind.word),
             )
             .label("no value")
             .help(format!("it takes {}", ty.describe())),
@@ -86,25 +86,23 @@ pub fn unknown(kind: &Kind, declared: &Declared, written: &Written, path: &str) 
         return Diagnostic::new(
             Code::UnknownField,
             written.path_span,
-            format!("a {} has no field called `{path}`", kind.word),
+            format!("`{path}` is not a field of {}", kind.word),
         )
-        .label(label)
+        .label("unknown field")
         .help(format!("did you mean `{near}`?"));
     }
     let owners: Vec<String> =
         KINDS.iter().filter(|k| k.field(path).is_some()).map(|k| format!("`{}`", k.word)).collect();
     let fields: Vec<&str> = kind.fields.iter().map(|f| f.path).collect();
     let (code, message) = match owners.is_empty() {
-        true => (Code::UnknownField, format!("a {} has no field called `{path}`", kind.word)),
+        true => (Code::UnknownField, format!("`{path}` is not a field of {}", kind.word)),
         false => {
             (Code::MisplacedField, format!("`{path}` is a field of {}, not of {}", join(&owners, "and"), kind.word))
         }
     };
-    Diagnostic::new(code, written.path_span, message).label(label).help(format!(
-        "the fields of {} are {}",
-        kind.word,
-        fields.join(", ")
-    ))
+    Diagnostic::new(code, written.path_span, message)
+        .label(if owners.is_empty() { "unknown field".to_string() } else { label })
+        .help(format!("the fields of {} are {}", kind.word, fields.join(", ")))
 }
 
 /// `k = 100` beside `loss = l1(..)`: an argument of a form stands among the fields.

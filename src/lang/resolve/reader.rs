@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic, suggest};
 use crate::lang::plan::Origin;
-use crate::lang::schema::{Built, CLASSES, Default, Field, Query, Type, Unit, Variant, Word, join};
+use crate::lang::schema::{Built, CLASSES, Default, Field, Query, Type, Unit, Variant, Word, article, join};
 use crate::lang::source::{FileId, Sources, Span};
 use crate::lang::syntax;
 use crate::lang::syntax::tree::{self, Entry, Piece, Quantity, Reference, Suffix, Value, ValueKind};
@@ -682,7 +682,7 @@ impl Reader<'_> {
         let declared = self.scope.get(step.target);
         let kind = declared.kind?;
         if !kinds.contains(&kind.word) {
-            let wanted: Vec<String> = kinds.iter().map(|k| format!("`{k}`")).collect();
+            let wanted: Vec<String> = kinds.iter().map(|k| format!("{} `{k}`", article(k))).collect();
             let wanted = join(&wanted, "or");
             let near: Vec<&str> = self
                 .scope
@@ -692,17 +692,18 @@ impl Reader<'_> {
                 .map(|(name, _)| name.as_str())
                 .collect();
             let help = match near.as_slice() {
-                [] => format!("declare a {} and name it here", kinds.join(" or ")),
+                [] => format!("declare {} and name it here", wanted),
                 names => {
                     format!("{what} can be {}", join(&names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>(), "or"))
                 }
             };
             let span = self.span(value.span);
             let place = declared.name_span;
-            let message = format!("{what} takes a {wanted}, and `{}` is a {}", declared.name, kind.word);
+            let message =
+                format!("{what} takes {wanted}, and `{}` is {} {}", declared.name, article(kind.word), kind.word);
             self.report(
                 Diagnostic::new(Code::WrongKind, span, message)
-                    .label(format!("a {}", kind.word))
+                    .label(format!("{} {}", article(kind.word), kind.word))
                     .related(place, "declared here")
                     .help(help),
             );
@@ -793,10 +794,15 @@ impl Reader<'_> {
         let kind = declared.kind?;
         if kind.word != "classify" {
             let (span, place) = (self.span(value.span), declared.name_span);
-            let message = format!("{what} takes a class of latents, and `{}` is a {}", declared.name, kind.word);
+            let message = format!(
+                "{what} takes a class of latents, and `{}` is {} {}",
+                declared.name,
+                article(kind.word),
+                kind.word
+            );
             self.report(
                 Diagnostic::new(Code::WrongKind, span, message)
-                    .label(format!("a {}", kind.word))
+                    .label(format!("{} {}", article(kind.word), kind.word))
                     .related(place, "declared here")
                     .help("declare `classify classes { of = .. }` and write `classes.tuned_only`"),
             );
@@ -861,7 +867,7 @@ impl Reader<'_> {
             };
             if !query::has_rows(self.scope, step.target) {
                 let (span, place) = (self.span(value.span), declared.name_span);
-                let message = format!("`{}` has no rows: it is a {}", declared.name, kind.word);
+                let message = format!("`{}` has no rows: it is {} {}", declared.name, article(kind.word), kind.word);
                 self.report(
                     Diagnostic::new(Code::WrongKind, span, message)
                         .label("no rows")

@@ -13,7 +13,7 @@ use super::axis::{AxisId, AxisView, OwnAxis, own_axes};
 use super::fields::Fields;
 use super::point::{Point, matching, same, selected};
 use super::query;
-use super::reader::Reader;
+use super::reader::{Reader, dotted};
 use super::scope::{BLOCK, DeclId, Scope, VALUE};
 use super::sink::Sink;
 use super::typed::{Node, StepRef};
@@ -129,7 +129,7 @@ impl Resolver<'_> {
         }
         let mut reader = self.reader(id);
         let (own, whole_axes) = own_axes(&mut reader, id, kind);
-        let (combinations, readable) = self.combinations(id, kind, &own, whole_axes);
+        let (combinations, readable) = self.combinations(id, kind, &own);
         let mut resolved =
             Resolved { combinations, broken: !whole_axes || !readable || declared.unreadable, ..Resolved::default() };
         resolved.refs = self.refs(id, kind, &resolved.combinations);
@@ -148,18 +148,14 @@ impl Resolver<'_> {
 
     // -- fields ------------------------------------------------------------------------------------------------------
 
-    fn combinations(
-        &mut self,
-        id: DeclId,
-        kind: &'static Kind,
-        own: &[OwnAxis],
-        whole_axes: bool,
-    ) -> (Vec<Fields>, bool) {
+    fn combinations(&mut self, id: DeclId, kind: &'static Kind, own: &[OwnAxis]) -> (Vec<Fields>, bool) {
         let declared = self.scope.get(id).clone();
         let mut shared = Fields::default();
         let mut whole = true;
         // A misspelled field explains a missing one: one typo, one message.
-        let mut strangers = 0;
+        let strange_axes =
+            declared.axes.iter().flat_map(|a| &a.fields).filter(|path| kind.field(&dotted(path)).is_none());
+        let mut strangers = strange_axes.count();
         let short_form = declared.fields.iter().any(|w| w.path == VALUE);
         if let Some(problem) = check::fields::wrong_shape(kind, &declared) {
             self.sink.push(problem);
@@ -222,7 +218,7 @@ impl Resolver<'_> {
             );
             return (Vec::new(), false);
         }
-        let mut missing_reported = !whole_axes;
+        let mut missing_reported = false;
         for index in 0..total {
             let chosen = unravel(index, own);
             let mut fields = shared.clone();

@@ -38,7 +38,7 @@ pub use explain::{explain, nearest_word};
 pub use field::{Built, Default, Field};
 pub use kind::Kind;
 pub use reference::reference;
-pub use ty::{Query, Type, join};
+pub use ty::{Query, Type, article, join};
 pub use unit::Unit;
 pub use variant::Variant;
 pub use word::Word;

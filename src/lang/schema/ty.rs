@@ -113,10 +113,10 @@ impl Type {
             Type::Bounds { low, high } => {
                 format!("a range within {} and {}, such as `0.4..0.6`", show(*low), show(*high))
             }
-            Type::Step(kinds) => format!("the name of a {}", join(&quoted(kinds), "or")),
+            Type::Step(kinds) => format!("the name of {}", join(&articled(kinds), "or")),
             Type::StepOr(kinds, variants) => {
                 let forms: Vec<String> = built(variants);
-                format!("the name of a {}, or {}", join(&quoted(kinds), "or"), join(&forms, "or"))
+                format!("the name of {}, or {}", join(&articled(kinds), "or"), join(&forms, "or"))
             }
             Type::Variant(variants) => {
                 let forms: Vec<String> = built(variants);
@@ -177,8 +177,17 @@ fn form(variant: &Variant) -> String {
     if variant.arguments.is_empty() { variant.word.to_string() } else { format!("{}(..)", variant.word) }
 }
 
-fn quoted(words: &[&str]) -> Vec<String> {
-    words.iter().map(|w| format!("`{w}`")).collect()
+fn articled(words: &[&str]) -> Vec<String> {
+    words.iter().map(|w| format!("{} `{w}`", article(w))).collect()
+}
+
+/// `a` or `an`; kinds in the plural take `some`.
+pub fn article(word: &str) -> &'static str {
+    match word {
+        "activations" | "examples" | "tokens" | "twins" => "some",
+        _ if word.starts_with(['a', 'e', 'i', 'o', 'u']) => "an",
+        _ => "a",
+    }
 }
 
 /// `a`, `a or b`, `a, b or c`.
