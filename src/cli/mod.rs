@@ -5,6 +5,7 @@ mod check;
 mod doctor;
 mod explain;
 mod fmt;
+mod hash_cache;
 mod new;
 #[cfg(feature = "engine")]
 mod plan;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::hash_cache::HashCache;
 use crate::lang::world::{ModelFacts, World};
 
 /// A safetensors header longer than this is not one.
@@ -17,12 +18,18 @@ const BUILTINS: &[&str] = &["chat", "prose"];
 
 /// Answers from the disk; paths are relative to the file that wrote them.
 #[derive(Debug, Default)]
-pub struct FileWorld {}
+pub struct FileWorld {
+    hashes: HashCache,
+}
 
 impl FileWorld {
-    /// A world that has read nothing yet.
+    /// A world that remembers the hashes of large files in the user's cache.
     pub fn new() -> Self {
-        FileWorld::default()
+        FileWorld { hashes: HashCache::of_user() }
+    }
+
+    fn hash_file(&self, path: &Path) -> Result<blake3::Hash, String> {
+        self.hashes.hash(path, || hash_file(path))
     }
 }
 
@@ -71,7 +78,7 @@ impl World for FileWorld {
         let place = beside(from, path);
         let found = files(&place)?;
         if found == [place.clone()] {
-            return hash_file(&place).map(|h| h.to_hex().to_string());
+            return self.hash_file(&place).map(|h| h.to_hex().to_string());
         }
         let root = if place.is_dir() { place } else { place.parent().map(Path::to_path_buf).unwrap_or_default() };
         let mut hasher = blake3::Hasher::new();
@@ -79,7 +86,7 @@ impl World for FileWorld {
             let name = file.strip_prefix(&root).unwrap_or(&file).to_string_lossy().replace('\\', "/");
             hasher.update(&(name.len() as u64).to_le_bytes());
             hasher.update(name.as_bytes());
-            hasher.update(hash_file(&file)?.as_bytes());
+            hasher.update(self.hash_file(&file)?.as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
