@@ -33,6 +33,8 @@ fn paper() -> Paper {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let terminal = std::io::stderr().is_terminal();
     let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
-    let width = std::env::var("COLUMNS").ok().and_then(|w| w.parse().ok()).unwrap_or(Paper::PLAIN.width);
+    let measured = || terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| usize::from(width.0));
+    let told = std::env::var("COLUMNS").ok().and_then(|w| w.parse().ok());
+    let width = told.or_else(measured).unwrap_or(Paper::PLAIN.width);
     Paper { colour: terminal && !refused && !dumb, width }
 }
