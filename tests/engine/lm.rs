@@ -85,7 +85,7 @@ fn taps_pass_their_check_and_a_broken_one_would_not() {
             check_taps(&decoder, 1, site).unwrap();
         }
     }
-    // A model whose second block adds nothing: replacing what its MLP adds is lost only if norms scale it away.
+    // With a final norm of zeros nothing reaches the logits.
     let folder = fixture("llama");
     let mut tensors = Weights::load(&folder).unwrap().tensors().clone();
     let zero = tensors["model.norm.weight"].zeros_like().unwrap();
