@@ -1,12 +1,15 @@
 //! `recover`: which planted features were found, and how they were classed.
 
+use std::collections::BTreeSet;
+
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::{Error, Result, rows};
 use crate::lang::plan::Spec;
 use crate::lang::plan::spec::RecoverSpec;
-use crate::ml::analysis::{ClassRecovery, classify, recover};
+use crate::ml::analysis::{ClassRecovery, classify, recover_unflagged};
 use crate::ml::crosscoder::Crosscoder;
+use crate::out::frame::Cell;
 use crate::out::{Column, Frame};
 
 /// Matches latents with planted features and writes one row a class.
@@ -24,9 +27,26 @@ pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
     let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
     let classes = classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
     let dictionary = rows::dictionary(job.plan, job.input("against")?)?;
-    let recovery = recover(&crosscoder, &classes, &dictionary, spec.cosine)?;
+    let recovery = recover_unflagged(&crosscoder, &classes, &dictionary, spec.cosine, &flagged(job)?)?;
     frame(&recovery.classes)?.write(&job.folder.join(ROWS))?;
     Ok(Made::default())
+}
+
+/// Latents that the scaling in role `verdict` measured and did not find specific; none without one.
+fn flagged(job: &Job<'_>) -> Result<BTreeSet<u32>> {
+    let mut flagged = BTreeSet::new();
+    for index in super::inputs(job.step, "verdict") {
+        let frame = Frame::read(&job.store.artifact(&job.plan.steps[index.0].id).join(ROWS))?;
+        let (latents, verdicts) = (frame.column("latent")?, frame.column("verdict")?);
+        for row in 0..frame.rows() {
+            if let Cell::Whole(latent) = latents.cell(row)
+                && verdicts.cell(row) != Cell::Text("specific")
+            {
+                flagged.insert(latent as u32);
+            }
+        }
+    }
+    Ok(flagged)
 }
 
 fn frame(classes: &[ClassRecovery]) -> Result<Frame> {
