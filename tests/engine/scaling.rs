@@ -1,7 +1,7 @@
 //! Latent Scaling against its definition.
 
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
-use xd::ml::scaling::{Direction, Fit, Interval, ScalingConfig, Verdict, control_sample, scale};
+use xd::ml::scaling::{Betas, Direction, Fit, Interval, ScalingConfig, Verdict, control_sample, scale};
 use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo, Rows};
 
@@ -281,4 +281,44 @@ fn rows_without_origins_are_sequences_of_their_own() {
     let config = ScalingConfig { intervals: 100, ..ScalingConfig::default() };
     let scaling = scale(&cc, &rows, &config, &Unwatched).unwrap();
     assert!(scaling.intervals.iter().flatten().any(|i| i.error.is_some_and(|i| i.low < i.high)));
+}
+
+/// The published leave-one-out betas of five trained crosscoders on their probe rows.
+#[test]
+fn betas_equal_those_of_the_published_code() {
+    for name in ["batch_topk", "batch_topk_anneal", "batch_topk_dead", "l1_l2norm", "l1_mse"] {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/crosscoder");
+        let path = folder.join(format!("{name}.safetensors"));
+        let cc = Crosscoder::load_tensors(&path, "final.").unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let data = |key: &str| tensors.tensor(key).unwrap().data().to_vec();
+        let f64s = |key: &str| -> Vec<f64> {
+            data(key).chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+        };
+        let probe =
+            data("probe.activations").chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let rows = MemoryRows { width: cc.width, values: probe, infos: Vec::new() };
+        let scaling = scale(&cc, &rows, &ScalingConfig::default(), &Unwatched).unwrap();
+        let mut compared = 0;
+        for (m, model) in ["base", "tuned"].into_iter().enumerate() {
+            for (target, pick) in [
+                ("activation", (|b| b.activation) as fn(&Betas) -> [f64; 2]),
+                ("reconstruction", |b| b.reconstruction),
+                ("error", |b| b.error),
+            ] {
+                for (j, want) in f64s(&format!("probe.beta_{target}_{model}")).into_iter().enumerate() {
+                    match &scaling.betas[j] {
+                        Some(betas) => {
+                            let got = pick(betas)[m];
+                            assert!(close(got, want), "{name} {target} {model} latent {j}: {got} for {want}");
+                            compared += 1;
+                        }
+                        None => assert!(want.is_nan(), "{name} {target} {model} latent {j}: nothing for {want}"),
+                    }
+                }
+            }
+        }
+        assert!(compared > 6 * 40, "{name}: only {compared} betas compared");
+    }
 }
