@@ -187,8 +187,8 @@ impl Trainer {
         self.state.last.as_ref()
     }
 
-    /// One step on rows `[B, 2, d]`. An error means that the loss or the gradient is not finite; the weights are then as
-    /// before.
+    /// One step on rows `[B, 2, d]`. An error means that the loss, the clipped gradient or a new decoder norm is not
+    /// finite; the step is then not counted, and the training cannot go on.
     pub fn step(&mut self, batch: &[f32]) -> Result<StepReport> {
         let both = 2 * self.width;
         if batch.is_empty() || !batch.len().is_multiple_of(both) {
@@ -541,6 +541,11 @@ impl Trainer {
             },
         );
         state.decoder_bias.step(&bias_gradient, &step);
+        if let Some(j) = work.norms.iter().position(|norms| !norms[0].is_finite() || !norms[1].is_finite()) {
+            let problem =
+                format!("after step {} a decoder norm of latent {j} is not a finite number any more", state.step);
+            return Err(Error::invalid("train", problem));
+        }
         Ok(norm)
     }
 
