@@ -5,6 +5,7 @@ mod format;
 mod grammar;
 mod keys;
 mod memory;
+mod mistakes;
 mod plans;
 mod schema;
 mod syntax;

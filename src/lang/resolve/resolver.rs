@@ -447,6 +447,21 @@ impl Resolver<'_> {
             }
         }
         resolved.axes = axes;
+        let known = resolved.refs.iter().all(|step| !self.resolution.get(step.target).points.is_empty());
+        if resolved.points.is_empty() && known && !resolved.broken && !resolved.axes_unknown {
+            let declared = self.scope.get(id);
+            let mut problem = Diagnostic::new(
+                Code::UnknownPoint,
+                declared.name_span,
+                format!("no point of `{}` exists", declared.name),
+            )
+            .label("nothing to do at any point")
+            .help("the addresses that it reads have no point in common; loosen one of them");
+            for step in &resolved.refs {
+                problem = problem.related(step.span, "read here");
+            }
+            self.sink.push(problem);
+        }
     }
 
     /// The axes that come with what it reads, each with the values that stay open.

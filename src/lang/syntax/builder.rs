@@ -502,7 +502,9 @@ impl<'t> Builder<'t> {
     // -- places ------------------------------------------------------------------------------------------------------
 
     fn span(&self, pair: &Pair<'t, Rule>) -> Span {
-        self.place(pair.as_span().start(), pair.as_span().end())
+        // A rule that tries something after itself ends behind the spaces that it skipped.
+        let span = pair.as_span();
+        self.place(span.start(), span.start() + span.as_str().trim_end().len())
     }
 
     fn place(&self, start: usize, end: usize) -> Span {
