@@ -174,6 +174,15 @@ fn names_and_points() {
 }
 
 #[test]
+fn texts_of_models() {
+    let model = |on: &str| format!("model m = finetune(from = base, on = [{on}], length = 1K tokens)");
+    one(&model("2M tokens of prose"), "not_enough_text", "2M tokens of prose");
+    one(&model("2K tokens"), "wrong_type", "2K tokens");
+    let file = "model m = pretrain(on = [1K tokens of prose], layers = 2, width = 64, heads = 5, length = 1K tokens)";
+    one(file, "out_of_range", "5");
+}
+
+#[test]
 fn axes() {
     one("crosscoder x for loss in [] { on = planted }", "wrong_type", "[]");
     one(
@@ -386,7 +395,7 @@ fn mutilated_files_are_answered() {
             })
             .collect();
         for (index, (start, word)) in words.iter().enumerate() {
-            if index % 2 == 0 {
+            if index % 6 != 0 {
                 continue;
             }
             let cut = format!("{}{}", &text[..*start], &text[start + word.len()..]);

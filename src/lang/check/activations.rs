@@ -133,11 +133,7 @@ pub fn portions(at: &At, field: &str, nodes: &[Node], reads_text: bool, sink: &m
         match (of, reads_text) {
             (None, true) => {
                 fine = false;
-                sink.push(
-                    Diagnostic::new(Code::WrongType, node.span, "these tokens need a text")
-                        .label("of which corpus?")
-                        .help(format!("write `{} of ..` with the name of a corpus", node.text)),
-                );
+                sink.push(of_which_corpus(node));
             }
             (Some(step), false) => {
                 fine = false;
@@ -160,6 +156,13 @@ pub fn portions(at: &At, field: &str, nodes: &[Node], reads_text: bool, sink: &m
         );
     }
     fine
+}
+
+/// `200K tokens` where text is read.
+pub fn of_which_corpus(node: &Node) -> Diagnostic {
+    Diagnostic::new(Code::WrongType, node.span, "these tokens need a text")
+        .label("of which corpus?")
+        .help(format!("write `{} of ..` with the name of a corpus", node.text))
 }
 
 /// A tensor of rows must be [rows, 2, d].

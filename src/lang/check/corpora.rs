@@ -17,7 +17,10 @@ struct Drawn<'a> {
 }
 
 fn drawn<'a>(at: &At<'a>, field: &str) -> Vec<Drawn<'a>> {
-    let nodes: &[Node] = at.fields.get(field).and_then(|n| n.list()).unwrap_or(&[]);
+    of_nodes(at, at.fields.get(field).and_then(|n| n.list()).unwrap_or(&[]))
+}
+
+fn of_nodes<'a>(at: &At<'a>, nodes: &'a [Node]) -> Vec<Drawn<'a>> {
     let mut found = Vec::new();
     for node in nodes {
         if let Typed::Portion { tokens, of: Some(step) } = &node.value
@@ -29,10 +32,22 @@ fn drawn<'a>(at: &At<'a>, field: &str) -> Vec<Drawn<'a>> {
     found
 }
 
-/// Every token is at least one byte of text, so more tokens than bytes cannot be had. Only this is certain.
+/// Portions of activations: see [`enough`].
 pub fn enough_text(at: &At, sink: &mut Sink) {
+    let mut portions = drawn(at, "train");
+    portions.extend(drawn(at, "validate"));
+    enough(at, portions, sink);
+}
+
+/// Portions that a model is trained on: see [`enough`].
+pub fn enough_text_for_model<'a>(at: &At<'a>, nodes: &'a [Node], sink: &mut Sink) {
+    enough(at, of_nodes(at, nodes), sink);
+}
+
+/// Every token is at least one byte of text, so more tokens than bytes cannot be had. Only this is certain.
+fn enough(at: &At, portions: Vec<Drawn>, sink: &mut Sink) {
     let mut asked: BTreeMap<(DeclId, usize), (u64, Vec<Span>)> = BTreeMap::new();
-    for portion in drawn(at, "train").into_iter().chain(drawn(at, "validate")) {
+    for portion in portions {
         let entry = asked.entry((portion.id, portion.index)).or_default();
         entry.0 += portion.tokens;
         entry.1.push(portion.span);

@@ -24,7 +24,7 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             Some(Spec::Model(ModelSpec::Folder { path }))
         }
         "pretrain" => {
-            let on = portions(at, call, draft);
+            let on = portions(at, call, draft, sink);
             let (width, layers, vocabulary, context) =
                 (whole("width"), whole("layers"), whole("vocabulary"), whole("context"));
             draft.facts.width = width;
@@ -60,7 +60,7 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
                 _ => None,
             };
             draft.facts = from.map(|f| f.facts.clone()).unwrap_or_default();
-            let on = portions(at, call, draft);
+            let on = portions(at, call, draft, sink);
             Some(Spec::Model(ModelSpec::Finetune {
                 on: on?,
                 context: whole("context")?,
@@ -74,9 +74,15 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     }
 }
 
-fn portions(at: &At, call: &Call, draft: &mut Draft) -> Option<Vec<PortionSpec>> {
+fn portions<'a>(at: &At<'a>, call: &'a Call, draft: &mut Draft, sink: &mut Sink) -> Option<Vec<PortionSpec>> {
+    let nodes = call.get("on")?.list()?;
+    check::corpora::enough_text_for_model(at, nodes, sink);
     let mut portions = Vec::new();
-    for node in call.get("on")?.list()? {
+    for node in nodes {
+        if let Typed::Portion { of: None, .. } = &node.value {
+            sink.push(check::activations::of_which_corpus(node));
+            return None;
+        }
         if let Typed::Portion { tokens, of: Some(step) } = &node.value {
             at.take(step, "on", draft)?;
             portions.push(PortionSpec { tokens: *tokens });
