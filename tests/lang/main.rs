@@ -3,6 +3,7 @@
 mod cli;
 mod format;
 mod grammar;
+mod habits;
 mod keys;
 mod memory;
 mod mistakes;

@@ -206,6 +206,8 @@ pub fn explain(typed: &str, place: Place) -> Option<Found> {
     }
     let at = furthest(typed, place);
     let found = comment_of_another_language(typed, at)
+        .or_else(|| empty_brackets(typed, at, place))
+        .or_else(|| axis(typed, at, place))
         .or_else(|| statement(typed, place))
         .or_else(|| edition(typed, place))
         .or_else(|| head_of_declaration(typed, at, place))
@@ -302,7 +304,8 @@ fn head_of_declaration(typed: &str, at: usize, place: Place) -> Option<Found> {
         let quoted = typed.contains('"');
         let help =
             if quoted { "give it a name to be referred to by: `use \"lib/chat.xd\" as chat`" } else { place.form() };
-        return Some(Found::new(at..token_end(typed, at), "this import cannot be read", "here", help));
+        let from = if typed[at..].trim().is_empty() { 0 } else { at };
+        return Some(Found::new(from..token_end(typed, at), "this import cannot be read", "here", help));
     }
     if place != Place::Declaration {
         return None;
@@ -316,6 +319,10 @@ fn head_of_declaration(typed: &str, at: usize, place: Place) -> Option<Found> {
     }
     let path = leading_path(typed);
     let after = typed[path.len()..].trim_start_matches([' ', '\t']);
+    if first == "param" && second.is_empty() && typed[at..].is_ascii() {
+        let help = "write `param k = 100`; others refer to it by that name";
+        return Some(Found::new(0..first.len(), "this `param` has no name", "param without a name", help));
+    }
     if second.is_empty() && after.starts_with(['=', ':']) && !after.starts_with("==") {
         let help = if after[1..].trim_start().starts_with('{') {
             format!("a declaration has a kind and a name: `crosscoder {first} {{ .. }}`")
@@ -357,11 +364,54 @@ fn head_of_declaration(typed: &str, at: usize, place: Place) -> Option<Found> {
             "the words `xd`, `use`, `as`, `for`, `in` and `of` are taken; choose another name",
         ));
     }
+    None
+}
+
+/// `[]` where something must stand, `[1,,2]`, `f(, x)`.
+fn empty_brackets(typed: &str, at: usize, place: Place) -> Option<Found> {
     let rest = &typed[at..];
-    if rest.starts_with("in ") || typed[..at].trim_end().ends_with(" for") {
+    let before = typed[..at].trim_end();
+    let sign = rest.chars().next().filter(|c| matches!(c, ',' | ']' | ')'))?;
+    let opened = before.chars().next_back().filter(|c| matches!(c, ',' | '[' | '('))?;
+    if depth(before) == 0 {
         return None;
     }
-    None
+    let message = match (opened, sign) {
+        ('[', ']') if last_words(&before[..before.len() - 1]).is_empty() => return None,
+        ('[' | '(', ']' | ')') => "these brackets are empty",
+        _ => "an entry is missing before this",
+    };
+    let help = match opened {
+        '[' if !last_words(&before[..before.len() - 1]).is_empty() => Place::Selector.form(),
+        _ if place == Place::Selector => place.form(),
+        _ => Place::Entry.form(),
+    };
+    Some(Found::new(at..at + 1, message, "nothing before it", help))
+}
+
+/// A `for` that is not followed by `field in values`.
+fn axis(typed: &str, at: usize, place: Place) -> Option<Found> {
+    if place != Place::Declaration {
+        return None;
+    }
+    let before = typed[..at].trim_end();
+    let head = before.find(" for").filter(|n| !before[..*n].contains(['=', '{', '"']))?;
+    let axes = &before[head..];
+    // Behind the values of a whole axis something else is wrong.
+    if depth(axes) != 0 || axes.ends_with([']', ')']) && axes.contains(" in ") {
+        return None;
+    }
+    let (last, rest) = (last_words(before), &typed[at..]);
+    if !(matches!(last, "for" | "in") || !axes.contains(" in")) || rest.trim().is_empty() {
+        return None;
+    }
+    let message = match last {
+        "for" => "this axis does not say which field it fills",
+        "in" => "the values of this axis are missing",
+        _ => "`in` is missing in this axis",
+    };
+    let form = "an axis is `for loss in [l1(..), batch_topk(..)]`, or `for train.seed in 0..3`";
+    Some(Found::new(at..token_end(typed, at), message, "before this", form))
 }
 
 fn selector(typed: &str, place: Place) -> Option<Found> {
@@ -457,7 +507,7 @@ fn punctuation(typed: &str, at: usize, place: Place) -> Option<Found> {
             at..at + 1,
             "a block follows its name without `=`",
             "this block",
-            format!("write `{} {{ .. }}` with one field a line", last_words(before.trim_end_matches('='))),
+            format!("write `{} {{ .. }}` with one field a line", before.trim_end_matches('=').trim()),
         ));
     }
     if rest.starts_with('{') {
@@ -466,6 +516,14 @@ fn punctuation(typed: &str, at: usize, place: Place) -> Option<Found> {
             "a block cannot stand here",
             "expected a value",
             "braces hold the fields of a declaration; a list of values is `[a, b]`, arguments are `f(a, key = b)`",
+        ));
+    }
+    if rest.starts_with('>') && typed[..at].ends_with('=') {
+        return Some(Found::new(
+            at - 1..at + 1,
+            "a value is given with `=`, not with `=>`",
+            "should be `=`",
+            place.form(),
         ));
     }
     if let Some(sign) = ["<=", ">=", "==", "!=", "<", ">"].into_iter().find(|s| rest.starts_with(s)) {
@@ -496,7 +554,10 @@ fn arithmetic(typed: &str, at: usize) -> Option<Found> {
     let rest = &typed[at..];
     let before = typed[..at].trim_end();
     let sign = ["**", "//", "*", "+", "-", "/", "^", "%", "×", "·"].into_iter().find(|s| rest.starts_with(s))?;
-    let left = before.rsplit([' ', '\t', '=', '(', '[', ',']).next().unwrap_or("");
+    let left = match before.strip_suffix(')') {
+        Some(inside) => &before[opening(inside)..],
+        None => before.rsplit([' ', '\t', '=', '(', '[', ',']).next().unwrap_or(""),
+    };
     if left.is_empty() {
         return None;
     }
@@ -637,6 +698,14 @@ fn number_form(typed: &str, at: usize) -> Option<Found> {
     let rest = &typed[at..];
     let before = typed[..at].trim_end();
     let digit = |c: char| c.is_ascii_digit();
+    if rest.starts_with('.') && before.ends_with("..") {
+        return Some(Found::new(
+            at..at + 1,
+            "a range is written with two full stops",
+            "one too many",
+            "write `0..3`, or `0..=3` with its end",
+        ));
+    }
     if rest.starts_with('.') && rest[1..].starts_with(digit) {
         if before.ends_with(digit) {
             return Some(Found::new(
@@ -749,6 +818,16 @@ fn nothing_left(typed: &str, at: usize, place: Place) -> Option<Found> {
 
 fn reserved(typed: &str, at: usize) -> Option<Found> {
     let found = word(&typed[at..]);
+    if typed[at..].starts_with('"') && at == 0 {
+        let end = token_end(typed, at);
+        let name = typed[1..end].trim_end_matches('"');
+        return Some(Found::new(
+            at..end,
+            "names stand without quotes",
+            "quotes around a name",
+            format!("write `{name} = ..`"),
+        ));
+    }
     if !structural(found) {
         return None;
     }
@@ -788,6 +867,16 @@ fn side_by_side(typed: &str, at: usize, place: Place) -> Option<Found> {
     let path = leading_path(typed);
     let before = typed[..at].trim_end();
     if before == path && place == Place::Field {
+        let assigned = rest.find('=').filter(|n| word(rest).len() >= rest[..*n].trim_end().len());
+        if assigned.is_some() {
+            let joined = format!("{path}_{}", word(rest));
+            return Some(Found::new(
+                0..end,
+                "the name of a field is one word",
+                "two words",
+                format!("words are joined with `_`: `{joined} = ..`"),
+            ));
+        }
         return Some(Found::new(
             at..end,
             format!("`=` is missing after `{path}`"),
@@ -798,6 +887,14 @@ fn side_by_side(typed: &str, at: usize, place: Place) -> Option<Found> {
     let inside = place != Place::Field && place != Place::Declaration || depth(before) > 0;
     if inside {
         return Some(Found::new(at..end, "a comma is missing between two entries", "before this one", place.form()));
+    }
+    if place == Place::Declaration && before.ends_with('}') {
+        return Some(Found::new(
+            at..end,
+            "one declaration a line",
+            "after the block",
+            "put what follows on a line of its own",
+        ));
     }
     if place == Place::Declaration {
         let (kind, name) = words(typed);
@@ -872,6 +969,22 @@ fn last_words(before: &str) -> &str {
     let before = before.trim_end();
     let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').map_or(0, |n| n + 1);
     before.get(start..).unwrap_or("")
+}
+
+/// Where the call or bracket begins whose inside, without its closer, this text ends with.
+fn opening(inside: &str) -> usize {
+    let mut open = 1;
+    for (at, c) in inside.char_indices().rev() {
+        match c {
+            ')' | ']' => open += 1,
+            '(' | '[' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return at - last_words(&inside[..at]).len().min(at);
+        }
+    }
+    0
 }
 
 /// How many brackets are open at the end of the text, strings left aside.
