@@ -28,13 +28,28 @@ pub fn explain(word: &str) -> Option<String> {
     if let Some(unit) = Unit::of_word(word) {
         pages.push(unit_page(unit));
     }
-    let mut unique: Vec<String> = Vec::new();
+    if pages.is_empty() { None } else { Some(merged(&pages).join("\n\n") + "\n") }
+}
+
+/// Pages that say the same of several places are one page with all the places above it.
+fn merged(pages: &[String]) -> Vec<String> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for page in pages {
-        if !unique.contains(&page) {
-            unique.push(page);
+        let (title, body) = page.split_once("\n\n").unwrap_or((page, ""));
+        match groups.iter_mut().find(|(known, _)| *known == body && !body.is_empty()) {
+            Some((_, titles)) if titles.contains(&title) => {}
+            Some((_, titles)) => titles.push(title),
+            None => groups.push((body, vec![title])),
         }
     }
-    if unique.is_empty() { None } else { Some(unique.join("\n\n") + "\n") }
+    groups
+        .into_iter()
+        .map(
+            |(body, titles)| {
+                if body.is_empty() { titles.join("\n") } else { format!("{}\n\n{body}", titles.join("\n")) }
+            },
+        )
+        .collect()
 }
 
 /// The word of the table nearest to one that it does not know.
