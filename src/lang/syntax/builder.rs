@@ -5,6 +5,7 @@ use pest::iterators::Pair;
 use super::brackets::Balanced;
 use super::mistake::{self, Place};
 use super::parser::{EDITION, Rule};
+use super::reader;
 use super::text;
 use super::tree::*;
 use crate::lang::diagnostic::{Code, Diagnostic};
@@ -203,7 +204,7 @@ impl<'t> Builder<'t> {
         let typed = pair.as_str();
         let docs = self.take_docs();
         self.report(&pair, mistake::item_place(typed));
-        if typed.starts_with("xd") && mistake::words(typed).0 == "xd" {
+        if typed.starts_with("xd") && reader::words(typed).0 == "xd" {
             tree.edition.get_or_insert(Edition { number: EDITION, span });
             return;
         }
@@ -292,7 +293,7 @@ impl<'t> Builder<'t> {
         let start = pair.as_span().start();
         let mut parts = Vec::new();
         let mut at = 0;
-        for word in mistake::leading_path(typed).split('.') {
+        for word in reader::leading_path(typed).split('.') {
             if word.is_empty() {
                 return None;
             }
@@ -367,7 +368,7 @@ impl<'t> Builder<'t> {
                 Rule::broken_entry => {
                     self.report(&part, Place::Entry);
                     let typed = part.as_str();
-                    let word = mistake::leading_path(typed);
+                    let word = reader::leading_path(typed);
                     if !word.is_empty()
                         && !word.contains('.')
                         && typed[word.len()..].trim_start().starts_with(['=', ':'])

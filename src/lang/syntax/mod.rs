@@ -3,8 +3,10 @@
 mod brackets;
 mod builder;
 mod format;
+mod habit;
 mod mistake;
 mod parser;
+mod reader;
 mod text;
 pub mod tree;
 
