@@ -90,6 +90,9 @@ impl Observer for Show {
 
     fn progress(&self, address: &str, progress: &Progress) {
         let mut all = self.live.lock().unwrap_or_else(|e| e.into_inner());
+        // Points that train side by side move together: without bars, one line speaks for all of them.
+        let beside = all.len().saturating_sub(1);
+        let speaks = all.keys().next().is_some_and(|first| first == address);
         let Some(live) = all.get_mut(address) else { return };
         let now = Instant::now();
         // The rate counts from the first report, so that a resumed step is not too fast.
@@ -105,10 +108,11 @@ impl Observer for Show {
             }
             bar.set_position(progress.done);
             bar.set_message(message);
-        } else if !self.quiet && now.duration_since(live.said) > Duration::from_secs(5) {
+        } else if !self.quiet && speaks && now.duration_since(live.said) > Duration::from_secs(5) {
             live.said = now;
             let percent = 100 * progress.done / progress.total.max(1);
-            eprintln!("         {address}  {percent} %  {message}");
+            let beside = if beside > 0 { format!(" (and {beside} beside it)") } else { String::new() };
+            eprintln!("         {address}{beside}  {percent} %  {message}");
         }
     }
 
