@@ -6,10 +6,8 @@ use super::steps::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, TemplateSpec};
 use crate::lang::plan::{Plan, Spec, StepIndex};
-use crate::ml;
-use crate::ml::activations::{Documents, Residuals, Vocabulary};
-use crate::ml::data::{Corpus, Template, TokenSequence, Tokenizer};
-use crate::ml::lm::{Decoder, Site};
+use crate::ml::data::{Corpus, Template};
+use crate::ml::lm::Site;
 
 /// The folder of a model: the one that the file names, or the artifact.
 ///
@@ -29,14 +27,6 @@ pub struct Text {
     pub name: String,
     pub corpus: Corpus,
     pub template: Option<Template>,
-}
-
-/// The corpora that a step reads in a role, in order.
-///
-/// # Errors
-/// When a template file cannot be read.
-pub fn texts(plan: &Plan, index: StepIndex, role: &str) -> Result<Vec<Text>> {
-    super::steps::inputs(&plan.steps[index.0], role).into_iter().map(|corpus| text(plan, corpus)).collect()
 }
 
 /// One corpus of the plan.
@@ -68,67 +58,6 @@ fn template(spec: &TemplateSpec) -> Result<Template> {
             let source = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
             Ok(Template::Jinja { source, control: control.clone() })
         }
-    }
-}
-
-/// A corpus as a harvest reads it: tokenised for a pair, cut to the context.
-pub struct Reading<'a> {
-    pub text: Text,
-    pub tokenizer: &'a Tokenizer,
-    pub context: usize,
-}
-
-impl Documents for Reading<'_> {
-    fn name(&self) -> &str {
-        &self.text.name
-    }
-
-    fn read(&self, start: u64) -> ml::Result<Box<dyn Iterator<Item = ml::Result<TokenSequence>> + '_>> {
-        let documents = self.text.corpus.documents()?.skip(start as usize);
-        Ok(Box::new(
-            documents.map(|document| self.tokenizer.encode(&document?, self.text.template.as_ref(), self.context)),
-        ))
-    }
-}
-
-/// A decoder run up to one place in its stream.
-pub struct Tap {
-    decoder: Decoder,
-    vocabulary: Vocabulary,
-    layer: usize,
-    site: Site,
-}
-
-impl Tap {
-    /// Loads the model of a folder and checks that the tap is where it should be.
-    ///
-    /// # Errors
-    /// When the model cannot be read, or its taps are not what they should be.
-    pub fn load(folder: &std::path::Path, tokenizer: &Tokenizer, layer: usize, site: Site) -> Result<Self> {
-        let decoder = Decoder::load(folder)?;
-        ml::lm::check_taps(&decoder, layer, site)?;
-        let vocabulary = Vocabulary {
-            hash: tokenizer.fingerprint().to_string(),
-            bos: tokenizer.bos(),
-            special: tokenizer.special().clone(),
-        };
-        Ok(Tap { decoder, vocabulary, layer, site })
-    }
-}
-
-impl Residuals for Tap {
-    fn width(&self) -> usize {
-        self.decoder.width()
-    }
-
-    fn vocabulary(&self) -> &Vocabulary {
-        &self.vocabulary
-    }
-
-    fn residuals(&self, ids: &[u32], batch: usize) -> ml::Result<Vec<f32>> {
-        let sequences: Vec<&[u32]> = ids.chunks(ids.len() / batch.max(1)).collect();
-        let ids = self.decoder.batch(&sequences)?;
-        Ok(self.decoder.residual(&ids, self.layer, self.site)?.flatten_all()?.to_vec1::<f32>()?)
     }
 }
 

@@ -1,13 +1,14 @@
 //! `activations`: both models over the same tokens, stopped after the layer, rows shuffled into shards.
 
 use super::{Job, Made, inputs};
-use crate::exec::models::{self, Reading, Tap, Text};
+use crate::exec::models::{self, Text};
 use crate::exec::{Error, Result};
 use crate::lang::plan::StepIndex;
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PortionSpec};
 use crate::ml::Rows;
-use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, Store};
+use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, Store, Tap, Texts};
 use crate::ml::data::Tokenizer;
+use crate::ml::lm::{Decoder, check_taps};
 
 /// Harvests into the job's folder.
 ///
@@ -20,15 +21,21 @@ pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
     let pair = &job.plan.steps[job.input("of")?.0];
     let base = models::folder(job.plan, job.store, super::input(pair, "base")?)?;
     let tuned = models::folder(job.plan, job.store, super::input(pair, "tuned")?)?;
+    let (layer, site) = (*layer as usize, models::site(*site));
     let tokenizers = [Tokenizer::load(&base)?, Tokenizer::load(&tuned)?];
-    // The tuned model's tokenizer renders chats: the base often has no template.
-    let [base, tuned] = [(&base, &tokenizers[0]), (&tuned, &tokenizers[1])]
-        .map(|(folder, tokenizer)| Tap::load(folder, tokenizer, *layer as usize, models::site(*site)));
+    let decoders = [Decoder::load(&base)?, Decoder::load(&tuned)?];
+    for decoder in &decoders {
+        check_taps(decoder, layer, site)?;
+    }
+    let [base, tuned] = [0, 1].map(|m| Tap::new(&decoders[m], &tokenizers[m], layer, site));
     let (base, tuned) = (base?, tuned?);
     let (texts, train, validate) = portions(job, spec)?;
-    let readings: Vec<Reading<'_>> =
-        texts.into_iter().map(|text| Reading { text, tokenizer: &tokenizers[1], context: *context as usize }).collect();
-    let corpora: Vec<&dyn Documents> = readings.iter().map(|reading| reading as &dyn Documents).collect();
+    // The tuned model's tokenizer renders chats: the base often has no template.
+    let texts: Vec<Texts<'_>> = texts
+        .into_iter()
+        .map(|Text { name, corpus, template }| Texts { name, corpus, tokenizer: &tokenizers[1], template })
+        .collect();
+    let corpora: Vec<&dyn Documents> = texts.iter().map(|texts| texts as &dyn Documents).collect();
     let harvest = Harvest {
         context: *context as usize,
         skip: *skip,
