@@ -51,13 +51,13 @@ pub fn run(args: Args) -> ExitCode {
             format => {
                 report(&analysis.diagnostics, &sources, &shown, format);
                 if analysis.diagnostics.is_empty() && format == Format::Human {
-                    println!("{}", render::summary(&[], &shown));
+                    say!("{}", render::summary(&[], &shown));
                 }
             }
         }
     }
     if args.format == Format::Json {
-        println!("{}", render::json(all.iter().map(|(found, sources)| (found.as_slice(), sources))));
+        say!("{}", render::json(all.iter().map(|(found, sources)| (found.as_slice(), sources))));
     }
     worst.into()
 }

@@ -37,15 +37,15 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
             "device": device.name, "flops": device.flops, "store": store.root(), "artifacts": artifacts,
             "begun": begun, "disk_free_bytes": disk, "memory_free_bytes": memory, "cuda": false,
         });
-        println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+        say!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
     let amount = |count: Option<u64>| count.map(bytes).unwrap_or_else(|| "unknown".to_string());
-    println!("device  {}, {:.0} GFLOP/s in f32 products", device.name, device.flops / 1e9);
-    println!("cuda    not in this build");
-    println!("memory  {} free", amount(memory));
-    println!("store   {}, {artifacts} artifacts, {begun} begun and not finished", store.root().display());
-    println!("disk    {} free there", amount(disk));
+    say!("device  {}, {:.0} GFLOP/s in f32 products", device.name, device.flops / 1e9);
+    say!("cuda    not in this build");
+    say!("memory  {} free", amount(memory));
+    say!("store   {}, {artifacts} artifacts, {begun} begun and not finished", store.root().display());
+    say!("disk    {} free there", amount(disk));
     ExitCode::SUCCESS
 }
 

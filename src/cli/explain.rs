@@ -17,24 +17,24 @@ pub struct Args {
 pub fn run(args: Args) -> ExitCode {
     let Some(word) = args.word else {
         for code in Code::ALL {
-            println!("{}", code.slug());
+            say!("{}", code.slug());
         }
         return Status::Fine.into();
     };
     let word = word.trim().trim_matches('`');
     let slug = word.strip_prefix("xd::").unwrap_or(word);
     if let Some(code) = Code::ALL.iter().find(|code| code.slug() == slug) {
-        println!("{}", explain(*code).trim_end());
+        say!("{}", explain(*code).trim_end());
         return Status::Fine.into();
     }
     if let Some(page) = schema::explain(word) {
-        println!("{}", page.trim_end());
+        say!("{}", page.trim_end());
         return Status::Fine.into();
     }
-    eprintln!("xd: there is no page about `{word}`");
+    tell!("xd: there is no page about `{word}`");
     let codes = Code::ALL.iter().map(|code| code.slug());
     if let Some(near) = suggest(word, codes).or_else(|| schema::nearest_word(word)) {
-        eprintln!("did you mean `{near}`?");
+        tell!("did you mean `{near}`?");
     }
     Status::Usage.into()
 }

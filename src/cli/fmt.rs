@@ -51,13 +51,13 @@ fn one(path: &PathBuf, args: &Args) -> Status {
         return Status::Fine;
     }
     if args.check {
-        println!("{shown} is not in canonical form; `xd fmt {shown}` lays it out");
+        say!("{shown} is not in canonical form; `xd fmt {shown}` lays it out");
         return Status::Invalid;
     }
     match std::fs::write(path, laid_out) {
         Ok(()) => Status::Fine,
         Err(error) => {
-            eprintln!("xd: {shown}: {}", super::world::reason(&error));
+            tell!("xd: {shown}: {}", super::world::reason(&error));
             Status::Usage
         }
     }

@@ -1,5 +1,29 @@
 //! The verbs, one file each. The only place that prints.
 
+/// Prints a line to standard output. A reader who has gone away (`xd run .. | head`) is no reason to stop.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// Prints to standard output without ending the line.
+macro_rules! say_part {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = write!(std::io::stdout(), $($text)*);
+    }};
+}
+
+/// Prints a line to standard error.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod check;
 #[cfg(feature = "engine")]
 mod doctor;
@@ -116,11 +140,11 @@ fn read(path: &std::path::Path) -> Result<String, Status> {
     match std::fs::read(path) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            eprintln!("xd: {} is not a text in UTF-8 (byte {at})", path.display());
+            tell!("xd: {} is not a text in UTF-8 (byte {at})", path.display());
             Status::Usage
         }),
         Err(error) => {
-            eprintln!("xd: {}: {}", path.display(), world::reason(&error));
+            tell!("xd: {}: {}", path.display(), world::reason(&error));
             Err(Status::Usage)
         }
     }

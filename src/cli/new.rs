@@ -44,15 +44,15 @@ pub fn run(args: Args) -> ExitCode {
     let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
     match written.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => {
-            println!("wrote {shown}; `xd check {shown}` reads it, `xd run {shown}` does it");
+            say!("wrote {shown}; `xd check {shown}` reads it, `xd run {shown}` does it");
             Status::Fine.into()
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            eprintln!("xd: {shown} exists already and is left as it is");
+            tell!("xd: {shown} exists already and is left as it is");
             Status::Usage.into()
         }
         Err(error) => {
-            eprintln!("xd: {shown}: {}", super::world::reason(&error));
+            tell!("xd: {shown}: {}", super::world::reason(&error));
             Status::Usage.into()
         }
     }

@@ -46,7 +46,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
     }
     if !matches!(args.format, Format::Json) {
         for (code, message, help) in &refusals {
-            eprintln!("\nxd::{code}\n\n  × {message}\n  help: {help}");
+            tell!("\nxd::{code}\n\n  × {message}\n  help: {help}");
         }
     }
     Ended::Invalid.into()
@@ -118,7 +118,7 @@ fn words(status: &Status) -> (&'static str, String) {
 }
 
 fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Totals, file: &str) {
-    println!("{file} on {}\n", device.name);
+    say!("{file} on {}\n", device.name);
     let width = plan.steps.iter().map(|s| s.address.to_string().chars().count()).max().unwrap_or(0).min(44);
     for (step, status) in plan.steps.iter().zip(statuses) {
         let (word, why) = words(status);
@@ -136,12 +136,12 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
             costs.push(format!("about {}", duration(device.seconds(step.cost.flops))));
         }
         let line = format!("  {:width$}  {:11}  {word:8}  {why}", step.address.to_string(), step.kind);
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
         if !costs.is_empty() {
-            println!("  {:width$}  {:11}  {:8}  {}", "", "", "", costs.join(", "));
+            say!("  {:width$}  {:11}  {:8}  {}", "", "", "", costs.join(", "));
         }
     }
-    println!(
+    say!(
         "\n{} to do, {} in the store; {} tokens, {} disk, {} memory, about {}",
         totals.to_do,
         totals.cached,
@@ -156,7 +156,7 @@ fn print_short(plan: &Plan, statuses: &[Status]) {
     for (step, status) in plan.steps.iter().zip(statuses) {
         let (word, why) = words(status);
         let line = format!("{}\t{}\t{word}\t{why}", step.address, step.kind);
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }
 
@@ -188,7 +188,7 @@ fn print_json(
         "total": {"to_do": totals.to_do, "cached": totals.cached, "tokens": totals.tokens, "disk_bytes": totals.disk,
                   "memory_bytes": totals.memory, "seconds": totals.seconds},
     });
-    println!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
+    say!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
 }
 
 /// Where the store is: `--store`, `$XD_STORE`, `.xd/store`.

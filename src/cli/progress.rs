@@ -20,10 +20,10 @@ pub fn stop_on_interrupt() {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(3);
         }
-        eprintln!("stopping after this step of training; press ctrl-C again to stop at once");
+        tell!("stopping after this step of training; press ctrl-C again to stop at once");
     });
     if let Err(error) = heard {
-        eprintln!("ctrl-C will stop at once: {error}");
+        tell!("ctrl-C will stop at once: {error}");
     }
 }
 
@@ -57,7 +57,7 @@ impl Show {
         match &self.bars {
             // Above the bars, which stay at the bottom.
             Some(bars) => drop(bars.println(text)),
-            None => eprintln!("{text}"),
+            None => tell!("{text}"),
         }
     }
 
@@ -112,7 +112,7 @@ impl Observer for Show {
             live.said = now;
             let percent = 100 * progress.done / progress.total.max(1);
             let beside = if beside > 0 { format!(" (and {beside} beside it)") } else { String::new() };
-            eprintln!("         {address}{beside}  {percent} %  {message}");
+            tell!("         {address}{beside}  {percent} %  {message}");
         }
     }
 

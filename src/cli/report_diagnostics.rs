@@ -13,18 +13,18 @@ pub fn report(diagnostics: &[Diagnostic], sources: &Sources, path: &str, format:
         Format::Human => {
             let paper = paper();
             for diagnostic in diagnostics {
-                eprintln!("{}", render::human(diagnostic, sources, paper));
+                tell!("{}", render::human(diagnostic, sources, paper));
             }
             if !diagnostics.is_empty() {
-                eprintln!("{}", render::summary(diagnostics, path));
+                tell!("{}", render::summary(diagnostics, path));
             }
         }
         Format::Short => {
             for diagnostic in diagnostics {
-                println!("{}", render::short(diagnostic, sources));
+                say!("{}", render::short(diagnostic, sources));
             }
         }
-        Format::Json => println!("{}", render::json([(diagnostics, sources)])),
+        Format::Json => say!("{}", render::json([(diagnostics, sources)])),
     }
 }
 

@@ -65,7 +65,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
                 return ended(Status::Invalid, &format!("xd::{code}\n\n  × {message}\n  help: {help}"));
             }
             if !quiet {
-                eprintln!(
+                tell!(
                     "{}: {} to do, {} in the store, about {} on {}",
                     session.file,
                     totals.to_do,
@@ -90,7 +90,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
     match executor::run(&plan, &session.store, &options, &device, &show) {
         Ok(outcome) => report(&plan, &session, &outcome, args.format),
         Err(exec::Error::Interrupted) => {
-            eprintln!("stopped; what is done is kept, and the same command goes on from here");
+            tell!("stopped; what is done is kept, and the same command goes on from here");
             Status::Failed.into()
         }
         Err(error) => ended(Status::Failed, &error.to_string()),
@@ -101,7 +101,7 @@ fn report(plan: &Plan, session: &Session, outcome: &Outcome, format: Format) -> 
     match format {
         Format::Human => print_human(plan, session, outcome),
         Format::Short => print_short(outcome),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&outcome.manifest).unwrap_or_default()),
+        Format::Json => say!("{}", serde_json::to_string_pretty(&outcome.manifest).unwrap_or_default()),
     }
     if !outcome.failures.is_empty() {
         Status::Failed.into()
@@ -114,43 +114,43 @@ fn report(plan: &Plan, session: &Session, outcome: &Outcome, format: Format) -> 
 
 fn print_human(plan: &Plan, session: &Session, outcome: &Outcome) {
     for table in &outcome.tables {
-        println!();
+        say!();
         if let Some(docs) = &table.docs {
-            println!("{docs}");
+            say!("{docs}");
         }
-        println!("{}", table.text.trim_end());
+        say!("{}", table.text.trim_end());
     }
     if !outcome.manifest.expectations.is_empty() {
-        println!("\nexpectations");
+        say!("\nexpectations");
         for expectation in &outcome.manifest.expectations {
-            println!("  {}", describe(expectation));
+            say!("  {}", describe(expectation));
         }
     }
     for failure in &outcome.failures {
         let step = &plan.steps[failure.step.0];
         let (line, column) = session.sources.position(step.span.file, step.span.start);
         let path = &session.sources.get(step.span.file).path;
-        eprintln!("\n{path}:{line}:{column}: {} failed\n  × {}", step.address, failure.message);
+        tell!("\n{path}:{line}:{column}: {} failed\n  × {}", step.address, failure.message);
     }
-    println!();
+    say!();
     for path in &outcome.figures {
-        println!("plot    {}", path.display());
+        say!("plot    {}", path.display());
     }
     for table in &outcome.tables {
-        println!("table   {}", table.path.display());
+        say!("table   {}", table.path.display());
     }
     if let Some(report) = &outcome.report {
-        println!("report  {}", report.display());
+        say!("report  {}", report.display());
     }
 }
 
 fn print_short(outcome: &Outcome) {
     for entry in &outcome.manifest.steps {
         let state = if entry.cached { "cached" } else { entry.state.as_str() };
-        println!("{}\t{state}\t{:.1} s\t{} tokens", entry.address, entry.seconds, thousands(entry.tokens));
+        say!("{}\t{state}\t{:.1} s\t{} tokens", entry.address, entry.seconds, thousands(entry.tokens));
     }
     for expectation in &outcome.manifest.expectations {
-        println!("{}", describe(expectation));
+        say!("{}", describe(expectation));
     }
 }
 
@@ -168,18 +168,18 @@ fn print_params(plan: &Plan) {
     use clap::CommandFactory;
     let mut command = super::CommandLine::command();
     if let Some(run) = command.find_subcommand_mut("run") {
-        println!("{}", run.render_help());
+        say!("{}", run.render_help());
     }
     if plan.params.is_empty() {
-        println!("The file has no params.");
+        say!("The file has no params.");
         return;
     }
-    println!("Params of the file (change one with --set NAME=VALUE):");
+    say!("Params of the file (change one with --set NAME=VALUE):");
     for param in &plan.params {
-        println!("  {} = {}", param.name, param.value);
+        say!("  {} = {}", param.name, param.value);
         if let Some(docs) = &param.docs {
             for line in docs.lines() {
-                println!("      {line}");
+                say!("      {line}");
             }
         }
     }

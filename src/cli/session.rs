@@ -93,7 +93,7 @@ fn stem(path: &Path) -> String {
 
 /// Says why the program ends, and gives the status to end with.
 pub fn ended(status: Status, message: &str) -> ExitCode {
-    eprintln!("xd: {message}");
+    tell!("xd: {message}");
     status.into()
 }
 

@@ -43,18 +43,18 @@ pub fn run(args: Args) -> ExitCode {
     };
     if args.only.as_ref().is_some_and(|name| !plan.steps.iter().any(|s| &s.address.name == name)) {
         let name = args.only.unwrap_or_default();
-        eprintln!("xd: {shown} declares nothing named `{name}`");
+        tell!("xd: {shown} declares nothing named `{name}`");
         if let Some(near) = crate::lang::diagnostic::suggest(&name, plan.steps.iter().map(|s| s.address.name.as_str()))
         {
-            eprintln!("did you mean `{near}`?");
+            tell!("did you mean `{near}`?");
         }
         return Status::Usage.into();
     }
     let warnings: Vec<_> = analysis.diagnostics.iter().filter(|d| d.severity == Severity::Warning).cloned().collect();
     match args.format {
-        Format::Json => println!("{}", as_json(plan, args.only.as_deref(), &sources)),
+        Format::Json => say!("{}", as_json(plan, args.only.as_deref(), &sources)),
         format => {
-            print!("{}", as_text(plan, args.only.as_deref(), &sources));
+            say_part!("{}", as_text(plan, args.only.as_deref(), &sources));
             report(&warnings, &sources, &shown, format);
         }
     }

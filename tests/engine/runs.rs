@@ -86,7 +86,7 @@ fn a_second_run_makes_nothing_and_a_change_makes_what_it_touches() {
     lab.run(&["--out", "out"]);
     assert!(lab.steps("out").iter().all(|(address, cached, _)| *cached || !stored(address)));
     // Another k makes the BatchTopK points again, and only those.
-    lab.write(&tiny().replace("k = 4,", "k = 5,"));
+    lab.write(&tiny().replace("batch_topk(k = 4,", "batch_topk(k = 5,"));
     let plan = said(&lab.xd(&["plan", "experiment.xd"]));
     assert!(plan.contains("k 4 -> 5"), "{plan}");
     lab.run(&["--out", "out"]);
