@@ -34,6 +34,8 @@ impl Axis {
 
     /// Logarithmic with decades; both ends must be positive.
     pub fn log(low: f64, high: f64, title: String) -> Self {
+        // Air around the smallest numbers there are would reach zero, whose logarithm has no end.
+        let (low, high) = (low.clamp(1e-300, 1e300), high.clamp(1e-300, 1e300));
         let (low, high) = if high > low * (1.0 + 1e-9) { (low, high) } else { (low / 2.0, high * 2.0) };
         Self { low, high, log: true, ticks: decades(low, high), title, categories: false }
     }
@@ -181,6 +183,15 @@ mod tests {
 
     fn labels_of(axis: &Axis) -> String {
         axis.ticks.iter().filter(|t| !t.minor).map(|t| t.label.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The air below 5e-324 is zero: the ticks went on down to the decade -2147483648.
+    #[test]
+    fn a_log_axis_from_zero_ends() {
+        for (low, high) in [(0.0, 1.0), (0.0, 0.0), (5e-324, f64::INFINITY)] {
+            let axis = Axis::log(low, high, String::new());
+            assert!(axis.ticks.len() < 7_000 && axis.low > 0.0 && axis.high.is_finite(), "{low} {high}");
+        }
     }
 
     #[test]
