@@ -2,7 +2,7 @@
 
 use super::Result;
 
-/// What a token is for (method.md 6.1).
+/// What a token is for (docs/method.md 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TokenGroup {

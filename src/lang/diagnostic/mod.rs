@@ -39,7 +39,7 @@ pub struct Diagnostic {
 
 macro_rules! codes {
     ($($variant:ident $slug:literal $severity:ident),* $(,)?) => {
-        /// The stable codes of language.md section 7, and the few that xd adds.
+        /// The stable codes of the language reference, and the few that xd adds.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Code { $(#[serde(rename = $slug)] $variant),* }
         impl Code {

@@ -88,7 +88,7 @@ pub enum PairSpec {
     Synthetic(SyntheticSpec),
 }
 
-/// Activations from a known dictionary (language.md section 3; measured recipe in engine.md).
+/// Activations from a known dictionary (grammar/README.md; the recipe is in experiments/planted.xd).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SyntheticSpec {
     pub width: u64,
@@ -200,9 +200,9 @@ pub enum Exclude {
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {
     None,
-    /// method.md 1.6: (x - mean) * target / sqrt(sum of variances), one scale for both models.
+    /// docs/method.md 1.6: (x - mean) * target / sqrt(sum of variances), one scale for both models.
     Rms(f64),
-    /// Each model times sqrt(d) / its mean norm (method.md 2.4).
+    /// Each model times sqrt(d) / its mean norm (docs/method.md 1.6).
     PerModelScale,
 }
 
@@ -313,7 +313,7 @@ pub struct Train {
     pub log: u64,
     pub seed: u64,
     pub precision: Precision,
-    /// Steps between resamplings of dead latents (method.md 1.6); `None` is off.
+    /// Steps between resamplings of dead latents (docs/method.md 1.6); `None` is off.
     pub resample: Option<u64>,
 }
 

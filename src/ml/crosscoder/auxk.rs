@@ -1,4 +1,4 @@
-//! AuxK: dead latents learn to write the error that the living ones leave (method.md 1.4).
+//! AuxK: dead latents learn to write the error that the living ones leave (docs/method.md 1.4).
 
 use super::{SparseCode, rows_pass};
 use crate::ml::kernels::{Preactivations, row_top_k, squared_norm};

@@ -14,7 +14,7 @@ pub struct TrainerConfig {
     pub train: Train,
 }
 
-/// What is minimised (method.md 1.3, 1.4).
+/// What is minimised (docs/method.md 1.3, 1.4).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum Loss {
@@ -83,7 +83,7 @@ pub enum Reconstruction {
     Mse,
 }
 
-/// Weights before the first step (method.md 1.1).
+/// Weights before the first step (docs/method.md 1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Init {
     /// Norm of every encoder column (and decoder row) of each model; `None` keeps the Kaiming draw.

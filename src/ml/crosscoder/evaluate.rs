@@ -6,7 +6,7 @@
 //! FVE_m = 1 - sum over dimensions of Var_i(eps_i^m) / sum over dimensions of Var_i(h_i^m)
 //! ```
 //!
-//! and joint FVE sums over the dimensions of both models (the formula of the published code, method.md 2.7, which takes
+//! and joint FVE sums over the dimensions of both models (the formula of the published code, docs/method.md 2, which takes
 //! it per batch and averages).
 
 use super::{Activation, Crosscoder, SparseCode};

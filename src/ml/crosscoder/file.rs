@@ -1,4 +1,4 @@
-//! Crosscoders in files: the published layout (method.md 9.2).
+//! Crosscoders in files: the published layout (docs/method.md 1.1).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The geometric median: where the decoder bias of the top-k losses starts (method.md 1.1).
+//! The geometric median: where the decoder bias of the top-k losses starts (docs/method.md 1.1).
 
 /// Most rounds of Weiszfeld's algorithm.
 const ROUNDS: usize = 100;

@@ -1,4 +1,4 @@
-//! Crosscoders: weights, sparse codes, losses, training (method.md 1).
+//! Crosscoders: weights, sparse codes, losses, training (docs/method.md 1).
 
 pub mod code;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Resampling of dead latents (method.md 1.6): they start again as directions of rows that are reconstructed badly.
+//! Resampling of dead latents (docs/method.md 1.6): they start again as directions of rows that are reconstructed badly.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

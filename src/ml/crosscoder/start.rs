@@ -1,4 +1,4 @@
-//! Weights before the first step (method.md 1.1).
+//! Weights before the first step (docs/method.md 1.1).
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

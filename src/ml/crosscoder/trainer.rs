@@ -1,4 +1,4 @@
-//! Training of one crosscoder, step by step (method.md 1.3, 1.4, 2.2).
+//! Training of one crosscoder, step by step (docs/method.md 1.3, 1.4, 2.2).
 //!
 //! The gradients are written by hand on the sparse code: reconstruction, the gradient of the code, and both weight
 //! gradients touch only the active entries. Adam runs for every latent that ever had a gradient, because its moments keep
@@ -223,7 +223,7 @@ impl Trainer {
         Ok(report)
     }
 
-    /// 1 - Var(eps) / Var(h) of each model over the last batch, with its training code (method.md 2.7).
+    /// 1 - Var(eps) / Var(h) of each model over the last batch, with its training code (docs/method.md 2).
     pub fn batch_fve(&self, batch: &[f32]) -> [f64; 2] {
         let mut sums = super::evaluate::Moments::new(self.width);
         if batch.len() == self.work.error.len() {

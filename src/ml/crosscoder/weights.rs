@@ -1,4 +1,4 @@
-//! The weights of a crosscoder, in the published layout (method.md 1.1), and what they do to rows.
+//! The weights of a crosscoder, in the published layout (docs/method.md 1.1), and what they do to rows.
 
 use rayon::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::ml::kernels::{
     Matrix, Preactivations, gather_sum, over_threshold, positive, product, row_top_k, squared_norm,
 };
 
-/// How the two decoder norms make one code norm S_j (method.md 1.2).
+/// How the two decoder norms make one code norm S_j (docs/method.md 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CodeNorm {
@@ -80,7 +80,7 @@ impl Crosscoder {
         })
     }
 
-    /// S `[D]`: what f is multiplied by to compare latents (method.md 1.2).
+    /// S `[D]`: what f is multiplied by to compare latents (docs/method.md 1.2).
     pub fn code_norms(&self) -> Vec<f32> {
         let [base, tuned] = self.decoder_norms();
         base.iter().zip(&tuned).map(|(&b, &t)| self.code_norm.of(b, t)).collect()

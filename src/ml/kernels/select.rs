@@ -1,4 +1,4 @@
-//! From preactivations to a sparse code: which latents stay active (method.md 1.4).
+//! From preactivations to a sparse code: which latents stay active (docs/method.md 1.4).
 //!
 //! `products` are x W_enc `[B, D]` without the bias; r = ReLU(product + bias) is the value and v = r S the score.
 

@@ -1,4 +1,4 @@
-//! The losses again, in f64, dense and by their definitions (method.md 1.1 to 1.4): slow and obvious.
+//! The losses again, in f64, dense and by their definitions (docs/method.md 1.1 to 1.4): slow and obvious.
 
 use xd::ml::crosscoder::*;
 
