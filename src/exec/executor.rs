@@ -3,7 +3,7 @@
 //! Points of a sweep that read the same rows in the same order train side by side ([`steps::crosscoder::companions`]). A step
 //! that fails does not stop the others; what needs it is skipped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -288,6 +288,10 @@ impl<'a> Run<'a> {
                 _ => {}
             }
         }
+        if self.options.only.is_none() && self.failures.is_empty() {
+            let written = tables.iter().map(|table| table.path.clone()).chain(figures.iter().cloned()).collect();
+            remove_stale(out, &written)?;
+        }
         self.link_artifacts()?;
         let manifest = self.manifest(expectations);
         let text = serde_json::to_vec_pretty(&manifest).map_err(|e| Error::damaged(out, e))?;
@@ -398,6 +402,20 @@ fn wanted(plan: &Plan, only: Option<&str>) -> Result<Vec<bool>> {
 /// The address as a file name: `cc[loss=l1,train.seed=0]`.
 pub fn file_name(step: &Step) -> String {
     step.address.to_string().replace(" = ", "=").replace(", ", ",").replace(['/', '"'], "_")
+}
+
+/// Tables and plots of an earlier version of the file: left there, they would be taken for results of this run.
+fn remove_stale(out: &Path, written: &BTreeSet<PathBuf>) -> Result<()> {
+    for (folder, endings) in [("tables", ["csv", "csv"]), ("plots", ["svg", "png"])] {
+        for entry in std::fs::read_dir(out.join(folder)).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_ours = path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending));
+            if is_ours && !written.contains(&path) {
+                std::fs::remove_file(&path).map_err(|e| Error::file(&path, e))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn folder_bytes(folder: &Path) -> u64 {

@@ -173,3 +173,28 @@ fn only_makes_one_name_and_what_it_needs() {
         lab.steps("out").into_iter().map(|(address, ..)| address.split('[').next().unwrap().to_string()).collect();
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["acts", "cc", "fit", "toy"]);
 }
+
+#[test]
+fn tables_of_an_earlier_version_of_the_file_go() {
+    let lab = Lab::new(&tiny());
+    lab.run(&["--out", "out"]);
+    lab.write(&tiny().replace("table recovery { rows = truth }", ""));
+    lab.run(&["--out", "out"]);
+    let names: Vec<String> = lab.results("out").into_iter().map(|(path, _)| path.display().to_string()).collect();
+    assert!(names.contains(&"tables/counts.csv".to_string()), "{names:?}");
+    assert!(!names.contains(&"tables/recovery.csv".to_string()), "{names:?}");
+}
+
+#[test]
+fn help_after_a_file_lists_its_params() {
+    let lab = Lab::new(
+        &tiny().replace("xd 1\n", "xd 1\n\n## Active latents a token.\nparam k = 4\n").replace("(k = 4", "(k = k"),
+    );
+    let said = lab.run(&["--help"]);
+    assert!(said.contains("k = 4") && said.contains("Active latents a token."), "{said}");
+    lab.run(&["--set", "k=3", "--out", "out"]);
+    let manifest = std::fs::read_to_string(lab.path().join("out/manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    assert_eq!(manifest["params"][0]["value"], "3");
+    assert_eq!(manifest["params"][0]["set"], true);
+}

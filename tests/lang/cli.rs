@@ -189,3 +189,31 @@ fn check_is_fast() {
     let limit = if cfg!(debug_assertions) { 500 } else { 50 };
     assert!(best.as_millis() < limit, "{best:?}");
 }
+
+#[test]
+fn new_from_the_quickstart_finds_the_models() {
+    let folder = folder(&[]);
+    let made = xd(folder.path(), &["new", "mine", "--from", "quickstart"]);
+    assert_eq!(status(&made), 0, "{}", err(&made));
+    let check = xd(folder.path(), &["check", "mine.xd"]);
+    assert!(!err(&check).contains("file_missing"), "{}", err(&check));
+    assert_ne!(status(&check), 2, "{}", err(&check));
+}
+
+/// What ships is without mistakes and in canonical form.
+#[test]
+fn shipped_experiments_are_good() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut any = false;
+    for entry in std::fs::read_dir(root.join("experiments")).expect("experiments") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|e| e == "xd") {
+            any = true;
+            let path = path.display().to_string();
+            let check = xd(root, &["check", &path]);
+            assert_eq!(status(&check), 0, "{}", err(&check));
+            assert_eq!(status(&xd(root, &["fmt", "--check", &path])), 0, "{path} is not in canonical form");
+        }
+    }
+    assert!(any);
+}

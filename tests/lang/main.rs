@@ -1,6 +1,7 @@
 //! Everything about the language that users see: needs no engine.
 
 mod cli;
+mod dependency_rule;
 mod format;
 mod grammar;
 mod habits;

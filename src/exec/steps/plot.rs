@@ -72,6 +72,9 @@ pub fn title_and_caption(step: &Step) -> (String, String) {
 pub fn labels(plan: &Plan, step: &Step) -> Labels {
     let mut labels = Labels::standard();
     let word = step.inputs.iter().find_map(|input| pair_label(plan, input.step)).unwrap_or_else(|| "tuned".to_string());
+    if step.inputs.iter().all(|input| matches!(plan.steps[input.step.0].spec, Spec::Classify(_) | Spec::Scaling(_))) {
+        labels.rows = "latents".to_string();
+    }
     labels.values.insert("tuned_only".to_string(), format!("{word} only"));
     labels.values.insert("tuned".to_string(), word);
     labels

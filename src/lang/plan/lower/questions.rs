@@ -81,7 +81,12 @@ pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     check::questions::compares_numbers(&left_operand, &right_operand, value.span, sink);
     read_by(at, "left", &left_refs, draft);
     read_by(at, "right", &right_refs, draft);
-    Some(Spec::Expect(ExpectSpec { left: left_operand, operator: *operator, right: right_operand, text: text.clone() }))
+    Some(Spec::Expect(ExpectSpec {
+        left: left_operand,
+        operator: *operator,
+        right: right_operand,
+        text: one_line(text),
+    }))
 }
 
 fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
@@ -147,4 +152,17 @@ fn save(at: &At, extension: &str, allowed: &[&str], sink: &mut Sink) -> Option<S
     let name = at.string(node, sink)?;
     let span: Span = node.span;
     check::questions::file_name(&name, allowed, span, sink).then_some(name)
+}
+
+/// A comparison that was broken over lines, as it reads on one.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words
+        .join(" ")
+        .replace("( ", "(")
+        .replace("[ ", "[")
+        .replace(", )", ")")
+        .replace(", ]", "]")
+        .replace(" )", ")")
+        .replace(" ]", "]")
 }
