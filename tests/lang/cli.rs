@@ -217,3 +217,21 @@ fn shipped_experiments_are_good() {
     }
     assert!(any);
 }
+
+/// The examples in the README are without mistakes; their paths are those of `experiments/`.
+#[test]
+fn the_readme_shows_good_files() {
+    use xd::cli::world::FileWorld;
+    use xd::lang::{Sources, analyse};
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
+    let examples: Vec<&str> = readme.split("```").filter(|block| block.trim_start().starts_with("xd 1")).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        let mut sources = Sources::default();
+        let place = root.join("experiments/readme.xd").display().to_string();
+        let file = sources.add(place, example.trim_start());
+        let found = analyse(&FileWorld::new(), &mut sources, file, &[], false);
+        assert_eq!(found.diagnostics, [], "{example}");
+    }
+}
