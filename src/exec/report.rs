@@ -7,7 +7,7 @@ use super::Result;
 use super::executor::{Options, file_name};
 use super::manifest::{ExpectationEntry, Manifest};
 use super::status::is_stored;
-use super::steps::plot::{labels, title_and_caption};
+use super::steps::plot::{first_sentence, labels, title_and_caption};
 use super::store::write_whole;
 use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, TopKLoss};
 use crate::lang::plan::{Origin, Plan, Spec, Step};
@@ -72,10 +72,7 @@ pub fn write(
 /// The first sentence of the file's doc comment and the rest; without one, the name of the file.
 fn title_and_doc(plan: &Plan, options: &Options) -> (String, String) {
     match plan.docs.as_deref().map(str::trim).filter(|docs| !docs.is_empty()) {
-        Some(docs) => match docs.split_once('\n') {
-            Some((first, rest)) => (first.trim().trim_end_matches('.').to_string(), rest.trim().to_string()),
-            None => (docs.trim_end_matches('.').to_string(), String::new()),
-        },
+        Some(docs) => first_sentence(docs),
         None => (options.experiment.clone(), String::new()),
     }
 }

@@ -13,3 +13,4 @@ mod scaling;
 mod support;
 mod synthetic;
 mod toy;
+mod whole;

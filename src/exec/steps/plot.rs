@@ -58,14 +58,18 @@ fn figure(plan: &Plan, step: &Step, spec: &PlotSpec, frame: &Frame) -> Figure {
 
 /// The first sentence of the doc comment, and the rest of it; without one, the name in words.
 pub fn title_and_caption(step: &Step) -> (String, String) {
-    let docs = step.docs.as_deref().unwrap_or("").split_whitespace().collect::<Vec<_>>().join(" ");
-    if docs.is_empty() {
-        return (step.address.name.replace('_', " "), String::new());
+    match step.docs.as_deref().map(str::trim).filter(|docs| !docs.is_empty()) {
+        Some(docs) => first_sentence(docs),
+        None => (step.address.name.replace('_', " "), String::new()),
     }
-    match docs.split_once(". ") {
-        Some((title, caption)) => (title.to_string(), caption.to_string()),
-        None => (docs.trim_end_matches('.').to_string(), String::new()),
-    }
+}
+
+/// A text on one line, parted after its first sentence; the title loses its full stop and keeps a question mark.
+pub fn first_sentence(text: &str) -> (String, String) {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let end = [". ", "? ", "! "].iter().filter_map(|mark| text.find(mark)).min();
+    let (title, rest) = end.map_or((text.as_str(), ""), |end| (&text[..end + 1], &text[end + 2..]));
+    (title.trim_end_matches('.').to_string(), rest.to_string())
 }
 
 /// Names for readers; the tuned model is called by the label of the pair behind the rows.
@@ -96,5 +100,17 @@ fn mark(mark: spec::Mark) -> Mark {
         spec::Mark::Bar => Mark::Bar,
         spec::Mark::Ecdf => Mark::Ecdf,
         spec::Mark::Heatmap => Mark::Heatmap,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_sentence;
+
+    #[test]
+    fn a_title_is_the_first_sentence() {
+        let parted = first_sentence("What did tuning add\nto a model? A base and\nits chat version.");
+        assert_eq!(parted, ("What did tuning add to a model?".into(), "A base and its chat version.".into()));
+        assert_eq!(first_sentence("Decoder norms."), ("Decoder norms".into(), String::new()));
     }
 }

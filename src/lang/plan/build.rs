@@ -12,7 +12,7 @@ use super::cost::cost;
 use super::draft::{At, Draft, Drafts};
 use super::key::{KeyInput, key};
 use super::lower::lower;
-use super::{Address, Input, Plan, ResolvedField, Step, StepIndex};
+use super::{Address, Input, Origin, Plan, ResolvedField, Step, StepIndex};
 
 /// Makes the draft of every declaration at every point; what is wrong goes to `sink`.
 pub fn drafts(world: &dyn World, scope: &Scope, sources: &Sources, resolution: &Resolution, sink: &mut Sink) -> Drafts {
@@ -87,7 +87,7 @@ pub fn plan(
                 spec: spec.clone(),
                 inputs,
                 span: declared.name_span,
-                resolved: resolved_fields(scope, id, fields),
+                resolved: resolved_fields(scope, id, fields, &point.labels),
                 cost: cost(spec, &draft.facts, reads),
             });
         }
@@ -118,7 +118,7 @@ fn needed(scope: &Scope, resolution: &Resolution, drafts: &Drafts) -> BTreeSet<(
 }
 
 /// Every field with its value and origin; the arguments of forms follow as `loss.k`.
-fn resolved_fields(scope: &Scope, id: DeclId, fields: &Fields) -> Vec<ResolvedField> {
+fn resolved_fields(scope: &Scope, id: DeclId, fields: &Fields, point: &[(String, String)]) -> Vec<ResolvedField> {
     let mut found = Vec::new();
     let Some(kind) = scope.get(id).kind else { return found };
     if let Some(node) = fields.get(VALUE) {
@@ -141,6 +141,12 @@ fn resolved_fields(scope: &Scope, id: DeclId, fields: &Fields) -> Vec<ResolvedFi
     for field in kind.fields {
         let Some(node) = fields.get(field.path) else { continue };
         field_lines(field.path, node, &mut found);
+    }
+    // Along a range, the text of the axis is the whole range; here stands the value of this point.
+    for field in found.iter_mut().filter(|field| field.origin == Origin::Axis && field.value.contains("..")) {
+        if let Some((_, value)) = point.iter().find(|(axis, _)| *axis == field.path) {
+            field.value.clone_from(value);
+        }
     }
     found
 }
