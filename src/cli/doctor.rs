@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::plan::store_folder;
 use super::progress::bytes;
-use super::session::ended;
+use super::session::{ended, store_folder};
 use super::{Format, Status};
 use crate::exec::device::Device;
 use crate::exec::{Store, limits};

@@ -1,6 +1,5 @@
 //! `xd plan FILE`: the steps in order, each cached or to do and why, with tokens, disk, memory and time on this machine.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -189,12 +188,4 @@ fn print_json(
                   "memory_bytes": totals.memory, "seconds": totals.seconds},
     });
     say!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
-}
-
-/// Where the store is: `--store`, `$XD_STORE`, `.xd/store`.
-pub fn store_folder(option: Option<&PathBuf>) -> PathBuf {
-    option
-        .cloned()
-        .or_else(|| std::env::var_os("XD_STORE").map(PathBuf::from))
-        .unwrap_or_else(|| PathBuf::from(".xd/store"))
 }

@@ -8,10 +8,10 @@ use super::progress::{Show, duration, stop_on_interrupt, thousands};
 use super::session::{Loaded, Session, SessionArgs, ended};
 use super::{Format, Status};
 use crate::exec::device::Device;
-use crate::exec::executor::{self, Options, Outcome};
+use crate::exec::executor::{self, Outcome};
 use crate::exec::manifest::ExpectationEntry;
 use crate::exec::status::status;
-use crate::exec::{self};
+use crate::exec::{self, Options};
 use crate::lang::plan::Plan;
 
 /// Arguments of `xd run`.

@@ -71,7 +71,7 @@ impl Session {
             report(&analysis.diagnostics, &sources, &file, format);
         }
         let warnings = analysis.diagnostics.iter().map(|found| render::short(found, &sources)).collect();
-        let store = Store::open(super::plan::store_folder(args.store.as_ref()))
+        let store = Store::open(store_folder(args.store.as_ref()))
             .map_err(|e| ended(Status::Failed, &format!("the store cannot be opened: {e}")))?;
         let session = Session {
             experiment: stem(&args.file),
@@ -104,4 +104,12 @@ fn set_threads(threads: Option<usize>) {
         // SAFETY: called before any other thread is started; candle reads the variable when it asks for its thread count.
         unsafe { std::env::set_var("RAYON_NUM_THREADS", threads.max(1).to_string()) };
     }
+}
+
+/// Where the store is: `--store`, `$XD_STORE`, `.xd/store`.
+pub fn store_folder(option: Option<&PathBuf>) -> PathBuf {
+    option
+        .cloned()
+        .or_else(|| std::env::var_os("XD_STORE").map(PathBuf::from))
+        .unwrap_or_else(|| PathBuf::from(".xd/store"))
 }

@@ -3,40 +3,23 @@
 //! Points of a sweep that read the same rows in the same order train side by side ([`steps::crosscoder::companions`]). A step
 //! that fails does not stop the others; what needs it is skipped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use super::device::Device;
-use super::manifest::{Amounts, ExpectationEntry, InputFile, Manifest, StepEntry};
+use super::frames::Results;
+use super::manifest::{Amounts, ExpectationEntry, Manifest, StepEntry};
+use super::options::Options;
 use super::status::{Status, inputs_by_address, is_stored, status};
+use super::steps::table::ShownTable;
 use super::steps::{self, Made};
 use super::store::{Record, Remembered, write_whole};
+use super::wiring::file_name;
 use super::{Error, Observer, Result, Store};
-use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::lang::plan::{Plan, Spec, StepIndex};
 use crate::ml::{Progress, Watch};
-
-/// Where a run reads and writes.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The file as named by the user.
-    pub file: String,
-    /// Name of the index in the store and of the run folder: the file's stem.
-    pub experiment: String,
-    /// `runs/<stem>` or `--out`.
-    pub out: PathBuf,
-    /// Only the step of this name, and what it needs.
-    pub only: Option<String>,
-    /// The resolved file, for the manifest and the report.
-    pub resolved: String,
-    /// Path and text of the file and of all its imports, for the report.
-    pub sources: Vec<(String, String)>,
-    /// Warnings of the check, for the report.
-    pub warnings: Vec<String>,
-    /// Files read with their hashes.
-    pub inputs: Vec<InputFile>,
-}
 
 /// What came out.
 #[derive(Clone, Debug)]
@@ -48,15 +31,6 @@ pub struct Outcome {
     pub report: Option<PathBuf>,
     /// Addresses that failed, with the span of their declaration.
     pub failures: Vec<Failure>,
-}
-
-/// A table that was written.
-#[derive(Clone, Debug)]
-pub struct ShownTable {
-    pub name: String,
-    pub docs: Option<String>,
-    pub path: PathBuf,
-    pub text: String,
 }
 
 /// A step that failed.
@@ -265,7 +239,7 @@ impl<'a> Run<'a> {
             }
             let step = &self.plan.steps[index];
             let available = self.available();
-            let results = steps::Results { plan: self.plan, store: self.store, available: &available };
+            let results = Results { plan: self.plan, store: self.store, available: &available };
             match &step.spec {
                 Spec::Table(spec) => match steps::table::write(&results, step, spec, out) {
                     Ok((table, frame)) => {
@@ -399,11 +373,6 @@ fn wanted(plan: &Plan, only: Option<&str>) -> Result<Vec<bool>> {
     Ok(wanted)
 }
 
-/// The address as a file name: `cc[loss=l1,train.seed=0]`.
-pub fn file_name(step: &Step) -> String {
-    step.address.to_string().replace(" = ", "=").replace(", ", ",").replace(['/', '"'], "_")
-}
-
 /// Tables and plots of an earlier version of the file: left there, they would be taken for results of this run.
 fn remove_stale(out: &Path, written: &BTreeSet<PathBuf>) -> Result<()> {
     for (folder, endings) in [("tables", ["csv", "csv"]), ("plots", ["svg", "png"])] {
@@ -458,9 +427,4 @@ impl Watch for StepWatch<'_> {
         }
         self.observer.note(&self.address, text);
     }
-}
-
-/// The ids of all steps by address.
-pub fn ids(plan: &Plan) -> BTreeMap<String, String> {
-    plan.steps.iter().map(|step| (step.address.to_string(), step.id.clone())).collect()
 }

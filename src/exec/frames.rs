@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::steps::Results;
-use super::{Error, Result};
+use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ColumnRef};
-use crate::lang::plan::{Step, StepIndex};
+use crate::lang::plan::{Plan, Step, StepIndex};
 use crate::lang::syntax::tree;
 use crate::out::frame::{Aggregate, Condition, Constant, Operator};
 use crate::out::{Column, Frame};
+
+/// What tables, plots and expectations read.
+pub struct Results<'a> {
+    pub plan: &'a Plan,
+    pub store: &'a Store,
+    /// By step: whether it is done.
+    pub available: &'a [bool],
+}
 
 /// The file in an artifact that holds its rows.
 pub const ROWS: &str = "rows.csv";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::manifest::InputFile;
-use super::steps::path_of;
+use super::wiring::path_of;
 use crate::lang::plan::spec::{ActivationsSource, CorpusSource, FileRef, ModelSpec, TemplateSpec, WeightsRef};
 use crate::lang::plan::{Plan, Spec};
 use crate::lang::world::World;

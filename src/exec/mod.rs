@@ -14,13 +14,16 @@ pub mod limits;
 pub mod manifest;
 pub mod models;
 pub mod observer;
+pub mod options;
 pub mod report;
 pub mod rows;
 pub mod status;
 pub mod steps;
 pub mod store;
+pub mod wiring;
 
 pub use error::{Error, Result};
-pub use executor::{Options, Outcome, run};
+pub use executor::{Outcome, run};
 pub use observer::Observer;
+pub use options::Options;
 pub use store::Store;

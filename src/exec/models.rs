@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::steps::{input, path_of};
+use super::wiring::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, TemplateSpec};
 use crate::lang::plan::{Plan, Spec, StepIndex};

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Result;
-use super::executor::{Options, file_name};
 use super::manifest::{ExpectationEntry, Manifest};
+use super::options::Options;
 use super::status::is_stored;
 use super::steps::plot::{first_sentence, labels, title_and_caption};
 use super::store::write_whole;
+use super::wiring::file_name;
 use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, TopKLoss};
 use crate::lang::plan::{Origin, Plan, Spec, Step};
 use crate::lang::schema;

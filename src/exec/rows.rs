@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::steps::{input, path_of};
+use super::wiring::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
 use crate::lang::plan::{Plan, Spec, StepIndex};

@@ -1,7 +1,8 @@
 //! `activations`: both models over the same tokens, stopped after the layer, rows shuffled into shards.
 
-use super::{Job, Made, inputs};
+use super::{Job, Made};
 use crate::exec::models::{self, Text};
+use crate::exec::wiring::{input, inputs};
 use crate::exec::{Error, Result};
 use crate::lang::plan::StepIndex;
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PortionSpec};
@@ -19,8 +20,8 @@ pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
         return Err(Error::Failed(format!("{}: only activations of models are harvested", job.step.address)));
     };
     let pair = &job.plan.steps[job.input("of")?.0];
-    let base = models::folder(job.plan, job.store, super::input(pair, "base")?)?;
-    let tuned = models::folder(job.plan, job.store, super::input(pair, "tuned")?)?;
+    let base = models::folder(job.plan, job.store, input(pair, "base")?)?;
+    let tuned = models::folder(job.plan, job.store, input(pair, "tuned")?)?;
     let (layer, site) = (*layer as usize, models::site(*site));
     let tokenizers = [Tokenizer::load(&base)?, Tokenizer::load(&tuned)?];
     let decoders = [Decoder::load(&base)?, Decoder::load(&tuned)?];

@@ -1,7 +1,8 @@
 //! `crosscoder`: training, points that share the data side by side, or weights trained elsewhere.
 
-use super::{Job, Made, input, path_of};
+use super::{Job, Made};
 use crate::exec::frames::ROWS;
+use crate::exec::wiring::{input, path_of};
 use crate::exec::{Error, Result, rows};
 use crate::lang::plan::spec::{self, CrosscoderSpec, WeightsRef};
 use crate::lang::plan::{Plan, Spec};

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Results, inputs};
-use crate::exec::frames;
+use crate::exec::frames::{self, Results};
 use crate::exec::manifest::ExpectationEntry;
+use crate::exec::wiring::inputs;
 use crate::exec::{Error, Result};
 use crate::lang::plan::Step;
 use crate::lang::plan::spec::{ExpectSpec, Operand};
@@ -87,9 +87,11 @@ fn holds(operator: Operator, left: f64, right: f64) -> bool {
 
 /// The values of one side, at every open point.
 fn side(results: &Results<'_>, step: &Step, role: &str, operand: &Operand) -> Result<Side> {
-    let Operand::Column { steps, point, column, condition, filter, aggregate, over } = operand else {
-        let Operand::Number { value } = operand else { unreachable!("an operand is a number or a column") };
-        return Ok(BTreeMap::from([(Vec::new(), vec![Some(*value)])]));
+    let (steps, point, column, condition, filter, aggregate, over) = match operand {
+        Operand::Number { value } => return Ok(BTreeMap::from([(Vec::new(), vec![Some(*value)])])),
+        Operand::Column { steps, point, column, condition, filter, aggregate, over } => {
+            (steps, point, column, condition, filter, aggregate, over)
+        }
     };
     let all = frames::joined(results, steps, &inputs(step, role))?;
     let mut conditions: Vec<_> = point.iter().map(|(axis, value)| frames::selection(&all, axis, value)).collect();

@@ -12,9 +12,9 @@ pub mod recover;
 pub mod scaling;
 pub mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::{Error, Result, Store};
+use super::{Error, Result, Store, wiring};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Watch;
 
@@ -35,39 +35,14 @@ pub struct Made {
     pub tokens: u64,
 }
 
-/// What tables, plots and expectations read.
-pub struct Results<'a> {
-    pub plan: &'a Plan,
-    pub store: &'a Store,
-    /// By step: whether it is done.
-    pub available: &'a [bool],
-}
-
 impl Job<'_> {
     /// The first input in this role.
     ///
     /// # Errors
     /// When the plan has none; a defect of the planner.
     pub fn input(&self, role: &str) -> Result<StepIndex> {
-        input(self.step, role)
+        wiring::input(self.step, role)
     }
-}
-
-/// The first input of a step in this role.
-///
-/// # Errors
-/// When the plan has none; a defect of the planner.
-pub fn input(step: &Step, role: &str) -> Result<StepIndex> {
-    step.inputs
-        .iter()
-        .find(|input| input.role == role)
-        .map(|input| input.step)
-        .ok_or_else(|| Error::Failed(format!("{}: the plan gives it no input `{role}`", step.address)))
-}
-
-/// All inputs of a step in this role, in order.
-pub fn inputs(step: &Step, role: &str) -> Vec<StepIndex> {
-    step.inputs.iter().filter(|input| input.role == role).map(|input| input.step).collect()
 }
 
 /// Makes the steps of a group (several only for crosscoders that train side by side), a result each.
@@ -96,10 +71,4 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
             Err(Error::Failed(format!("{}: a {} is not made on its own", job.step.address, job.step.kind)))
         }
     }
-}
-
-/// The path of a file that the experiment names, relative to the `.xd` file that wrote it.
-pub fn path_of(file: &crate::lang::plan::spec::FileRef) -> PathBuf {
-    let base = Path::new(&file.from).parent().unwrap_or(Path::new(""));
-    base.join(&file.path)
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::{Job, Made, inputs};
+use super::{Job, Made};
 use crate::exec::models;
+use crate::exec::wiring::inputs;
 use crate::exec::{Error, Result};
 use crate::lang::plan::spec::{ModelSpec, PortionSpec};
 use crate::ml::lm::{Finetune, Pretrain, TextPortion, finetune, pretrain};

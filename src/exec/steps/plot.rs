@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Results, inputs};
+use crate::exec::Result;
+use crate::exec::frames::{self, Results};
 use crate::exec::store::write_whole;
-use crate::exec::{Result, frames};
+use crate::exec::wiring::inputs;
 use crate::lang::plan::spec::{self, ColumnRef, LineAxis, PairSpec, PlotSpec};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::out::Frame;

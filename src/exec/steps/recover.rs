@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
+use crate::exec::wiring::{input, inputs};
 use crate::exec::{Error, Result, rows};
 use crate::lang::plan::Spec;
 use crate::lang::plan::spec::RecoverSpec;
@@ -22,7 +23,7 @@ pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
     let Spec::Classify(classes) = &step.spec else {
         return Err(Error::Failed(format!("{} has no classes", step.address)));
     };
-    let crosscoder_step = super::input(step, "of")?;
+    let crosscoder_step = input(step, "of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[crosscoder_step.0].id))?;
     let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
     let classes = classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
@@ -35,7 +36,7 @@ pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
 /// Latents that the scaling in role `verdict` measured and did not find specific; none without one.
 fn flagged(job: &Job<'_>) -> Result<BTreeSet<u32>> {
     let mut flagged = BTreeSet::new();
-    for index in super::inputs(job.step, "verdict") {
+    for index in inputs(job.step, "verdict") {
         let frame = Frame::read(&job.store.artifact(&job.plan.steps[index.0].id).join(ROWS))?;
         let (latents, verdicts) = (frame.column("latent")?, frame.column("verdict")?);
         for row in 0..frame.rows() {

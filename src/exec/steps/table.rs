@@ -1,12 +1,11 @@
 //! `table`: rows of steps, filtered, grouped, sorted, as a CSV file and as text for the terminal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Results, inputs};
 use crate::exec::Result;
-use crate::exec::executor::ShownTable;
-use crate::exec::frames;
+use crate::exec::frames::{self, Results};
 use crate::exec::store::write_whole;
+use crate::exec::wiring::inputs;
 use crate::lang::plan::Step;
 use crate::lang::plan::spec::{TableColumn, TableSpec};
 use crate::out::frame::Aggregate;
@@ -14,6 +13,15 @@ use crate::out::{Frame, table};
 
 /// Rows that the terminal shows of a table.
 const SHOWN: usize = 24;
+
+/// A table that was written.
+#[derive(Clone, Debug)]
+pub struct ShownTable {
+    pub name: String,
+    pub docs: Option<String>,
+    pub path: PathBuf,
+    pub text: String,
+}
 
 /// Writes the table below `out`, and returns it as shown and as a frame.
 ///

@@ -1,0 +1,26 @@
+//! What a run is told besides its plan.
+
+use std::path::PathBuf;
+
+use super::manifest::InputFile;
+
+/// Where a run reads and writes.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file as named by the user.
+    pub file: String,
+    /// Name of the index in the store and of the run folder: the file's stem.
+    pub experiment: String,
+    /// `runs/<stem>` or `--out`.
+    pub out: PathBuf,
+    /// Only the step of this name, and what it needs.
+    pub only: Option<String>,
+    /// The resolved file, for the manifest and the report.
+    pub resolved: String,
+    /// Path and text of the file and of all its imports, for the report.
+    pub sources: Vec<(String, String)>,
+    /// Warnings of the check, for the report.
+    pub warnings: Vec<String>,
+    /// Files read with their hashes.
+    pub inputs: Vec<InputFile>,
+}
