@@ -75,7 +75,7 @@ impl Observer for Show {
     fn started(&self, address: &str, kind: &str, number: usize, total: usize) {
         let bar = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner());
-            bar.set_style(style("  {spinner} {prefix:32!}  {msg}"));
+            bar.set_style(style("  {spinner} {prefix:40!}  {msg}"));
             bar.set_prefix(address.to_string());
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
@@ -104,7 +104,7 @@ impl Observer for Show {
             if live.total != progress.total {
                 live.total = progress.total;
                 bar.set_length(progress.total);
-                bar.set_style(style("  {spinner} {prefix:32!} {bar:24.cyan/dim} {percent:>3} %  {msg}"));
+                bar.set_style(style("  {spinner} {prefix:40!} {bar:20.cyan/dim} {percent:>3} %  {msg}"));
             }
             bar.set_position(progress.done);
             bar.set_message(message);

@@ -14,6 +14,8 @@ pub struct Progress {
 pub trait Watch: Sync {
     /// Called often; must be cheap.
     fn progress(&self, progress: &Progress);
+    /// Of work that moves several things side by side (the points of a sweep): how far one of them is.
+    fn point(&self, _index: usize, _progress: &Progress) {}
     /// True when the user wants to stop: the work saves a checkpoint and returns [`super::Error::Interrupted`].
     fn stop(&self) -> bool {
         false

@@ -82,16 +82,16 @@ fn crosscoder_spec<'a>(job: &Job<'a>) -> Result<&'a CrosscoderSpec> {
     }
 }
 
-/// Progress of a common training goes to every point's line, a share each.
+/// Each point of a common training has a line of its own.
 struct Together<'a> {
     jobs: &'a [Job<'a>],
 }
 
 impl Watch for Together<'_> {
-    fn progress(&self, progress: &Progress) {
-        let count = self.jobs.len() as u64;
-        let each = Progress { done: progress.done / count, total: progress.total / count, loss: progress.loss };
-        self.jobs.iter().for_each(|job| job.watch.progress(&each));
+    fn progress(&self, _: &Progress) {}
+
+    fn point(&self, index: usize, progress: &Progress) {
+        self.jobs[index].watch.progress(progress);
     }
 
     fn stop(&self) -> bool {

@@ -222,6 +222,10 @@ impl Sweep<'_> {
             total: running().map(total).sum(),
             loss: (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64),
         });
+        for (index, point) in points.iter().enumerate().filter(|(_, point)| point.failure.is_none()) {
+            let loss = point.trainer.last().map(|last| last.loss);
+            self.watch.point(index, &Progress { done: point.trainer.tokens(), total: total(point), loss });
+        }
         let stop = self.watch.stop();
         if stop || self.saved.elapsed() >= self.pace.checkpoint_every {
             running().filter(|point| !point.trainer.is_done()).try_for_each(SweepPoint::save)?;
