@@ -375,7 +375,7 @@ fn wanted(plan: &Plan, only: Option<&str>) -> Result<Vec<bool>> {
 
 /// Tables and plots of an earlier version of the file: left there, they would be taken for results of this run.
 fn remove_stale(out: &Path, written: &BTreeSet<PathBuf>) -> Result<()> {
-    for (folder, endings) in [("tables", ["csv", "csv"]), ("plots", ["svg", "png"])] {
+    for (folder, endings) in [("tables", &["csv"][..]), ("plots", &["svg", "png"])] {
         for entry in std::fs::read_dir(out.join(folder)).into_iter().flatten().flatten() {
             let path = entry.path();
             let is_ours = path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::wiring::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
-use crate::lang::plan::{Plan, Spec, StepIndex};
+use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Rows;
 use crate::ml::activations::{Harvested, Normalize, Normalizer, Statistics, TensorRows, split_tensors};
 use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
@@ -41,7 +41,7 @@ pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
     };
     match &spec.source {
         ActivationsSource::Synthetic => {
-            let dictionary = Arc::new(dictionary(plan, input(step, "of")?)?);
+            let dictionary = Arc::new(dictionary(&plan.steps[input(step, "of")?.0])?);
             let rows = |split, portions: &[spec::PortionSpec], limit: Option<u64>| {
                 let asked: u64 = portions.iter().map(|p| p.tokens).sum();
                 SyntheticRows::new(dictionary.clone(), split, asked.min(limit.unwrap_or(u64::MAX)))
@@ -81,10 +81,10 @@ fn normalize(spec: &ActivationsSpec) -> Normalize {
 ///
 /// # Errors
 /// When the step is no synthetic pair, or its numbers make no dictionary.
-pub fn dictionary(plan: &Plan, index: StepIndex) -> Result<Dictionary> {
-    match &plan.steps[index.0].spec {
+pub fn dictionary(step: &Step) -> Result<Dictionary> {
+    match &step.spec {
         Spec::Pair(PairSpec::Synthetic(spec)) => Ok(Dictionary::new(&synthetic(spec))?),
-        _ => Err(Error::Failed(format!("{} is not a synthetic pair", plan.steps[index.0].address))),
+        _ => Err(Error::Failed(format!("{} is not a synthetic pair", step.address))),
     }
 }
 

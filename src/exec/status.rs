@@ -53,13 +53,13 @@ fn status_of(plan: &Plan, step: &Step, store: &Store, index: &BTreeMap<String, R
     let why = if store.begun(&step.id) {
         "begun and interrupted; goes on from its last checkpoint".to_string()
     } else {
-        why(plan, step, store, index.get(&step.address.to_string()))
+        why(plan, step, index.get(&step.address.to_string()))
     };
     Ok(Status::ToDo { why })
 }
 
 /// The reason in words: what differs from the last time this address was made.
-fn why(plan: &Plan, step: &Step, store: &Store, before: Option<&Remembered>) -> String {
+fn why(plan: &Plan, step: &Step, before: Option<&Remembered>) -> String {
     let Some(before) = before else { return "not done yet".to_string() };
     if before.id == step.id {
         return "no longer in the store".to_string();
@@ -78,7 +78,6 @@ fn why(plan: &Plan, step: &Step, store: &Store, before: Option<&Remembered>) -> 
             None => return format!("it reads {address}, which it did not before"),
         }
     }
-    let _ = store;
     "a file that it reads changed, or xd computes it in a new way".to_string()
 }
 

@@ -4,7 +4,6 @@ use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::{Result, rows};
 use crate::lang::plan::spec::PairSpec;
-use crate::lang::plan::{Spec, StepIndex};
 use crate::out::{Column, Frame};
 
 /// Writes the truth: one row a planted feature.
@@ -12,9 +11,7 @@ use crate::out::{Column, Frame};
 /// # Errors
 /// When the numbers make no dictionary, or the rows cannot be written.
 pub fn make(job: &Job<'_>, _: &PairSpec) -> Result<Made> {
-    let index = job.plan.steps.iter().position(|step| std::ptr::eq(step, job.step)).unwrap_or_default();
-    debug_assert!(matches!(job.plan.steps[index].spec, Spec::Pair(_)));
-    let dictionary = rows::dictionary(job.plan, StepIndex(index))?;
+    let dictionary = rows::dictionary(job.step)?;
     let features = &dictionary.features;
     Frame::new()
         .with("feature", Column::whole(0..features.len() as i64))?
