@@ -174,8 +174,10 @@ fn loss(step: &Step) -> Option<LossInForce> {
 /// The loss in force as a formula, such as `mean ||eps|| + 0.03 * mean sum f (||d_base|| + ||d_tuned||)`.
 pub fn loss_in_words(loss: &Loss) -> String {
     match loss {
-        Loss::L1 { weight, reconstruction: r, norm: n } => {
-            format!("{} + {} · mean over rows of Σ f · {}", reconstruction(*r), number::short(*weight), norm(*n))
+        Loss::L1 { weight, warmup, reconstruction: r, norm: n } => {
+            let rise = if *warmup > 0 { format!("; the weight rises over {warmup} steps") } else { String::new() };
+            let weight = number::short(*weight);
+            format!("{} + {weight} · mean over rows of Σ f · {}{rise}", reconstruction(*r), norm(*n))
         }
         Loss::BatchTopK(top) => top_k(top, "the batch keeps its B·k largest"),
         Loss::TopK(top) => top_k(top, "each row keeps its k largest"),

@@ -297,9 +297,12 @@ fn changes() -> BTreeMap<String, (String, String)> {
             add(&format!("crosscoder.loss:{loss}.{argument}"), file(before), file(after));
         }
     }
-    for (argument, before, after) in
-        [("weight", "0.1", "0.2"), ("reconstruction", "l2", "mse"), ("norm", "sum", "none")]
-    {
+    for (argument, before, after) in [
+        ("weight", "0.1", "0.2"),
+        ("warmup", "0 steps", "5 steps"),
+        ("reconstruction", "l2", "mse"),
+        ("norm", "sum", "none"),
+    ] {
         let weight = if argument == "weight" { "" } else { "weight = 0.1, " };
         let file = |value: &str| cc("loss", &format!("l1({weight}{argument} = {value})"));
         add(&format!("crosscoder.loss:l1.{argument}"), file(before), file(after));

@@ -185,8 +185,8 @@ fn loss(loss: &spec::Loss) -> Loss {
         norm: norm(top.norm),
     };
     match loss {
-        spec::Loss::L1 { weight, reconstruction: r, norm: n } => {
-            Loss::L1 { weight: *weight, reconstruction: reconstruction(*r), norm: norm(*n) }
+        spec::Loss::L1 { weight, warmup, reconstruction: r, norm: n } => {
+            Loss::L1 { weight: *weight, warmup: *warmup, reconstruction: reconstruction(*r), norm: norm(*n) }
         }
         spec::Loss::BatchTopK(loss) => Loss::BatchTopK(top(loss)),
         spec::Loss::TopK(loss) => Loss::TopK(top(loss)),

@@ -237,6 +237,8 @@ pub enum WeightsRef {
 pub enum Loss {
     L1 {
         weight: f64,
+        /// Steps in which the weight rises from 0.
+        warmup: u64,
         reconstruction: Reconstruction,
         norm: CodeNorm,
     },

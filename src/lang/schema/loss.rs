@@ -56,6 +56,8 @@ pub const FORMS: &[Variant] = &[
             Field::new("weight", WEIGHT, "Weight mu of the sparsity penalty; the paper has 4.1e-2 for Gemma."),
             RECONSTRUCTION,
             NORM,
+            Field::new("warmup", STEPS, "The weight rises linearly from 0 in so many steps (Kissane et al.: 5% of the training).")
+                .default("0 steps", "published code"),
         ],
         "Reconstruction plus an L1 penalty on activations times decoder norms.",
     )

@@ -18,8 +18,8 @@ pub struct TrainerConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum Loss {
-    /// reconstruction + weight / B * sum of f S.
-    L1 { weight: f64, reconstruction: Reconstruction, norm: CodeNorm },
+    /// reconstruction + weight / B * sum of f S; the weight in force at a step is weight * min(step / warmup, 1).
+    L1 { weight: f64, warmup: u64, reconstruction: Reconstruction, norm: CodeNorm },
     /// The B k largest scores of a batch stay active.
     BatchTopK(TopK),
     /// The k largest scores of each row stay active.
@@ -32,6 +32,15 @@ impl Loss {
         match self {
             Loss::L1 { reconstruction, .. } => *reconstruction,
             Loss::BatchTopK(top) | Loss::TopK(top) => top.reconstruction,
+        }
+    }
+
+    /// Weight of the sparsity penalty in force at a step; 0 for the top-k losses.
+    pub fn weight_at(&self, step: u64) -> f64 {
+        match *self {
+            Loss::L1 { weight, warmup, .. } if step < warmup => weight * step as f64 / warmup as f64,
+            Loss::L1 { weight, .. } => weight,
+            Loss::BatchTopK(_) | Loss::TopK(_) => 0.0,
         }
     }
 
@@ -190,6 +199,12 @@ mod tests {
         assert_eq!(rates, [0.0, 0.2, 2.0, 2.0, 2.0, 1.0, 0.1]);
         let restarting = Train { resample: Some(30), ..train() };
         assert_eq!(restarting.rate_at(33), 2.0 * 0.3);
+    }
+
+    #[test]
+    fn weight_of_l1_warms_up() {
+        let loss = Loss::L1 { weight: 2.0, warmup: 4, reconstruction: Reconstruction::Mse, norm: CodeNorm::Sum };
+        assert_eq!([0, 1, 3, 4, 5].map(|s| loss.weight_at(s)), [0.0, 0.5, 1.5, 2.0, 2.0]);
     }
 
     #[test]

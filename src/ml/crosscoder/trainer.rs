@@ -260,7 +260,8 @@ impl Trainer {
     fn learn(&mut self, batch: &[f32], rate: f64, work: &mut Workspace) -> Result<(Terms, Option<f64>)> {
         self.preactivations(batch, work);
         match self.config.loss {
-            Loss::L1 { weight, norm, .. } => {
+            Loss::L1 { norm, .. } => {
+                let weight = self.config.loss.weight_at(self.state.step);
                 let rows = batch.len() / (2 * self.width);
                 let penalty = Penalty { weight: (weight / rows as f64) as f32, norm };
                 let latents = self.config.latents;

@@ -192,3 +192,24 @@ fn a_perfect_reconstruction_has_no_gradient_and_no_nan() {
     assert_eq!(report.reconstruction, 0.0);
     assert!(gradient.iter().all(|&g| g == 0.0));
 }
+
+/// At step s of a warm-up of 4 the loss and the step are those of weight s / 4 of the whole.
+#[test]
+fn l1_weight_warms_up() {
+    let x = rows(24, SHAPE.width, 5);
+    let mse = |weight, warmup| Loss::L1 { weight, warmup, reconstruction: Reconstruction::Mse, norm: CodeNorm::Sum };
+    let slow = |loss| {
+        let mut config = plain(loss);
+        config.train.optimizer.learning_rate = 1e-3 * EPSILON;
+        config
+    };
+    let mut warming = Trainer::new(slow(mse(0.4, 4)), SHAPE.width, Some(&weights(0.0))).unwrap();
+    for step in 0..6 {
+        let start = warming.crosscoder();
+        let report = warming.step(&x).unwrap();
+        let mut plainly = Trainer::new(slow(mse(0.1 * step.min(4) as f64, 0)), SHAPE.width, Some(&start)).unwrap();
+        let expected = plainly.step(&x).unwrap();
+        assert_eq!((report.loss, report.sparsity), (expected.loss, expected.sparsity), "step {step}");
+        assert_eq!(parameters(&warming.crosscoder()), parameters(&plainly.finish()), "step {step}");
+    }
+}

@@ -23,7 +23,7 @@ pub fn rows(count: usize, width: usize, seed: u64) -> Vec<f32> {
 }
 
 pub fn l1(weight: f64, reconstruction: Reconstruction, norm: CodeNorm) -> Loss {
-    Loss::L1 { weight, reconstruction, norm }
+    Loss::L1 { weight, warmup: 0, reconstruction, norm }
 }
 
 pub fn top(k: u64) -> TopK {

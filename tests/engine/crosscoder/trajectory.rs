@@ -20,6 +20,7 @@ fn config(settings: &Value) -> TrainerConfig {
         let mse = settings["mse"].as_bool().unwrap_or(false);
         Loss::L1 {
             weight: settings["mu"].as_f64().unwrap(),
+            warmup: 0,
             reconstruction: if mse { Reconstruction::Mse } else { Reconstruction::L2 },
             norm: CodeNorm::Sum,
         }

@@ -79,7 +79,7 @@ fn loss(call: &Call) -> Option<Loss> {
         _ => CodeNorm::Sum,
     };
     if call.word == "l1" {
-        return Some(Loss::L1 { weight: number("weight")?, reconstruction, norm });
+        return Some(Loss::L1 { weight: number("weight")?, warmup: whole("warmup")?, reconstruction, norm });
     }
     let anneal = match &call.get("anneal")?.value {
         Typed::Tuple(parts) => Some((parts.first()?.whole()?, parts.get(1)?.whole()?)),
@@ -165,7 +165,7 @@ fn train(at: &At, draft: &Draft) -> Option<Train> {
 fn untrained() -> CrosscoderSpec {
     CrosscoderSpec {
         latents: 0,
-        loss: Loss::L1 { weight: 0.0, reconstruction: Reconstruction::L2, norm: CodeNorm::Sum },
+        loss: Loss::L1 { weight: 0.0, warmup: 0, reconstruction: Reconstruction::L2, norm: CodeNorm::Sum },
         init: Init { norm: None, encoder: InitEncoder::Transpose, same: true, from: None },
         from: None,
         train: Train {
