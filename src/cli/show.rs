@@ -103,6 +103,7 @@ fn origin(origin: &Origin, sources: &Sources) -> String {
         Origin::Default(source) => format!("default ({source})"),
         Origin::Axis => "axis".into(),
         Origin::Set(name) => format!("--set {name}"),
+        Origin::Lock => "lock file".into(),
     }
 }
 

@@ -30,7 +30,7 @@ fn refs(spec: &Spec) -> Vec<FileRef> {
         Spec::Corpus(corpus) => {
             let mut files = match &corpus.source {
                 CorpusSource::Jsonl { path, .. } | CorpusSource::Text { path } => vec![path.clone()],
-                CorpusSource::Builtin { .. } => Vec::new(),
+                CorpusSource::Builtin { .. } | CorpusSource::Hub { .. } => Vec::new(),
             };
             if let Some(TemplateSpec::Jinja { path, .. }) = &corpus.template {
                 files.push(path.clone());
@@ -43,14 +43,15 @@ fn refs(spec: &Spec) -> Vec<FileRef> {
             _ => Vec::new(),
         },
         Spec::Crosscoder(crosscoder) => {
-            [&crosscoder.from, &crosscoder.init.from].into_iter().flatten().map(weights_path).collect()
+            [&crosscoder.from, &crosscoder.init.from].into_iter().flatten().filter_map(weights_path).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn weights_path(weights: &WeightsRef) -> FileRef {
+fn weights_path(weights: &WeightsRef) -> Option<FileRef> {
     match weights {
-        WeightsRef::Folder { path } | WeightsRef::Tensors { path, .. } => path.clone(),
+        WeightsRef::Folder { path } | WeightsRef::Tensors { path, .. } => Some(path.clone()),
+        WeightsRef::Hub { .. } => None,
     }
 }

@@ -9,6 +9,7 @@ pub mod device;
 pub mod error;
 pub mod executor;
 pub mod frames;
+pub mod hub;
 pub mod inputs;
 pub mod limits;
 pub mod manifest;

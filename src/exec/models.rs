@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::wiring::{input, path_of};
-use super::{Error, Result, Store};
+use super::{Error, Result, Store, hub};
 use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, TemplateSpec};
 use crate::lang::plan::{Plan, Spec, StepIndex};
 use crate::ml::data::{Corpus, Template};
@@ -17,6 +17,7 @@ pub fn folder(plan: &Plan, store: &Store, index: StepIndex) -> Result<PathBuf> {
     let step = &plan.steps[index.0];
     match &step.spec {
         Spec::Model(ModelSpec::Folder { path }) => Ok(path_of(path)),
+        Spec::Model(ModelSpec::Hub { repository }) => hub::folder(repository),
         Spec::Model(_) => Ok(store.artifact(&step.id)),
         _ => Err(Error::Failed(format!("{} is no model", step.address))),
     }
@@ -42,6 +43,7 @@ pub fn text(plan: &Plan, index: StepIndex) -> Result<Text> {
         CorpusSource::Jsonl { path, column } => Corpus::Jsonl { path: path_of(path), column: column.clone() },
         CorpusSource::Text { path } => Corpus::Text { path: path_of(path) },
         CorpusSource::Builtin { name } => Corpus::Builtin { name: name.clone() },
+        CorpusSource::Hub { files, column } => Corpus::Shelf { files: hub::shelf(files)?, column: column.clone() },
     };
     let declared = match input(step, "template").map(|t| &plan.steps[t.0].spec) {
         Ok(Spec::Template(template)) => Some(template),

@@ -230,6 +230,7 @@ fn declaration(step: &Step) -> Declaration {
             Origin::Default(source) => format!("default, {source}"),
             Origin::Axis => "axis".to_string(),
             Origin::Set(name) => format!("--set {name}"),
+            Origin::Lock => "lock file".to_string(),
         },
     };
     Declaration {

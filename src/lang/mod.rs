@@ -5,6 +5,7 @@
 pub mod analyse;
 pub mod check;
 pub mod diagnostic;
+pub mod hub;
 pub mod plan;
 pub mod resolve;
 pub mod schema;

@@ -1,5 +1,7 @@
 //! What the language half asks of the outside. The command line answers from the disk, tests answer from memory.
 
+use super::hub::{HubRef, HubWanted, Lock};
+
 /// Facts of a model that can be read without loading its weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFacts {
@@ -35,5 +37,21 @@ pub trait World {
     /// Text of a corpus that is built into xd (`builtin("name")`): its names, for suggestions.
     fn builtins(&self) -> Vec<String> {
         Vec::new()
+    }
+    /// The lock file of the experiment; an empty one where there is none. `Err` when it is there and cannot be read.
+    fn lock(&self) -> Result<Lock, String> {
+        Ok(Lock::default())
+    }
+    /// The folder of this machine in which the files of a repository at a commit are, or will be once they are downloaded.
+    fn hub_folder(&self, _wanted: &HubWanted, _commit: &str) -> Option<String> {
+        None
+    }
+    /// Facts of a model of the hub, when what is pinned and already on this machine tells them. Never the network.
+    fn hub_model(&self, _model: &HubRef) -> Option<ModelFacts> {
+        None
+    }
+    /// Number of latents of a crosscoder of the hub, when what is pinned and already on this machine tells it.
+    fn hub_latents(&self, _crosscoder: &HubRef) -> Option<u64> {
+        None
     }
 }

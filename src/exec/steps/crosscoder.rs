@@ -3,7 +3,7 @@
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::wiring::{input, path_of};
-use crate::exec::{Error, Result, rows};
+use crate::exec::{Error, Result, hub, rows};
 use crate::lang::plan::spec::{self, CrosscoderSpec, WeightsRef};
 use crate::lang::plan::{Plan, Spec};
 use crate::ml::crosscoder::sweep::CHECKPOINT;
@@ -108,6 +108,7 @@ fn load(weights: &WeightsRef) -> Result<Crosscoder> {
     Ok(match weights {
         WeightsRef::Folder { path } => Crosscoder::load(&path_of(path))?,
         WeightsRef::Tensors { path, prefix } => Crosscoder::load_tensors(&path_of(path), prefix)?,
+        WeightsRef::Hub { repository } => Crosscoder::load(&hub::folder(repository)?)?,
     })
 }
 

@@ -16,8 +16,8 @@ use crate::ml::lm::{Finetune, Pretrain, TextPortion, finetune, pretrain};
 pub fn make(job: &Job<'_>, spec: &ModelSpec) -> Result<Made> {
     let checkpoint = job.folder.join("checkpoint");
     let trained = match spec {
-        ModelSpec::Folder { .. } => {
-            return Err(Error::Failed(format!("{}: a model from a folder is not made", job.step.address)));
+        ModelSpec::Folder { .. } | ModelSpec::Hub { .. } => {
+            return Err(Error::Failed(format!("{}: a model that is there is not made", job.step.address)));
         }
         ModelSpec::Pretrain { on, layers, width, heads, vocabulary, context, length, batch, learning_rate, seed } => {
             let config = Pretrain {

@@ -7,6 +7,7 @@ pub mod corpora;
 pub mod crosscoders;
 pub mod fields;
 pub mod files;
+pub mod hub;
 pub mod lints;
 pub mod models;
 pub mod pairs;

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::lang::hub::HubRef;
 use crate::lang::schema::Kind;
 use crate::lang::world::World;
 
@@ -107,7 +108,7 @@ fn nameless(value: &mut Value, names: &[&str]) {
     }
 }
 
-/// Replaces every `{from, path}` by the hash of what stands there.
+/// Replaces every `{from, path}` by the hash of what stands there, and every hub reference by the hash of its pinned files.
 fn hash_files(value: &mut Value, world: &dyn World) -> Result<(), (String, String)> {
     match value {
         Value::Object(map) if is_file(map) => {
@@ -115,6 +116,14 @@ fn hash_files(value: &mut Value, world: &dyn World) -> Result<(), (String, Strin
             let (from, path) = (text("from"), text("path"));
             let hash = world.hash(&from, &path).map_err(|why| (path, why))?;
             *value = Value::from(format!("content {hash}"));
+            Ok(())
+        }
+        Value::Object(map) if map.contains_key("repository") && map.contains_key("pin") => {
+            // Before anything is pinned the key is that of a wish, under which nothing is ever stored.
+            let pinned = serde_json::from_value::<HubRef>(value.clone()).ok().and_then(|hub| hub.pin);
+            if let Some(pin) = pinned {
+                *value = Value::from(format!("hub content {}", pin.content()));
+            }
             Ok(())
         }
         Value::Object(map) => map.values_mut().try_for_each(|inner| hash_files(inner, world)),

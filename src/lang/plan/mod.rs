@@ -115,6 +115,8 @@ pub enum Origin {
     Axis,
     /// A param in force through `--set name=..`.
     Set(String),
+    /// Pinned by the lock file of the experiment.
+    Lock,
 }
 
 /// What a step will take, before anything is run. Zero means nothing worth naming.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lang::hub::HubRef;
 use crate::lang::syntax::tree::Operator;
 
 /// One variant a kind.
@@ -54,6 +55,10 @@ pub struct PortionSpec {
 pub enum ModelSpec {
     Folder {
         path: FileRef,
+    },
+    /// A repository of the hub; `exec` brings its files to `repository.folder`, which then is a model folder.
+    Hub {
+        repository: HubRef,
     },
     /// inputs: `on` corpora. `batch` in tokens. The Gemma-2 shape; the tokenizer (byte-level BPE) is trained on the text.
     Pretrain {
@@ -134,6 +139,8 @@ pub enum CorpusSource {
     Jsonl { path: FileRef, column: String },
     /// One document a file.
     Text { path: FileRef },
+    /// The files of a split of a data set; the ending of each file tells its format.
+    Hub { files: HubRef, column: String },
     /// Text that xd ships.
     Builtin { name: String },
 }
@@ -215,7 +222,8 @@ pub enum StoreAs {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CrosscoderSpec {
-    /// D, the number of latents (a multiple of the width has been turned into a number).
+    /// D, the number of latents (a multiple of the width has been turned into a number); 0 while it is not known, which is
+    /// only before the files of a hub reference are here.
     pub latents: u64,
     pub loss: Loss,
     pub init: Init,
@@ -227,8 +235,17 @@ pub struct CrosscoderSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum WeightsRef {
-    Folder { path: FileRef },
-    Tensors { path: FileRef, prefix: String },
+    Folder {
+        path: FileRef,
+    },
+    Tensors {
+        path: FileRef,
+        prefix: String,
+    },
+    /// A repository of the hub, or a folder of it; `exec` brings its files to `repository.folder`.
+    Hub {
+        repository: HubRef,
+    },
 }
 
 /// Method.md 1.3 and 1.4.

@@ -11,6 +11,11 @@ const HF: &[Field] = &[
     Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional(),
     Field::new("split", Type::Text, "Split of the data set.").default("\"train\"", "xd"),
     Field::new("column", Type::Text, "Column that holds the text or the messages.").default("\"text\"", "xd"),
+    Field::new("revision", Type::Text, "Branch, tag or commit; the lock file pins the commit.")
+        .absent("the default branch"),
+    Field::new("config", Type::Text, "Named part of the data set, such as \"sample-10BT\".").absent("its default one"),
+    Field::new("files", Type::Whole { low: 1, high: 100_000 }, "Only so many files of the split, the first ones.")
+        .absent("all; each is downloaded when it is first read"),
     TEMPLATE,
 ];
 
@@ -38,7 +43,7 @@ const FORMS: &[Variant] = &[
         &[Field::new("name", Type::Text, "Its name.").positional(), TEMPLATE],
         "Text that xd ships, for examples and tests.",
     ),
-    Variant::new("hf", HF, "A data set of the Hugging Face hub.")
+    Variant::new("hf", HF, "A split of a data set of the Hugging Face hub; the lock file pins its commit and files.")
         .later("download it and name the file: `jsonl(\"file\", column = \"text\")`"),
     Variant::new(
         "parquet",

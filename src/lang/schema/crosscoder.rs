@@ -3,6 +3,13 @@ use super::{Built, Column, Field, Kind, Type, Unit, Variant, Word};
 const STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 0.0 };
 const SOME_STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 1.0 };
 
+const HF: &[Field] = &[
+    Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional(),
+    Field::new("revision", Type::Text, "Branch, tag or commit; the lock file pins the commit.")
+        .absent("the default branch"),
+    Field::new("folder", Type::Text, "Folder within the repository.").absent("its root"),
+];
+
 const WEIGHTS: &[Variant] = &[
     Variant::new(
         "folder",
@@ -19,12 +26,8 @@ const WEIGHTS: &[Variant] = &[
         ],
         "A crosscoder in one safetensors file with the published tensor names.",
     ),
-    Variant::new(
-        "hf",
-        &[Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional()],
-        "A published crosscoder.",
-    )
-    .later("download it and name its folder: `folder(\"path\")`"),
+    Variant::new("hf", HF, "A crosscoder published on the Hugging Face hub; the lock file pins its commit and files.")
+        .later("download it and name its folder: `folder(\"path\")`"),
 ];
 
 const VARIANTS: &[Variant] = &[

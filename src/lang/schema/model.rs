@@ -35,8 +35,9 @@ const FINETUNE: &[Field] = &[
 
 const HF: &[Field] = &[
     Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional(),
-    Field::new("revision", Type::Text, "Branch, tag or commit.").absent("the newest, pinned in xd.lock"),
-    Field::new("dtype", Type::Text, "Number format of the weights.").absent("as stored"),
+    Field::new("revision", Type::Text, "Branch, tag or commit; the lock file pins the commit.")
+        .absent("the default branch"),
+    Field::new("dtype", Type::Text, "Number format of the weights.").absent("as stored").later("leave it out"),
 ];
 
 /// The forms of a model, also where one is written in place of a name.
@@ -52,8 +53,12 @@ pub const FORMS: &[Variant] = &[
         "A small language model (Gemma-2 shape) trained from scratch, so that its history is known.",
     ),
     Variant::new("finetune", FINETUNE, "A model trained further on other text."),
-    Variant::new("hf", HF, "A model of the Hugging Face hub.")
-        .later("download it and name its folder: `folder(\"path\")`"),
+    Variant::new(
+        "hf",
+        HF,
+        "A model of the Hugging Face hub; the lock file beside the experiment pins its commit and files.",
+    )
+    .later("download it and name its folder: `folder(\"path\")`"),
     Variant::new("gguf", &[Field::new("file", Type::Path, "The file.").positional()], "A model in one GGUF file.")
         .later("convert it to safetensors and name its folder: `folder(\"path\")`"),
 ];

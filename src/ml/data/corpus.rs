@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::builtin::builtin;
+use super::shelf::Shelf;
 use crate::ml::{Error, Result};
 
 /// One turn of a chat.
@@ -32,6 +34,8 @@ pub enum Corpus {
     Text { path: PathBuf },
     /// Text that xd ships; see [`super::builtin_names`].
     Builtin { name: String },
+    /// Files one after another, each in the format that its ending tells.
+    Shelf { files: Arc<dyn Shelf>, column: String },
 }
 
 /// Documents in order.
@@ -47,23 +51,42 @@ impl Corpus {
             }
             Corpus::Text { path } => text_files(path),
             Corpus::Builtin { .. } => Ok(Vec::new()),
+            Corpus::Shelf { files, .. } => (0..files.names().len()).map(|index| files.file(index)).collect(),
         }
     }
 
     /// Streams the documents from the first one on. Empty lines and empty texts are skipped.
     pub fn documents(&self) -> Result<Documents> {
         match self {
-            Corpus::Jsonl { path, column } => {
-                let file = File::open(path).map_err(|e| Error::file(path, e))?;
-                Ok(jsonl_documents(BufReader::new(file), path.display().to_string(), column.clone()))
-            }
+            Corpus::Jsonl { path, column } => jsonl_file(path, column),
             Corpus::Text { path } => {
                 let files = text_files(path)?;
                 Ok(Box::new(files.into_iter().map(|file| read_text(&file).map(Document::Text)).filter(not_empty)))
             }
             Corpus::Builtin { name } => builtin(name),
+            Corpus::Shelf { files, column } => {
+                let (files, column, count) = (files.clone(), column.clone(), files.names().len());
+                let open = move |index: usize| match files.file(index).and_then(|file| file_documents(&file, &column)) {
+                    Ok(documents) => documents,
+                    Err(error) => Box::new(std::iter::once(Err(error))),
+                };
+                Ok(Box::new((0..count).flat_map(open)))
+            }
         }
     }
+}
+
+/// The documents of one file of a shelf, in the format that its ending tells.
+fn file_documents(path: &Path, column: &str) -> Result<Documents> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("jsonl" | "ndjson") => jsonl_file(path, column),
+        _ => Err(Error::invalid("read corpus", format!("{}: files of this format cannot be read", path.display()))),
+    }
+}
+
+fn jsonl_file(path: &Path, column: &str) -> Result<Documents> {
+    let file = File::open(path).map_err(|e| Error::file(path, e))?;
+    Ok(jsonl_documents(BufReader::new(file), path.display().to_string(), column.to_string()))
 }
 
 /// Documents of JSON lines; `name` is used in errors.

@@ -4,10 +4,12 @@ mod builtin;
 mod chat;
 mod corpus;
 mod sequence;
+mod shelf;
 mod tokenizer;
 
 pub use builtin::{builtin, builtin_names};
 pub use chat::{Rendered, Span, Template};
 pub use corpus::{Corpus, Document, Documents, Message};
 pub use sequence::TokenSequence;
+pub use shelf::Shelf;
 pub use tokenizer::Tokenizer;

@@ -1,4 +1,5 @@
 use crate::lang::check;
+use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{CorpusSource, CorpusSpec, Spec, TemplateSpec};
 use crate::lang::resolve::{Call, Sink, Typed, VALUE};
@@ -16,6 +17,17 @@ pub fn corpus(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
                 return None;
             }
             CorpusSource::Builtin { name }
+        }
+        "hf" => {
+            let text = |name: &str, sink: &mut Sink| call.get(name).map(|n| at.string(n, sink));
+            let part = HubPart::Split {
+                config: super::hub::optional(text("config", sink))?,
+                split: text("split", sink)??,
+                first: call.get("files").and_then(|n| n.whole()),
+            };
+            let column = text("column", sink)??;
+            let files = super::hub::reference(at, call, Repository::Dataset, part, sink)?;
+            CorpusSource::Hub { files, column }
         }
         _ => {
             let node = call.get("path")?;

@@ -1,4 +1,5 @@
 use crate::lang::check;
+use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
     Adam, CodeNorm, CrosscoderSpec, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, Spec, TopKLoss, Train,
@@ -14,14 +15,18 @@ pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     if let Some(from) = at.fields.get("from") {
         let (from, latents) = weights(at, from.call()?, sink)?;
         draft.facts.latents = latents;
+        // Those of a crosscoder of the hub are known once its files are here.
+        let latents = if matches!(from, WeightsRef::Hub { .. }) { Some(latents.unwrap_or(0)) } else { latents };
         return Some(Spec::Crosscoder(CrosscoderSpec { latents: latents?, from: Some(from), ..untrained() }));
     }
     let latents = latents(at, draft);
     draft.facts.latents = latents;
+    // A multiple of a width that nobody knows yet: the width of a model whose files are still on the hub.
+    let latents = if draft.facts.width.is_none() { latents.or(Some(0)) } else { latents };
     let loss = at.fields.call("loss");
     draft.facts.loss = loss.map(|c| c.word);
     draft.facts.k = loss.and_then(|c| c.get("k")).and_then(|n| n.whole());
-    check::crosscoders::k(at, latents, draft.facts.width, sink);
+    check::crosscoders::k(at, draft.facts.latents, draft.facts.width, sink);
     let train = train(at, draft);
     draft.facts.trained = train.as_ref().map(|t| t.steps * t.batch);
     if let Some(train) = &train {
@@ -46,6 +51,13 @@ fn latents(at: &At, draft: &Draft) -> Option<u64> {
 
 /// The weights, and how many latents they have.
 fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Option<u64>)> {
+    if call.word == "hf" {
+        let folder = super::hub::optional(call.get("folder").map(|n| at.string(n, sink)))?;
+        let part = HubPart::Crosscoder { folder };
+        let repository = super::hub::reference(at, call, Repository::Model, part, sink)?;
+        let latents = at.world.hub_latents(&repository);
+        return Some((WeightsRef::Hub { repository }, latents));
+    }
     let node = call.get("path")?;
     let path = at.file(node, sink)?;
     let (file, prefix) = match call.word {

@@ -4,6 +4,7 @@ mod activations;
 mod analyses;
 mod corpus;
 mod crosscoder;
+mod hub;
 mod model;
 mod pair;
 mod questions;

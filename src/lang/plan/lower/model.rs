@@ -1,4 +1,5 @@
 use crate::lang::check;
+use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{ModelSpec, PortionSpec, Spec};
 use crate::lang::resolve::{Call, Sink, Typed, VALUE};
@@ -22,6 +23,13 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
                 }
             }
             Some(Spec::Model(ModelSpec::Folder { path }))
+        }
+        "hf" => {
+            let repository = super::hub::reference(at, call, Repository::Model, HubPart::Model, sink)?;
+            let facts = at.world.hub_model(&repository);
+            draft.facts.width = facts.as_ref().map(|f| f.width);
+            draft.facts.model = facts;
+            Some(Spec::Model(ModelSpec::Hub { repository }))
         }
         "pretrain" => {
             let on = portions(at, call, draft, sink);
