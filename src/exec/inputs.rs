@@ -29,7 +29,11 @@ fn refs(spec: &Spec) -> Vec<FileRef> {
         Spec::Model(ModelSpec::Folder { path }) => vec![path.clone()],
         Spec::Corpus(corpus) => {
             let mut files = match &corpus.source {
-                CorpusSource::Jsonl { path, .. } | CorpusSource::Text { path } => vec![path.clone()],
+                CorpusSource::Jsonl { path, .. }
+                | CorpusSource::Json { path, .. }
+                | CorpusSource::Csv { path, .. }
+                | CorpusSource::Parquet { path, .. }
+                | CorpusSource::Text { path } => vec![path.clone()],
                 CorpusSource::Builtin { .. } | CorpusSource::Hub { .. } => Vec::new(),
             };
             if let Some(TemplateSpec::Jinja { path, .. }) = &corpus.template {

@@ -41,6 +41,11 @@ pub fn text(plan: &Plan, index: StepIndex) -> Result<Text> {
     };
     let corpus = match source {
         CorpusSource::Jsonl { path, column } => Corpus::Jsonl { path: path_of(path), column: column.clone() },
+        CorpusSource::Json { path, column, list } => {
+            Corpus::Json { path: path_of(path), column: column.clone(), list: list.clone() }
+        }
+        CorpusSource::Csv { path, column } => Corpus::Csv { path: path_of(path), column: column.clone() },
+        CorpusSource::Parquet { path, column } => Corpus::Parquet { path: path_of(path), column: column.clone() },
         CorpusSource::Text { path } => Corpus::Text { path: path_of(path) },
         CorpusSource::Builtin { name } => Corpus::Builtin { name: name.clone() },
         CorpusSource::Hub { files, column } => Corpus::Shelf { files: hub::shelf(files)?, column: column.clone() },

@@ -179,6 +179,21 @@ fn changes() -> BTreeMap<String, (String, String)> {
         line("corpus", "jsonl(\"other.txt\")"),
         line("corpus", "jsonl(\"other.txt\", template = tokenizer)"),
     );
+    for (form, file, other) in [
+        ("json", "other.txt", "organism/texts/chat.jsonl"),
+        ("csv", "other.txt", "organism/texts/chat.jsonl"),
+        ("parquet", "web.parquet", "more.parquet"),
+    ] {
+        let corpus = |file: &str, argument: &str| line("corpus", &format!("{form}(\"{file}\"{argument})"));
+        add(&format!("corpus:{form}.path"), corpus(file, ""), corpus(other, ""));
+        add(&format!("corpus:{form}.column"), corpus(file, ""), corpus(file, ", column = \"body\""));
+        add(&format!("corpus:{form}.template"), corpus(file, ""), corpus(file, ", template = tokenizer"));
+    }
+    add(
+        "corpus:json.list",
+        line("corpus", "json(\"other.txt\", list = \"train\")"),
+        line("corpus", "json(\"other.txt\", list = \"test\")"),
+    );
     add("corpus:builtin.name", line("corpus", "builtin(\"alice\")"), line("corpus", "builtin(\"chatter\")"));
     add(
         "corpus:builtin.template",

@@ -41,6 +41,8 @@ impl Memory {
             ("organism/texts/prose/*.txt", "prose"),
             ("organism/texts/chat.jsonl", "chat"),
             ("other.txt", "another text"),
+            ("web.parquet", "pages"),
+            ("more.parquet", "more pages"),
             ("gemma.jinja", "{{ messages }}"),
             ("llama.jinja", "{{ other }}"),
             ("rows.safetensors", "rows"),

@@ -88,7 +88,7 @@ pub fn labels(plan: &Plan, step: &Step) -> Labels {
 fn pair_label(plan: &Plan, index: StepIndex) -> Option<String> {
     let step = &plan.steps[index.0];
     match &step.spec {
-        Spec::Pair(PairSpec::Models { label }) => Some(label.clone()),
+        Spec::Pair(PairSpec::Models { label, .. }) => Some(label.clone()),
         _ => step.inputs.iter().find_map(|input| pair_label(plan, input.step)),
     }
 }

@@ -118,10 +118,21 @@ fn same_text(at: &At, a: &CorpusSource, b: &CorpusSource) -> bool {
         (CorpusSource::Text { path: a }, CorpusSource::Text { path: b }) => {
             same_files(at, a, b) || covers(a, b) || covers(b, a)
         }
-        (CorpusSource::Jsonl { path: a, column: x }, CorpusSource::Jsonl { path: b, column: y }) => {
-            x == y && same_files(at, a, b)
-        }
-        _ => false,
+        _ => match (records(a), records(b)) {
+            (Some((a, x)), Some((b, y))) => x == y && (same_files(at, a, b) || covers(a, b) || covers(b, a)),
+            _ => false,
+        },
+    }
+}
+
+/// Files and column of a source that has columns.
+fn records(source: &CorpusSource) -> Option<(&FileRef, &str)> {
+    match source {
+        CorpusSource::Jsonl { path, column }
+        | CorpusSource::Json { path, column, .. }
+        | CorpusSource::Csv { path, column }
+        | CorpusSource::Parquet { path, column } => Some((path, column)),
+        CorpusSource::Text { .. } | CorpusSource::Builtin { .. } | CorpusSource::Hub { .. } => None,
     }
 }
 

@@ -89,8 +89,21 @@ pub enum ModelSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum PairSpec {
-    Models { label: String },
+    Models {
+        label: String,
+        /// The base reads the second token in place of the first.
+        read_as: Vec<(TokenRef, TokenRef)>,
+    },
     Synthetic(SyntheticSpec),
+}
+
+/// A token of the models' vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TokenRef {
+    Id(u32),
+    /// Its text: a special token by its name, any other by what it stands for.
+    Text(String),
 }
 
 /// Activations from a known dictionary (grammar/README.md; the recipe is in experiments/planted.xd).
@@ -137,6 +150,12 @@ pub struct CorpusSpec {
 pub enum CorpusSource {
     /// One document a line.
     Jsonl { path: FileRef, column: String },
+    /// One document an entry of a list; `list` is the key of it where the file is an object.
+    Json { path: FileRef, column: String, list: Option<String> },
+    /// One document a row.
+    Csv { path: FileRef, column: String },
+    /// One document a row.
+    Parquet { path: FileRef, column: String },
     /// One document a file.
     Text { path: FileRef },
     /// The files of a split of a data set; the ending of each file tells its format.

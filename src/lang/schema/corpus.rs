@@ -19,24 +19,55 @@ const HF: &[Field] = &[
     TEMPLATE,
 ];
 
+const FILES: &str = "File, folder or glob, read in the order of the paths; each may be compressed (.gz, .zst).";
+
+const COLUMN: Field =
+    Field::new("column", Type::Text, "Column that holds the text, or the list of messages of a chat.")
+        .default("\"text\"", "xd");
+
 const FORMS: &[Variant] = &[
     Variant::new(
         "text",
         &[
-            Field::new("path", Type::Path, "File, folder or glob; one document a file, in sorted order.").positional(),
+            Field::new(
+                "path",
+                Type::Path,
+                "File, folder or glob, in the order of the paths; each may be compressed (.gz, .zst).",
+            )
+            .positional(),
             TEMPLATE,
         ],
-        "Plain text files.",
+        "Plain text, one document a file.",
     ),
     Variant::new(
         "jsonl",
+        &[Field::new("path", Type::Path, FILES).positional(), COLUMN, TEMPLATE],
+        "JSON lines, one object and document a line.",
+    ),
+    Variant::new(
+        "json",
         &[
-            Field::new("path", Type::Path, "File with one JSON object a line; one document a line.").positional(),
-            Field::new("column", Type::Text, "Key that holds the text, or the list of messages of a chat.")
-                .default("\"text\"", "xd"),
+            Field::new("path", Type::Path, FILES).positional(),
+            COLUMN,
+            Field::new("list", Type::Text, "Key of the list, where the file is an object that holds several.")
+                .absent("the file is a list, or an object with one list of objects"),
             TEMPLATE,
         ],
-        "One document a line.",
+        "A JSON list of objects, one document an object; it is streamed.",
+    ),
+    Variant::new(
+        "csv",
+        &[Field::new("path", Type::Path, FILES).positional(), COLUMN, TEMPLATE],
+        "Comma-separated values with a header row (.tsv: tabs), one document a row.",
+    ),
+    Variant::new(
+        "parquet",
+        &[
+            Field::new("path", Type::Path, "File, folder or glob, read in the order of the paths.").positional(),
+            COLUMN,
+            TEMPLATE,
+        ],
+        "Parquet, one document a row; messages are a list of structs with `role` and `content`.",
     ),
     Variant::new(
         "builtin",
@@ -44,17 +75,7 @@ const FORMS: &[Variant] = &[
         "Text that xd ships, for examples and tests.",
     ),
     Variant::new("hf", HF, "A split of a data set of the Hugging Face hub; the lock file pins its commit and files.")
-        .later("download it and name the file: `jsonl(\"file\", column = \"text\")`"),
-    Variant::new(
-        "parquet",
-        &[
-            Field::new("path", Type::Path, "The file.").positional(),
-            Field::new("column", Type::Text, "Column that holds the text or the messages.").default("\"text\"", "xd"),
-            TEMPLATE,
-        ],
-        "A Parquet file.",
-    )
-    .later("write it as one JSON object a line and use `jsonl(\"file\", column = \"text\")`"),
+        .later("download it and name the file: `parquet(\"file\", column = \"text\")`"),
 ];
 
 pub const KIND: Kind = Kind {

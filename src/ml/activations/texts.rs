@@ -26,12 +26,7 @@ impl Documents for Texts<'_> {
     }
 
     fn read(&self, start: u64) -> Result<Box<dyn Iterator<Item = Result<TokenSequence>> + '_>> {
-        let mut documents = self.corpus.documents()?;
-        for _ in 0..start {
-            if let Some(document) = documents.next() {
-                document?;
-            }
-        }
+        let documents = self.corpus.documents_from(start)?;
         Ok(Box::new(Tokenized { texts: self, documents, ready: VecDeque::new() }))
     }
 }

@@ -1,9 +1,7 @@
 //! Texts inside the binary.
 
-use std::io::Cursor;
-
 use super::Documents;
-use super::corpus::jsonl_documents;
+use super::source::lines;
 use crate::ml::{Error, Result};
 
 /// Name, JSON lines, column. The held-out texts of the organism: small, and no shipped model was trained on them.
@@ -20,9 +18,7 @@ pub fn builtin_names() -> Vec<&'static str> {
 /// Documents of a shipped text.
 pub fn builtin(name: &str) -> Result<Documents> {
     match TEXTS.iter().find(|(n, _, _)| *n == name) {
-        Some((name, text, column)) => {
-            Ok(jsonl_documents(Cursor::new(*text), format!("builtin({name})"), column.to_string()))
-        }
+        Some((name, text, column)) => Ok(lines(text, format!("builtin({name})"), column.to_string())),
         None => {
             let known = builtin_names().join(", ");
             Err(Error::invalid("read builtin", format!("there is no text `{name}`; there is: {known}")))

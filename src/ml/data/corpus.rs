@@ -1,14 +1,14 @@
 //! Where documents come from, in an order that never changes.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::builtin::builtin;
+use super::format::{Format, KNOWN_ENDINGS};
 use super::shelf::Shelf;
+use super::source::{self, Selection};
 use crate::ml::{Error, Result};
 
 /// One turn of a chat.
@@ -25,16 +25,33 @@ pub enum Document {
     Chat(Vec<Message>),
 }
 
-/// A source of documents.
+impl Document {
+    /// A text without characters, or a chat without messages.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Document::Text(text) => text.is_empty(),
+            Document::Chat(messages) => messages.is_empty(),
+        }
+    }
+}
+
+/// A source of documents. A path is a file, a glob, or a folder (its files of the format, or all files if it has none), read
+/// in the order of the paths. `column` holds a string, or a list of `{role, content}`; other fields of a message are not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Corpus {
-    /// One JSON object a line; `column` holds a string, or a list of `{role, content}`.
+    /// One JSON object a line.
     Jsonl { path: PathBuf, column: String },
-    /// One document a file: a file, a glob, or a folder (its `.txt` files, or all files if it has none), sorted by path.
+    /// A list of objects, or an object with one list of objects; `list` is its key where there are several.
+    Json { path: PathBuf, column: String, list: Option<String> },
+    /// A header row, then one document a row; tabs in files `.tsv`.
+    Csv { path: PathBuf, column: String },
+    /// One document a row.
+    Parquet { path: PathBuf, column: String },
+    /// One document a file.
     Text { path: PathBuf },
     /// Text that xd ships; see [`super::builtin_names`].
     Builtin { name: String },
-    /// Files one after another, each in the format that its ending tells.
+    /// Files one after another, each of the format that its name tells ([`Format::of`]).
     Shelf { files: Arc<dyn Shelf>, column: String },
 }
 
@@ -45,101 +62,162 @@ impl Corpus {
     /// The files that are read, in the order of reading; none for a builtin. Errors when there is no file.
     pub fn files(&self) -> Result<Vec<PathBuf>> {
         match self {
-            Corpus::Jsonl { path, .. } => {
-                File::open(path).map_err(|e| Error::file(path, e))?;
-                Ok(vec![path.clone()])
-            }
-            Corpus::Text { path } => text_files(path),
+            Corpus::Jsonl { path, .. }
+            | Corpus::Json { path, .. }
+            | Corpus::Csv { path, .. }
+            | Corpus::Parquet { path, .. }
+            | Corpus::Text { path } => self.files_at(path),
             Corpus::Builtin { .. } => Ok(Vec::new()),
             Corpus::Shelf { files, .. } => (0..files.names().len()).map(|index| files.file(index)).collect(),
         }
     }
 
-    /// Streams the documents from the first one on. Empty lines and empty texts are skipped.
+    /// Streams the documents from the first one on.
     pub fn documents(&self) -> Result<Documents> {
+        self.documents_from(0)
+    }
+
+    /// Streams documents `start..`. Those before are not looked into: files of text and row groups of Parquet are left out
+    /// unread, lines, rows and entries are counted.
+    ///
+    /// Every record is a document, also one with an empty text, except for lines of white space. Errors: files that are not
+    /// there, or are not what they are read as; each later one when it is met.
+    pub fn documents_from(&self, start: u64) -> Result<Documents> {
+        if let Corpus::Builtin { name } = self {
+            return Ok(Box::new(builtin(name)?.skip(usize::try_from(start).unwrap_or(usize::MAX))));
+        }
+        let shelf: Arc<dyn Shelf> = match self {
+            Corpus::Shelf { files, .. } => files.clone(),
+            _ => Arc::new(Lying::new(self.files()?)),
+        };
+        let formats = shelf.names().iter().map(|name| self.format(Path::new(name))).collect::<Result<Vec<_>>>()?;
+        let files = formats.into_iter().enumerate();
+        let selection = self.selection();
+        Ok(Box::new(Chain { shelf, files, selection, skip: start, current: None, broken: false }))
+    }
+
+    fn selection(&self) -> Selection {
+        let (column, list) = match self {
+            Corpus::Json { column, list, .. } => (column.clone(), list.clone()),
+            Corpus::Jsonl { column, .. }
+            | Corpus::Csv { column, .. }
+            | Corpus::Parquet { column, .. }
+            | Corpus::Shelf { column, .. } => (column.clone(), None),
+            Corpus::Text { .. } | Corpus::Builtin { .. } => (String::new(), None),
+        };
+        Selection { column, list }
+    }
+
+    /// What `path` is read as.
+    fn format(&self, path: &Path) -> Result<Format> {
+        let told = Format::of(path);
         match self {
-            Corpus::Jsonl { path, column } => jsonl_file(path, column),
-            Corpus::Text { path } => {
-                let files = text_files(path)?;
-                Ok(Box::new(files.into_iter().map(|file| read_text(&file).map(Document::Text)).filter(not_empty)))
+            Corpus::Jsonl { .. } => Ok(Format::Jsonl),
+            Corpus::Json { .. } => Ok(Format::Json),
+            Corpus::Csv { .. } => Ok(match told {
+                Some(Format::Csv { delimiter }) => Format::Csv { delimiter },
+                _ => Format::Csv { delimiter: b',' },
+            }),
+            Corpus::Parquet { .. } => Ok(Format::Parquet),
+            Corpus::Text { .. } => Ok(Format::Text),
+            Corpus::Shelf { .. } | Corpus::Builtin { .. } => told.ok_or_else(|| {
+                let problem =
+                    format!("{}: the name does not tell the format; known are {KNOWN_ENDINGS}", path.display());
+                Error::invalid("read files", problem)
+            }),
+        }
+    }
+
+    fn files_at(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = if path.is_dir() {
+            let mut files = folder_files(path)?;
+            let is_own = |file: &PathBuf| {
+                matches!(
+                    (self, Format::of(file)),
+                    (Corpus::Jsonl { .. }, Some(Format::Jsonl))
+                        | (Corpus::Json { .. }, Some(Format::Json))
+                        | (Corpus::Csv { .. }, Some(Format::Csv { .. }))
+                        | (Corpus::Parquet { .. }, Some(Format::Parquet))
+                )
+            };
+            let is_text = |file: &PathBuf| {
+                let name = file.file_name().map(|name| name.to_string_lossy().to_string()).unwrap_or_default();
+                matches!(self, Corpus::Text { .. })
+                    && [".txt", ".txt.gz", ".txt.zst"].iter().any(|ending| name.ends_with(ending))
+            };
+            let wanted = |file: &PathBuf| is_own(file) || is_text(file);
+            if files.iter().any(wanted) {
+                files.retain(wanted);
             }
-            Corpus::Builtin { name } => builtin(name),
-            Corpus::Shelf { files, column } => {
-                let (files, column, count) = (files.clone(), column.clone(), files.names().len());
-                let open = move |index: usize| match files.file(index).and_then(|file| file_documents(&file, &column)) {
-                    Ok(documents) => documents,
-                    Err(error) => Box::new(std::iter::once(Err(error))),
-                };
-                Ok(Box::new((0..count).flat_map(open)))
-            }
+            files
+        } else if path.is_file() {
+            vec![path.to_path_buf()]
+        } else {
+            glob_files(path)?
+        };
+        files.sort();
+        match files.is_empty() {
+            true => Err(Error::invalid("read text", format!("no file at {}", path.display()))),
+            false => Ok(files),
         }
     }
 }
 
-/// The documents of one file of a shelf, in the format that its ending tells.
-fn file_documents(path: &Path, column: &str) -> Result<Documents> {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("jsonl" | "ndjson") => jsonl_file(path, column),
-        _ => Err(Error::invalid("read corpus", format!("{}: files of this format cannot be read", path.display()))),
+/// Files that lie on this machine.
+#[derive(Debug)]
+struct Lying {
+    names: Vec<String>,
+    files: Vec<PathBuf>,
+}
+
+impl Lying {
+    fn new(files: Vec<PathBuf>) -> Self {
+        Lying { names: files.iter().map(|file| file.display().to_string()).collect(), files }
     }
 }
 
-fn jsonl_file(path: &Path, column: &str) -> Result<Documents> {
-    let file = File::open(path).map_err(|e| Error::file(path, e))?;
-    Ok(jsonl_documents(BufReader::new(file), path.display().to_string(), column.to_string()))
+impl Shelf for Lying {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn file(&self, index: usize) -> Result<PathBuf> {
+        Ok(self.files[index].clone())
+    }
 }
 
-/// Documents of JSON lines; `name` is used in errors.
-pub(super) fn jsonl_documents(lines: impl BufRead + Send + 'static, name: String, column: String) -> Documents {
-    let parse = move |(number, line): (usize, std::io::Result<String>)| {
-        let line = line.map_err(|e| Error::file(&name, e))?;
-        if line.trim().is_empty() {
-            return Ok(Document::Text(String::new()));
+/// One file after another.
+struct Chain {
+    shelf: Arc<dyn Shelf>,
+    files: std::iter::Enumerate<std::vec::IntoIter<Format>>,
+    selection: Selection,
+    /// Records that are still to be left out.
+    skip: u64,
+    current: Option<Documents>,
+    /// After an error there is nothing more.
+    broken: bool,
+}
+
+impl Iterator for Chain {
+    type Item = Result<Document>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.broken {
+            if let Some(document) = self.current.as_mut().and_then(Iterator::next) {
+                self.broken = document.is_err();
+                return Some(document);
+            }
+            let (index, format) = self.files.next()?;
+            let file = self.shelf.file(index);
+            match file.and_then(|file| source::open(&file, format, &self.selection, &mut self.skip)) {
+                Ok(documents) => self.current = Some(documents),
+                Err(error) => {
+                    self.broken = true;
+                    return Some(Err(error));
+                }
+            }
         }
-        document(&line, &column)
-            .map_err(|problem| Error::invalid("read jsonl", format!("{name}:{}: {problem}", number + 1)))
-    };
-    Box::new(lines.lines().enumerate().map(parse).filter(not_empty))
-}
-
-fn not_empty(document: &Result<Document>) -> bool {
-    match document {
-        Ok(Document::Text(text)) => !text.is_empty(),
-        Ok(Document::Chat(messages)) => !messages.is_empty(),
-        Err(_) => true,
-    }
-}
-
-fn document(line: &str, column: &str) -> std::result::Result<Document, String> {
-    let value: serde_json::Value = serde_json::from_str(line).map_err(|e| e.to_string())?;
-    let object = value.as_object().ok_or("not a JSON object")?;
-    let names = || object.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
-    let cell = object.get(column).ok_or_else(|| format!("no column `{column}`; there is {}", names()))?;
-    match cell {
-        serde_json::Value::String(text) => Ok(Document::Text(text.clone())),
-        serde_json::Value::Array(_) => serde_json::from_value(cell.clone())
-            .map(Document::Chat)
-            .map_err(|e| format!("column `{column}` is no list of {{role, content}}: {e}")),
-        _ => Err(format!("column `{column}` is neither text nor a list of messages")),
-    }
-}
-
-fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::file(path, e))
-}
-
-fn text_files(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = if path.is_dir() {
-        folder_files(path)?
-    } else if path.is_file() {
-        vec![path.to_path_buf()]
-    } else {
-        glob_files(path)?
-    };
-    files.sort();
-    match files.is_empty() {
-        true => Err(Error::invalid("read text", format!("no file at {}", path.display()))),
-        false => Ok(files),
+        None
     }
 }
 
@@ -150,10 +228,6 @@ fn folder_files(folder: &Path) -> Result<Vec<PathBuf>> {
         if path.is_file() {
             files.push(path);
         }
-    }
-    let is_text = |path: &PathBuf| path.extension().is_some_and(|e| e == "txt");
-    if files.iter().any(is_text) {
-        files.retain(is_text);
     }
     Ok(files)
 }

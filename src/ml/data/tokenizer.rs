@@ -88,8 +88,11 @@ impl Tokenizer {
     }
 
     /// A document as tokens: plain text with the special tokens that the tokenizer adds, a chat through `template`.
-    /// Only the first `context` tokens are kept.
+    /// Only the first `context` tokens are kept. An empty document has no tokens, not even BOS.
     pub fn encode(&self, document: &Document, template: Option<&Template>, context: usize) -> Result<TokenSequence> {
+        if document.is_empty() {
+            return Ok(TokenSequence::default());
+        }
         let mut sequence = match (document, template) {
             (Document::Text(text), None) => self.encode_text(text)?,
             (Document::Chat(messages), Some(template)) => self.encode_chat(messages, template)?,

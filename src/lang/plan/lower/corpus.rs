@@ -33,7 +33,8 @@ pub fn corpus(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             let node = call.get("path")?;
             let path = at.file(node, sink)?;
             match at.world.bytes(&path.from, &path.path) {
-                Ok(bytes) => draft.facts.bytes = Some(bytes),
+                // A token takes a byte of text at least, but not of compressed text.
+                Ok(bytes) => draft.facts.bytes = is_plain(call.word, &path.path).then_some(bytes),
                 Err(why) => {
                     sink.push(check::files::missing("text", &path.path, &why, node.span));
                     return None;
@@ -41,8 +42,23 @@ pub fn corpus(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             }
             match call.word {
                 "text" => CorpusSource::Text { path },
-                "jsonl" => CorpusSource::Jsonl { path, column: at.string(call.get("column")?, sink)? },
-                _ => return None,
+                word => {
+                    let column = at.string(call.get("column")?, sink)?;
+                    match word {
+                        "jsonl" => CorpusSource::Jsonl { path, column },
+                        "json" => CorpusSource::Json {
+                            path,
+                            column,
+                            list: match call.get("list") {
+                                Some(node) => Some(at.string(node, sink)?),
+                                None => None,
+                            },
+                        },
+                        "csv" => CorpusSource::Csv { path, column },
+                        "parquet" => CorpusSource::Parquet { path, column },
+                        _ => return None,
+                    }
+                }
             }
         }
     };
@@ -56,6 +72,13 @@ pub fn corpus(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         Some(_) => return None,
     };
     Some(Spec::Corpus(CorpusSpec { source, template }))
+}
+
+/// Whether the bytes of these files are certainly the bytes of the text.
+fn is_plain(form: &str, path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    form != "parquet" && extension.is_some_and(|e| !e.contains(['*', '?', '[']) && e != "gz" && e != "zst")
 }
 
 pub fn template_declaration(at: &At, sink: &mut Sink) -> Option<Spec> {

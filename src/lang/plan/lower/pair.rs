@@ -23,7 +23,8 @@ pub fn pair(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         check::pairs::mismatch(at, base, tuned, sink);
     }
     let label = at.string(at.fields.get("label")?, sink)?;
-    (draft.inputs.len() == 2).then_some(Spec::Pair(PairSpec::Models { label }))
+    let read_as = Vec::new();
+    (draft.inputs.len() == 2).then_some(Spec::Pair(PairSpec::Models { label, read_as }))
 }
 
 fn synthetic(call: &Call) -> Option<SyntheticSpec> {
