@@ -6,8 +6,8 @@ use super::wiring::{input, path_of};
 use super::{Error, Result, Store, hub};
 use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, TemplateSpec};
 use crate::lang::plan::{Plan, Spec, StepIndex};
-use crate::ml::data::{Corpus, Template};
-use crate::ml::lm::Site;
+use crate::ml::data::{Corpus, Template, Tokenizer};
+use crate::ml::lm::{Decoder, Dtype, Site};
 
 /// The folder of a model: the one that the file names, or the artifact.
 ///
@@ -16,10 +16,37 @@ use crate::ml::lm::Site;
 pub fn folder(plan: &Plan, store: &Store, index: StepIndex) -> Result<PathBuf> {
     let step = &plan.steps[index.0];
     match &step.spec {
-        Spec::Model(ModelSpec::Folder { path }) => Ok(path_of(path)),
-        Spec::Model(ModelSpec::Hub { repository }) => hub::folder(repository),
+        Spec::Model(ModelSpec::Folder { path, .. }) => Ok(path_of(path)),
+        Spec::Model(ModelSpec::Hub { repository, .. }) => hub::folder(repository),
         Spec::Model(_) => Ok(store.artifact(&step.id)),
         _ => Err(Error::Failed(format!("{} is no model", step.address))),
+    }
+}
+
+/// The decoder of a model step, ready to run.
+///
+/// # Errors
+/// When the step is no model, or its files cannot be read.
+pub fn decoder(plan: &Plan, store: &Store, index: StepIndex) -> Result<Decoder> {
+    Ok(Decoder::open(folder(plan, store, index)?, dtype(plan, index))?)
+}
+
+/// The tokenizer of a model step.
+///
+/// # Errors
+/// When the step is no model, or its files cannot be read.
+pub fn tokenizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Tokenizer> {
+    Ok(Tokenizer::load(folder(plan, store, index)?)?)
+}
+
+/// What a model step computes with: f32 unless its file says otherwise.
+fn dtype(plan: &Plan, index: StepIndex) -> Dtype {
+    match &plan.steps[index.0].spec {
+        Spec::Model(ModelSpec::Folder { dtype, .. } | ModelSpec::Hub { dtype, .. }) => match dtype {
+            spec::Dtype::F32 => Dtype::F32,
+            spec::Dtype::Bf16 => Dtype::Bf16,
+        },
+        _ => Dtype::F32,
     }
 }
 

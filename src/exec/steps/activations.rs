@@ -8,8 +8,7 @@ use crate::lang::plan::StepIndex;
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PortionSpec};
 use crate::ml::Rows;
 use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, Store, Tap, Texts};
-use crate::ml::data::Tokenizer;
-use crate::ml::lm::{Decoder, check_taps};
+use crate::ml::lm::check_taps;
 
 /// Harvests into the job's folder.
 ///
@@ -20,11 +19,12 @@ pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
         return Err(Error::Failed(format!("{}: only activations of models are harvested", job.step.address)));
     };
     let pair = &job.plan.steps[job.input("of")?.0];
-    let base = models::folder(job.plan, job.store, input(pair, "base")?)?;
-    let tuned = models::folder(job.plan, job.store, input(pair, "tuned")?)?;
+    let (base, tuned) = (input(pair, "base")?, input(pair, "tuned")?);
     let (layer, site) = (*layer as usize, models::site(*site));
-    let tokenizers = [Tokenizer::load(&base)?, Tokenizer::load(&tuned)?];
-    let decoders = [Decoder::load(&base)?, Decoder::load(&tuned)?];
+    let tokenizer = |model| models::tokenizer(job.plan, job.store, model);
+    let decoder = |model| models::decoder(job.plan, job.store, model);
+    let tokenizers = [tokenizer(base)?, tokenizer(tuned)?];
+    let decoders = [decoder(base)?, decoder(tuned)?];
     for decoder in &decoders {
         check_taps(decoder, layer, site)?;
     }

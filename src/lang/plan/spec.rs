@@ -50,15 +50,25 @@ pub struct PortionSpec {
     pub tokens: u64,
 }
 
+/// What a model computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    F32,
+    Bf16,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum ModelSpec {
     Folder {
         path: FileRef,
+        dtype: Dtype,
     },
     /// A repository of the hub; `exec` brings its files to `repository.folder`, which then is a model folder.
     Hub {
         repository: HubRef,
+        dtype: Dtype,
     },
     /// inputs: `on` corpora. `batch` in tokens. The Gemma-2 shape; the tokenizer (byte-level BPE) is trained on the text.
     Pretrain {

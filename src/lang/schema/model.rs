@@ -1,4 +1,4 @@
-use super::{Built, Field, Kind, Type, Unit, Variant};
+use super::{Built, Field, Kind, Type, Unit, Variant, Word};
 
 const TOKENS: Type = Type::Amount { units: &[Unit::Tokens], low: 1.0 };
 const CORPORA: Type = Type::List(&Type::Portion);
@@ -33,18 +33,34 @@ const FINETUNE: &[Field] = &[
         .default("42", "published code"),
 ];
 
+const DTYPES: &[Word] = &[
+    Word::new("f32", "Single precision throughout."),
+    Word::new(
+        "bf16",
+        "Weights are kept in bf16 (half the memory); products are summed in f32, every operation's result is rounded to bf16.",
+    ),
+];
+
+/// What a model that was made elsewhere computes with.
+pub const DTYPE: Field =
+    Field::new("dtype", Type::Word(DTYPES), "What the model computes with, whatever its file holds.")
+        .default("f32", "xd");
+
 const HF: &[Field] = &[
     Field::new("id", Type::Text, "Name on the Hugging Face hub.").positional(),
     Field::new("revision", Type::Text, "Branch, tag or commit; the lock file pins the commit.")
         .absent("the default branch"),
-    Field::new("dtype", Type::Text, "Number format of the weights.").absent("as stored").later("leave it out"),
+    DTYPE,
 ];
 
 /// The forms of a model, also where one is written in place of a name.
 pub const FORMS: &[Variant] = &[
     Variant::new(
         "folder",
-        &[Field::new("path", Type::Path, "Folder with config.json, tokenizer.json and safetensors.").positional()],
+        &[
+            Field::new("path", Type::Path, "Folder with config.json, tokenizer.json and safetensors.").positional(),
+            DTYPE,
+        ],
         "A model in a local folder, in the Hugging Face layout.",
     ),
     Variant::new(

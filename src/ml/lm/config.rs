@@ -4,24 +4,71 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::families;
-use super::{Activation, Rope, RopeScaling};
+use super::fields::Fields;
+use super::{Activation, Family, Rope};
 use crate::ml::{Error, Result};
 
-/// A family of decoders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Gemma2,
-    Gemma3,
-    Llama,
-}
-
-/// What one layer's attention does.
+/// What one layer's attention sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerShape {
     /// A token sees itself and the window - 1 tokens before it; `None` sees all.
     pub window: Option<usize>,
-    pub rope: Rope,
+    /// How positions turn queries and keys; `None` where they are learned.
+    pub rope: Option<Rope>,
+}
+
+/// Attention of every layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    pub heads: usize,
+    /// Heads of keys and values; each serves heads / kv_heads queries.
+    pub kv_heads: usize,
+    /// Width of one head, n.
+    pub head: usize,
+    /// Scores are multiplied by this.
+    pub scale: f32,
+    /// Scores become cap * tanh(score / cap).
+    pub cap: Option<f32>,
+    /// Norms on every head's queries and keys.
+    pub head_norms: bool,
+    pub qkv_bias: bool,
+    pub out_bias: bool,
+}
+
+/// MLP of every layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MlpShape {
+    /// Width of its middle.
+    pub inner: usize,
+    /// down(act(gate(x)) * up(x)) instead of down(act(up(x))).
+    pub gated: bool,
+    pub activation: Activation,
+    pub bias: bool,
+}
+
+/// What all norms compute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum NormShape {
+    /// x / sqrt(mean(x^2) + epsilon) * (w + offset); Gemma's offset is 1.
+    Rms { epsilon: f32, offset: f32 },
+    /// (x - mean) / sqrt(variance + epsilon) * w + b.
+    Layer { epsilon: f32 },
+}
+
+impl NormShape {
+    /// Layer norms have one.
+    pub fn has_bias(self) -> bool {
+        matches!(self, NormShape::Layer { .. })
+    }
+}
+
+/// How attention and MLP join the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// h += attention(norm(h)), then h += mlp(norm(h)).
+    Sequential,
+    /// h += attention(norm1(h)) + mlp(norm2(h)), both from the stream before the block.
+    Parallel,
 }
 
 /// Shapes and constants of a decoder; d is `width`.
@@ -32,28 +79,19 @@ pub struct DecoderConfig {
     pub vocabulary: usize,
     /// d.
     pub width: usize,
-    pub heads: usize,
-    pub kv_heads: usize,
-    /// Width of one head.
-    pub head: usize,
-    /// Width of the MLP's middle.
-    pub inner: usize,
     /// One a layer.
     pub layers: Vec<LayerShape>,
-    /// Within the square root of the norms.
-    pub epsilon: f32,
-    /// Norms multiply by (w + offset); Gemma's is 1.
-    pub norm_offset: f32,
+    pub attention: AttentionShape,
+    pub mlp: MlpShape,
+    pub norm: NormShape,
     /// Norms on what attention and MLP add to the stream, too.
     pub post_norms: bool,
-    /// Norms on queries and keys.
-    pub head_norms: bool,
-    pub activation: Activation,
+    pub residual: Residual,
+    /// Rows of the learned positions, which are added to the embeddings; `None` where positions turn queries and keys.
+    pub positions: Option<usize>,
     /// Embeddings are multiplied by this.
     pub embedding_scale: f32,
-    /// Attention scores are multiplied by this.
-    pub attention_scale: f32,
-    pub attention_cap: Option<f32>,
+    /// Logits become cap * tanh(logit / cap).
     pub logit_cap: Option<f32>,
     /// The embedding is also the head.
     pub tied: bool,
@@ -63,6 +101,9 @@ pub struct DecoderConfig {
 
 impl DecoderConfig {
     /// Reads `config.json` of a model folder.
+    ///
+    /// # Errors
+    /// When it cannot be read, its `model_type` is of no family here, or it asks for something that cannot be computed.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let path = folder.as_ref().join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
@@ -72,138 +113,36 @@ impl DecoderConfig {
     }
 
     /// Reads the published configuration, in the old style (`rope_theta`, `rope_scaling`) and the new one (`rope_parameters`).
+    ///
+    /// # Errors
+    /// A sentence, when it names an unknown `model_type`, lacks a field, or asks for something that cannot be computed.
     pub fn parse(value: &Value) -> std::result::Result<Self, String> {
-        let fields = Fields(value);
-        let config = match fields.text("model_type")?.as_str() {
-            "gemma2" => families::gemma2(&fields)?,
-            "gemma3_text" => families::gemma3(&fields)?,
-            "llama" => families::llama(&fields)?,
-            other => {
-                return Err(format!(
-                    "models of type `{other}` are not built yet; there is gemma2, gemma3_text and llama"
-                ));
-            }
-        };
+        let name = Fields(value).text("model_type")?;
+        let family = Family::of(&name).ok_or_else(|| {
+            format!("models of type `{name}` are not known; there is {}", Family::model_types().join(", "))
+        })?;
+        let config = family.config(value)?;
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> std::result::Result<(), String> {
-        let positive =
-            [self.vocabulary, self.width, self.heads, self.kv_heads, self.head, self.inner, self.layers.len()];
-        if positive.contains(&0) {
+        let attention = &self.attention;
+        let sizes = [self.vocabulary, self.width, attention.heads, attention.kv_heads, attention.head, self.mlp.inner];
+        if sizes.contains(&0) || self.layers.is_empty() {
             return Err("a size is 0".into());
         }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(format!("{} heads cannot share {} key heads", self.heads, self.kv_heads));
+        if !attention.heads.is_multiple_of(attention.kv_heads) {
+            return Err(format!("{} heads cannot share {} key heads", attention.heads, attention.kv_heads));
         }
-        match self.head % 2 {
-            0 => Ok(()),
-            _ => Err(format!("head_dim {} is odd", self.head)),
+        for rope in self.layers.iter().filter_map(|l| l.rope) {
+            if rope.turned % 2 != 0 || rope.turned > attention.head {
+                return Err(format!("{} coordinates of a head of {} cannot be turned", rope.turned, attention.head));
+            }
         }
-    }
-}
-
-/// Fields of a configuration; absent and `null` are the same.
-pub(super) struct Fields<'a>(pub &'a Value);
-
-impl Fields<'_> {
-    pub fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|v| !v.is_null())
-    }
-
-    pub fn text(&self, name: &str) -> std::result::Result<String, String> {
-        let value = self.get(name).and_then(Value::as_str);
-        value.map(str::to_string).ok_or_else(|| format!("no text `{name}`"))
-    }
-
-    pub fn size(&self, name: &str) -> std::result::Result<usize, String> {
-        let value = self.get(name).and_then(Value::as_u64);
-        value.map(|v| v as usize).ok_or_else(|| format!("no whole number `{name}`"))
-    }
-
-    pub fn size_or(&self, name: &str, default: usize) -> std::result::Result<usize, String> {
-        if self.get(name).is_some() { self.size(name) } else { Ok(default) }
-    }
-
-    pub fn number(&self, name: &str) -> Option<f64> {
-        self.get(name).and_then(Value::as_f64)
-    }
-
-    /// A soft cap and its like.
-    pub fn small(&self, name: &str) -> Option<f32> {
-        self.number(name).map(|v| v as f32)
-    }
-
-    pub fn truth(&self, name: &str, default: bool) -> bool {
-        self.get(name).and_then(Value::as_bool).unwrap_or(default)
-    }
-
-    /// Refuses what this decoder does not compute.
-    pub fn refuse(&self, name: &str) -> std::result::Result<(), String> {
-        match self.truth(name, false) {
-            true => Err(format!("`{name}` is not built yet")),
+        match self.layers.iter().any(|l| l.window == Some(0)) {
+            true => Err("a sliding window of 0 tokens sees nothing".into()),
             false => Ok(()),
         }
     }
-
-    /// The activation, under either of its names.
-    pub fn activation(&self, default: &str) -> std::result::Result<Activation, String> {
-        let name = self.text("hidden_activation").or_else(|_| self.text("hidden_act")).unwrap_or(default.into());
-        match name.as_str() {
-            "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-            "silu" => Ok(Activation::Silu),
-            other => Err(format!("the activation `{other}` is not built yet")),
-        }
-    }
-
-    /// One rope for all layers: `rope_parameters`, else `rope_theta` and `rope_scaling`.
-    pub fn rope(&self, default_theta: f64) -> std::result::Result<Rope, String> {
-        let theta = self.number("rope_theta").unwrap_or(default_theta);
-        match self.get("rope_parameters").or_else(|| self.get("rope_scaling")) {
-            Some(value) => parse_rope(value, theta),
-            None => Ok(Rope::plain(theta)),
-        }
-    }
-
-    /// True where the layer looks through a sliding window: `layer_types`, else `rule(layer)`.
-    pub fn sliding(&self, layers: usize, rule: impl Fn(usize) -> bool) -> std::result::Result<Vec<bool>, String> {
-        let Some(types) = self.get("layer_types").and_then(Value::as_array) else {
-            return Ok((0..layers).map(rule).collect());
-        };
-        if types.len() != layers {
-            return Err(format!("{} layer_types for {layers} layers", types.len()));
-        }
-        types
-            .iter()
-            .map(|t| match t.as_str() {
-                Some("sliding_attention") => Ok(true),
-                Some("full_attention") => Ok(false),
-                _ => Err(format!("the layer type {t} is not built yet")),
-            })
-            .collect()
-    }
-}
-
-/// Reads one rope; `theta` is used where it has none of its own.
-pub(super) fn parse_rope(value: &Value, theta: f64) -> std::result::Result<Rope, String> {
-    let fields = Fields(value);
-    let theta = fields.number("rope_theta").unwrap_or(theta);
-    let need = |name: &str| fields.number(name).ok_or_else(|| format!("no number `{name}` in the rope"));
-    if fields.number("partial_rotary_factor").is_some_and(|f| f != 1.0) {
-        return Err("`partial_rotary_factor` is not built yet".into());
-    }
-    let kind = fields.text("rope_type").or_else(|_| fields.text("type")).unwrap_or("default".into());
-    let scaling = match kind.as_str() {
-        "default" => RopeScaling::None,
-        "linear" => RopeScaling::Linear { factor: need("factor")? },
-        "llama3" => RopeScaling::Llama3 {
-            factor: need("factor")?,
-            low: need("low_freq_factor")?,
-            high: need("high_freq_factor")?,
-            context: need("original_max_position_embeddings")?,
-        },
-        other => return Err(format!("rope scaling `{other}` is not built yet")),
-    };
-    Ok(Rope { theta, scaling })
 }

@@ -5,68 +5,83 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::layer::{self, Layer, linear};
-use super::ops::{rms_norm, soft_cap};
+use super::layer::Layer;
+use super::linear::Linear;
+use super::norm::Norm;
+use super::ops::soft_cap;
+use super::parts::parts;
 use super::rope::RopeTable;
-use super::{DecoderConfig, Site, Weights};
+use super::{DecoderConfig, Dtype, Residual, Site, Weights};
 use crate::ml::{Error, Result};
 
 /// Sees the stream `[B, T, d]` at a site of a layer; what it returns takes its place.
 pub type Hook<'a> = dyn FnMut(usize, Site, &Tensor) -> Result<Option<Tensor>> + 'a;
 
-/// A causal language model on the CPU, in f32. Token ids are `[B, T]` (u32), the stream is `[B, T, d]`, logits are `[B, T, V]`.
+/// A causal language model on the CPU. Token ids are `[B, T]` (u32), the stream is `[B, T, d]`, logits are `[B, T, V]`, both in f32
+/// (with [`Dtype::Bf16`] their values are those of bf16).
 ///
 /// Attention is causal and there is no padding mask: what stands to the right of a token never reaches it, so shorter
 /// sequences of a batch may be filled up with any id.
 pub struct Decoder {
     config: DecoderConfig,
+    dtype: Dtype,
     embedding: Tensor,
+    positions: Option<Tensor>,
     layers: Vec<Layer>,
-    norm: Tensor,
-    head: Option<Tensor>,
-    ropes: Vec<RopeTable>,
+    norm: Norm,
+    head: Linear,
+    /// One a layer; `None` with learned positions.
+    ropes: Vec<Option<RopeTable>>,
     blocks: AtomicU64,
 }
 
 impl Decoder {
-    /// Loads `config.json` and the weights of a folder.
+    /// Loads `config.json` and the weights of a folder, to compute in f32.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        let config = DecoderConfig::load(folder)?;
-        Self::new(config, &Weights::load(folder)?)
+        Self::open(folder, Dtype::F32)
     }
 
-    /// Takes the weights it needs, by their published names; they are shared, not copied.
+    /// Loads `config.json` and the weights of a folder, to compute in `dtype`.
+    pub fn open(folder: impl AsRef<Path>, dtype: Dtype) -> Result<Self> {
+        let folder = folder.as_ref();
+        let config = DecoderConfig::load(folder)?;
+        let weights = Weights::load(folder, &config, dtype)?;
+        Self::new(config, &weights)
+    }
+
+    /// Takes the parts it needs; they are shared, not copied. Without a head the embedding is the head.
     pub fn new(config: DecoderConfig, weights: &Weights) -> Result<Self> {
         let (v, d) = (config.vocabulary, config.width);
+        let config = DecoderConfig { tied: weights.tied(), ..config };
+        let dtype = weights.dtype();
         let layers: Result<Vec<Layer>> = (0..config.layers.len()).map(|l| Layer::new(&config, l, weights)).collect();
-        let ropes = config.layers.iter().map(|l| RopeTable::new(l.rope, config.head)).collect();
+        let embedding = weights.get("embedding.weight", &[v, d])?;
         Ok(Self {
-            embedding: weights.get("model.embed_tokens.weight", &[v, d])?,
+            positions: config.positions.map(|rows| weights.get("positions.weight", &[rows, d])).transpose()?,
             layers: layers?,
-            norm: weights.get("model.norm.weight", &[d])?,
-            head: if config.tied { None } else { Some(weights.get("lm_head.weight", &[v, d])?) },
-            ropes,
+            norm: Norm::new(weights, "norm", config.norm, d)?,
+            head: if config.tied { Linear::tied(&embedding) } else { Linear::new(weights, "head", v, d, false)? },
+            ropes: config.layers.iter().map(|l| l.rope.map(|rope| RopeTable::new(rope, dtype))).collect(),
             blocks: AtomicU64::new(0),
+            embedding,
+            dtype,
             config,
         })
     }
 
-    /// Names and shapes of all weights of a configuration.
+    /// Names and shapes of all parts of a configuration.
     pub fn shapes(config: &DecoderConfig) -> Vec<(String, Vec<usize>)> {
-        let (v, d) = (config.vocabulary, config.width);
-        let mut shapes = vec![("model.embed_tokens.weight".to_string(), vec![v, d])];
-        shapes.extend((0..config.layers.len()).flat_map(|l| layer::shapes(config, l)));
-        shapes.push(("model.norm.weight".to_string(), vec![d]));
-        if !config.tied {
-            shapes.push(("lm_head.weight".to_string(), vec![v, d]));
-        }
-        shapes
+        parts(config)
     }
 
     /// Shapes and constants.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// What it computes with.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
     }
 
     /// d.
@@ -108,9 +123,23 @@ impl Decoder {
             let problem = format!("token id {top}, but the model has {} embeddings", self.config.vocabulary);
             return Err(Error::invalid("embed", problem));
         }
-        let h = self.embedding.index_select(&ids, 0)?;
-        let h = if self.config.embedding_scale == 1.0 { h } else { (h * f64::from(self.config.embedding_scale))? };
-        Ok(h.reshape((batch, tokens, self.config.width))?)
+        let h = self.embedding.index_select(&ids, 0)?.to_dtype(DType::F32)?;
+        let scale = self.dtype.number(self.config.embedding_scale);
+        let h = if scale == 1.0 { h } else { self.dtype.round((h * f64::from(scale))?)? };
+        let h = h.reshape((batch, tokens, self.config.width))?;
+        match &self.positions {
+            Some(positions) => self.add_positions(&h, positions, tokens),
+            None => Ok(h),
+        }
+    }
+
+    fn add_positions(&self, h: &Tensor, positions: &Tensor, tokens: usize) -> Result<Tensor> {
+        let rows = positions.dim(0)?;
+        if tokens > rows {
+            let problem = format!("a sequence of {tokens} tokens, but the model has learned {rows} positions");
+            return Err(Error::invalid("embed", problem));
+        }
+        self.dtype.round(h.broadcast_add(&positions.narrow(0, 0, tokens)?.to_dtype(DType::F32)?)?)
     }
 
     /// The stream after block `l`, given the stream before it.
@@ -122,7 +151,7 @@ impl Decoder {
     pub fn unembed(&self, h: &Tensor) -> Result<Tensor> {
         let logits = self.raw_logits(h)?;
         Ok(match self.config.logit_cap {
-            Some(cap) => soft_cap(&logits, cap)?,
+            Some(cap) => self.dtype.round(soft_cap(&logits, cap)?)?,
             None => logits,
         })
     }
@@ -131,9 +160,8 @@ impl Decoder {
     pub(super) fn raw_logits(&self, h: &Tensor) -> Result<Tensor> {
         let (batch, tokens, width) = h.dims3()?;
         let flat = h.reshape((batch * tokens, width))?;
-        let h = rms_norm(&flat, &self.norm, self.config.epsilon, self.config.norm_offset)?;
-        let head = self.head.as_ref().unwrap_or(&self.embedding);
-        Ok(linear(&h, head)?.reshape((batch, tokens, self.config.vocabulary))?)
+        let logits = self.head.forward(&self.norm.forward(&flat)?)?;
+        Ok(logits.reshape((batch, tokens, self.config.vocabulary))?)
     }
 
     /// Logits; the hook sees every site of every layer in order and may replace the stream there.
@@ -164,7 +192,13 @@ impl Decoder {
             Site::ResidualPre => Ok(h),
             Site::ResidualPost => self.block(layer, &h),
             Site::AttnOut => self.attention(layer, &h),
-            Site::MlpOut => self.mlp(layer, &(&h + self.attention(layer, &h)?)?),
+            Site::MlpOut => match self.config.residual {
+                Residual::Sequential => self.mlp(layer, &self.add(&h, &self.attention(layer, &h)?)?),
+                Residual::Parallel => {
+                    self.count();
+                    self.mlp(layer, &h)
+                }
+            },
         }
     }
 
@@ -180,22 +214,38 @@ impl Decoder {
     fn hooked_block(&self, l: usize, h: Tensor, hook: &mut Hook) -> Result<Tensor> {
         let mut tap = |site: Site, h: Tensor| -> Result<Tensor> { Ok(hook(l, site, &h)?.unwrap_or(h)) };
         let h = tap(Site::ResidualPre, h)?;
-        let h = (&h + tap(Site::AttnOut, self.attention(l, &h)?)?)?;
-        let h = (&h + tap(Site::MlpOut, self.mlp(l, &h)?)?)?;
+        let attention = tap(Site::AttnOut, self.attention(l, &h)?)?;
+        let h = match self.config.residual {
+            Residual::Sequential => {
+                let h = self.add(&h, &attention)?;
+                self.add(&h, &tap(Site::MlpOut, self.mlp(l, &h)?)?)?
+            }
+            Residual::Parallel => {
+                let mlp = tap(Site::MlpOut, self.mlp(l, &h)?)?;
+                self.add(&self.add(&mlp, &attention)?, &h)?
+            }
+        };
         tap(Site::ResidualPost, h)
     }
 
-    fn attention(&self, l: usize, h: &Tensor) -> Result<Tensor> {
+    fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        self.dtype.round((a + b)?)
+    }
+
+    fn count(&self) {
         self.blocks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn attention(&self, l: usize, h: &Tensor) -> Result<Tensor> {
+        self.count();
         let (batch, tokens, width) = h.dims3()?;
-        let angles = self.ropes[l].angles(tokens);
-        let out = self.layers[l].attention(&self.config, l, &h.reshape((batch * tokens, width))?, tokens, &angles)?;
+        let angles = self.ropes[l].as_ref().map(|rope| rope.angles(tokens));
+        let out = self.layers[l].attention(&h.reshape((batch * tokens, width))?, tokens, angles.as_ref())?;
         Ok(out.reshape((batch, tokens, width))?)
     }
 
     fn mlp(&self, l: usize, h: &Tensor) -> Result<Tensor> {
         let (batch, tokens, width) = h.dims3()?;
-        let out = self.layers[l].mlp(&self.config, &h.reshape((batch * tokens, width))?)?;
-        Ok(out.reshape((batch, tokens, width))?)
+        Ok(self.layers[l].mlp(&h.reshape((batch * tokens, width))?)?.reshape((batch, tokens, width))?)
     }
 }

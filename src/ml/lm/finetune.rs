@@ -6,7 +6,7 @@ use std::path::Path;
 use super::packing::{TextPortion, pack};
 use super::save::{make_folder, save_config, write_file};
 use super::train::{Plan, Trained, train};
-use super::{DecoderConfig, Family, Weights};
+use super::{DecoderConfig, Dtype, Family, Weights};
 use crate::ml::data::Tokenizer;
 use crate::ml::{Error, Result, Watch};
 
@@ -49,7 +49,7 @@ pub fn finetune(
     }
     let tokenizer = Tokenizer::load(output)?;
     save_config(output, &config)?;
-    let weights = Weights::load(from)?;
+    let weights = Weights::load(from, &config, Dtype::F32)?;
     let mut start = BTreeMap::new();
     let mut hash = blake3::Hasher::new();
     for (name, shape) in super::Decoder::shapes(&config) {

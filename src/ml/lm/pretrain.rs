@@ -10,7 +10,9 @@ use super::bpe::train_tokenizer;
 use super::packing::{TextPortion, pack, plain_texts};
 use super::save::{make_folder, save_config};
 use super::train::{Plan, Trained, train};
-use super::{Activation, Decoder, DecoderConfig, Family, LayerShape, Rope};
+use super::{
+    Activation, AttentionShape, Decoder, DecoderConfig, Family, LayerShape, MlpShape, NormShape, Residual, Rope,
+};
 use crate::ml::data::Tokenizer;
 use crate::ml::{Error, Result, Watch};
 
@@ -70,25 +72,29 @@ pub fn pretrain(spec: &Pretrain, output: &Path, checkpoint: Option<&Path>, watch
 
 fn shape(spec: &Pretrain) -> DecoderConfig {
     let head = spec.width / spec.heads;
-    let rope = Rope::plain(10_000.0);
+    let rope = Some(Rope::plain(head, 10_000.0));
     let window = |l: usize| (l % 2 == 0).then_some((spec.context / 2).max(1));
     DecoderConfig {
         family: Family::Gemma2,
         vocabulary: spec.vocabulary,
         width: spec.width,
-        heads: spec.heads,
-        kv_heads: if spec.heads.is_multiple_of(2) { spec.heads / 2 } else { spec.heads },
-        head,
-        inner: 4 * spec.width,
         layers: (0..spec.layers).map(|l| LayerShape { window: window(l), rope }).collect(),
-        epsilon: 1e-6,
-        norm_offset: 1.0,
+        attention: AttentionShape {
+            heads: spec.heads,
+            kv_heads: if spec.heads.is_multiple_of(2) { spec.heads / 2 } else { spec.heads },
+            head,
+            scale: (head as f64).powf(-0.5) as f32,
+            cap: Some(50.0),
+            head_norms: false,
+            qkv_bias: false,
+            out_bias: false,
+        },
+        mlp: MlpShape { inner: 4 * spec.width, gated: true, activation: Activation::GeluTanh, bias: false },
+        norm: NormShape::Rms { epsilon: 1e-6, offset: 1.0 },
         post_norms: true,
-        head_norms: false,
-        activation: Activation::GeluTanh,
+        residual: Residual::Sequential,
+        positions: None,
         embedding_scale: (spec.width as f32).sqrt(),
-        attention_scale: (head as f64).powf(-0.5) as f32,
-        attention_cap: Some(50.0),
         logit_cap: Some(30.0),
         tied: true,
         context: spec.context,

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, RwLock};
 
+use super::Dtype;
+
 /// How the frequencies are stretched for long contexts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RopeScaling {
@@ -19,22 +21,25 @@ pub enum RopeScaling {
     },
 }
 
-/// Base and scaling.
+/// How positions turn queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rope {
     pub theta: f64,
+    /// The first so many coordinates of each head are turned, i with i + turned / 2; the others stay.
+    pub turned: usize,
     pub scaling: RopeScaling,
 }
 
 impl Rope {
-    /// Without scaling.
-    pub fn plain(theta: f64) -> Self {
-        Self { theta, scaling: RopeScaling::None }
+    /// Without scaling; all `head` coordinates are turned.
+    pub fn plain(head: usize, theta: f64) -> Self {
+        Self { theta, turned: head, scaling: RopeScaling::None }
     }
 
-    /// Angle a position adds, for each of the `head / 2` pairs.
-    pub(super) fn frequencies(&self, head: usize) -> Vec<f32> {
-        (0..head / 2).map(|i| self.scaled(self.theta.powf(-2.0 * i as f64 / head as f64)) as f32).collect()
+    /// Angle a position adds, for each of the `turned / 2` pairs.
+    pub(super) fn frequencies(&self) -> Vec<f32> {
+        let n = self.turned;
+        (0..n / 2).map(|i| self.scaled(self.theta.powf(-2.0 * i as f64 / n as f64)) as f32).collect()
     }
 
     fn scaled(&self, frequency: f64) -> f64 {
@@ -50,18 +55,19 @@ impl Rope {
     }
 }
 
-/// (cos, sin) `[T, head / 2]`.
+/// (cos, sin) `[T, turned / 2]`.
 pub(super) type Angles = Arc<Vec<(f32, f32)>>;
 
 /// Angles of as many positions as were asked for so far.
 pub(super) struct RopeTable {
     frequencies: Vec<f32>,
+    dtype: Dtype,
     angles: RwLock<Angles>,
 }
 
 impl RopeTable {
-    pub(super) fn new(rope: Rope, head: usize) -> Self {
-        Self { frequencies: rope.frequencies(head), angles: RwLock::new(Arc::new(Vec::new())) }
+    pub(super) fn new(rope: Rope, dtype: Dtype) -> Self {
+        Self { frequencies: rope.frequencies(), dtype, angles: RwLock::new(Arc::new(Vec::new())) }
     }
 
     /// Angles of at least `tokens` positions.
@@ -74,7 +80,7 @@ impl RopeTable {
         }
         let angle = |position: usize, frequency: f32| {
             let angle = f64::from(position as f32 * frequency);
-            (angle.cos() as f32, angle.sin() as f32)
+            (self.dtype.number(angle.cos() as f32), self.dtype.number(angle.sin() as f32))
         };
         let table = (0..tokens).flat_map(|p| self.frequencies.iter().map(move |f| angle(p, *f))).collect();
         let table: Angles = Arc::new(table);

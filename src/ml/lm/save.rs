@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
+use candle_core::Tensor;
 use half::bf16;
 use safetensors::tensor::TensorView;
 
@@ -29,17 +30,16 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))
 }
 
-/// Writes `model.safetensors` in bf16; each entry is shape and values.
-pub(super) fn save_weights(folder: &Path, weights: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) -> Result<()> {
-    let bytes: Vec<(&String, &Vec<usize>, Vec<u8>)> = weights
-        .iter()
-        .map(|(name, (shape, values))| {
-            (name, shape, values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect())
-        })
-        .collect();
+/// Writes `model.safetensors` in bf16.
+pub(super) fn save_weights(folder: &Path, weights: &BTreeMap<String, Tensor>) -> Result<()> {
+    let mut bytes: Vec<(&String, &[usize], Vec<u8>)> = Vec::new();
+    for (name, tensor) in weights {
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        bytes.push((name, tensor.dims(), values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect()));
+    }
     let mut views = Vec::new();
     for (name, shape, bytes) in &bytes {
-        views.push((name.as_str(), TensorView::new(safetensors::Dtype::BF16, (*shape).clone(), bytes)?));
+        views.push((name.as_str(), TensorView::new(safetensors::Dtype::BF16, shape.to_vec(), bytes)?));
     }
     let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
     write_file(&folder.join("model.safetensors"), &safetensors::serialize(views, Some(metadata))?)
@@ -55,20 +55,20 @@ pub(super) fn save_config(folder: &Path, config: &DecoderConfig) -> Result<()> {
         "model_type": "gemma2",
         "vocab_size": config.vocabulary,
         "hidden_size": config.width,
-        "intermediate_size": config.inner,
+        "intermediate_size": config.mlp.inner,
         "num_hidden_layers": config.layers.len(),
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head,
+        "num_attention_heads": config.attention.heads,
+        "num_key_value_heads": config.attention.kv_heads,
+        "head_dim": config.attention.head,
         "hidden_activation": "gelu_pytorch_tanh",
         "max_position_embeddings": config.context,
         "rms_norm_eps": 1e-6,
-        "query_pre_attn_scalar": config.head,
-        "attn_logit_softcapping": config.attention_cap,
+        "query_pre_attn_scalar": config.attention.head,
+        "attn_logit_softcapping": config.attention.cap,
         "final_logit_softcapping": config.logit_cap,
         "sliding_window": window,
         "layer_types": kinds,
-        "rope_theta": config.layers[0].rope.theta,
+        "rope_theta": config.layers[0].rope.map(|rope| rope.theta),
         "attention_bias": false,
         "attention_dropout": 0.0,
         "tie_word_embeddings": true,

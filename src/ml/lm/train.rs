@@ -13,7 +13,7 @@ use super::evaluate::token_loss;
 use super::ops::cross_entropy;
 use super::packing::{Contexts, Order};
 use super::save::{save_weights, write_file};
-use super::{Decoder, DecoderConfig, Weights};
+use super::{Decoder, DecoderConfig, Dtype, Weights};
 use crate::ml::{Error, Progress, Result, Watch};
 
 /// What the two kinds of training have in common.
@@ -82,7 +82,8 @@ pub(super) fn train(plan: Plan) -> Result<Trained> {
         let values = state.parameters.remove(name).unwrap_or_default();
         variables.insert(name.clone(), Var::from_vec(values, shape.as_slice(), &Device::Cpu)?);
     }
-    let weights = Weights::new(variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect());
+    let weights =
+        Weights::new(variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect(), Dtype::F32)?;
     let decoder = Decoder::new(plan.config.clone(), &weights)?;
     if state.rows.is_empty() {
         let held_out = token_loss(&detached(&plan.config, &variables, false)?, &plan.contexts.held_out)?;
@@ -195,7 +196,7 @@ fn detached(config: &DecoderConfig, variables: &BTreeMap<String, Var>, round: bo
         Ok(Tensor::from_vec(values, v.shape(), &Device::Cpu)?)
     };
     let tensors: Result<BTreeMap<String, Tensor>> = variables.iter().map(|(n, v)| Ok((n.clone(), copy(v)?))).collect();
-    Decoder::new(config.clone(), &Weights::new(tensors?))
+    Decoder::new(config.clone(), &Weights::new(tensors?, Dtype::F32)?)
 }
 
 fn finish(
@@ -210,10 +211,8 @@ fn finish(
         last.held_out = Some(after);
     }
     let before = rows.first().and_then(|r| r.held_out).unwrap_or(f64::NAN);
-    let values = values(variables)?;
-    let weights: BTreeMap<String, (Vec<usize>, Vec<f32>)> =
-        values.into_iter().map(|(name, v)| (name.clone(), (variables[&name].dims().to_vec(), v))).collect();
-    save_weights(plan.output, &weights)?;
+    let parts = variables.iter().map(|(name, v)| (name.clone(), v.as_tensor().clone())).collect();
+    save_weights(plan.output, &Weights::new(parts, Dtype::F32)?.published(&plan.config)?)?;
     let number = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.5}"));
     let mut csv = String::from("step,tokens,loss,held_out\n");
     for row in &rows {

@@ -1,7 +1,7 @@
 use crate::lang::check;
 use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{ModelSpec, PortionSpec, Spec};
+use crate::lang::plan::spec::{Dtype, ModelSpec, PortionSpec, Spec};
 use crate::lang::resolve::{Call, Sink, Typed, VALUE};
 use crate::lang::world::ModelFacts;
 
@@ -22,14 +22,14 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
                     return None;
                 }
             }
-            Some(Spec::Model(ModelSpec::Folder { path }))
+            Some(Spec::Model(ModelSpec::Folder { path, dtype: dtype(call) }))
         }
         "hf" => {
             let repository = super::hub::reference(at, call, Repository::Model, HubPart::Model, sink)?;
             let facts = at.world.hub_model(&repository);
             draft.facts.width = facts.as_ref().map(|f| f.width);
             draft.facts.model = facts;
-            Some(Spec::Model(ModelSpec::Hub { repository }))
+            Some(Spec::Model(ModelSpec::Hub { repository, dtype: dtype(call) }))
         }
         "pretrain" => {
             let on = portions(at, call, draft, sink);
@@ -79,6 +79,13 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             }))
         }
         _ => None,
+    }
+}
+
+fn dtype(call: &Call) -> Dtype {
+    match call.get("dtype").and_then(|n| n.word()) {
+        Some("bf16") => Dtype::Bf16,
+        _ => Dtype::F32,
     }
 }
 

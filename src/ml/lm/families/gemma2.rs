@@ -1,34 +1,67 @@
 //! Gemma 2: norms before and after, soft caps, every second layer looks through a window.
 
-use crate::ml::lm::config::Fields;
-use crate::ml::lm::{DecoderConfig, Family, LayerShape};
+use super::Names;
+use super::names::Packing::Rows;
+use crate::ml::lm::fields::Fields;
+use crate::ml::lm::{AttentionShape, DecoderConfig, Family, MlpShape, NormShape, Residual};
 
-pub(in crate::ml::lm) fn gemma2(fields: &Fields) -> Result<DecoderConfig, String> {
-    fields.refuse("attention_bias")?;
+pub(super) const NAMES: Names = Names {
+    prefix: "model.",
+    embedding: "embed_tokens",
+    positions: None,
+    norm: "norm",
+    head: "lm_head",
+    layers: "layers",
+    parts: &[
+        ("q", "self_attn.q_proj", Rows),
+        ("k", "self_attn.k_proj", Rows),
+        ("v", "self_attn.v_proj", Rows),
+        ("o", "self_attn.o_proj", Rows),
+        ("q_norm", "self_attn.q_norm", Rows),
+        ("k_norm", "self_attn.k_norm", Rows),
+        ("gate", "mlp.gate_proj", Rows),
+        ("up", "mlp.up_proj", Rows),
+        ("down", "mlp.down_proj", Rows),
+        ("attention_norm", "input_layernorm", Rows),
+        ("attention_post_norm", "post_attention_layernorm", Rows),
+        ("mlp_norm", "pre_feedforward_layernorm", Rows),
+        ("mlp_post_norm", "post_feedforward_layernorm", Rows),
+    ],
+};
+
+pub(super) fn config(fields: &Fields) -> Result<DecoderConfig, String> {
     fields.refuse("use_bidirectional_attention")?;
     let width = fields.size("hidden_size")?;
-    let layers = fields.size("num_hidden_layers")?;
+    let head = fields.size_or("head_dim", 256)?;
     let window = fields.size_or("sliding_window", 4096)?;
-    let rope = fields.rope(10_000.0)?;
-    let sliding = fields.sliding(layers, |layer| layer % 2 == 0)?;
     let scalar = fields.number("query_pre_attn_scalar").unwrap_or(256.0);
+    let bias = fields.truth("attention_bias", false);
     Ok(DecoderConfig {
         family: Family::Gemma2,
         vocabulary: fields.size("vocab_size")?,
         width,
-        heads: fields.size("num_attention_heads")?,
-        kv_heads: fields.size("num_key_value_heads")?,
-        head: fields.size("head_dim")?,
-        inner: fields.size("intermediate_size")?,
-        layers: sliding.into_iter().map(|s| LayerShape { window: s.then_some(window), rope }).collect(),
-        epsilon: fields.small("rms_norm_eps").unwrap_or(1e-6),
-        norm_offset: 1.0,
+        layers: fields.layers(fields.rope(head, 10_000.0)?, window, |layer| layer % 2 == 0)?,
+        attention: AttentionShape {
+            heads: fields.size("num_attention_heads")?,
+            kv_heads: fields.size("num_key_value_heads")?,
+            head,
+            scale: scalar.powf(-0.5) as f32,
+            cap: fields.small("attn_logit_softcapping"),
+            head_norms: false,
+            qkv_bias: bias,
+            out_bias: bias,
+        },
+        mlp: MlpShape {
+            inner: fields.size("intermediate_size")?,
+            gated: true,
+            activation: fields.activation("gelu_pytorch_tanh")?,
+            bias: false,
+        },
+        norm: NormShape::Rms { epsilon: fields.small("rms_norm_eps").unwrap_or(1e-6), offset: 1.0 },
         post_norms: true,
-        head_norms: false,
-        activation: fields.activation("gelu_pytorch_tanh")?,
+        residual: Residual::Sequential,
+        positions: None,
         embedding_scale: (width as f32).sqrt(),
-        attention_scale: scalar.powf(-0.5) as f32,
-        attention_cap: fields.small("attn_logit_softcapping"),
         logit_cap: fields.small("final_logit_softcapping"),
         tied: fields.truth("tie_word_embeddings", true),
         context: fields.size_or("max_position_embeddings", 8192)?,

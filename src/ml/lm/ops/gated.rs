@@ -6,9 +6,11 @@ use rayon::prelude::*;
 use super::math::{exp, vectorised};
 use super::{floats, values};
 
-/// What the gate goes through.
+/// What the middle of an MLP goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
+    /// x Phi(x), with Phi the normal distribution (by erf).
+    Gelu,
     /// x / 2 * (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), written as x * sigmoid(2 u).
     GeluTanh,
     /// x * sigmoid(x).
@@ -17,6 +19,9 @@ pub enum Activation {
 
 /// activation(gate) * up, element by element.
 pub(crate) fn gated(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
+    if activation == Activation::Gelu {
+        return super::activate(gate, activation)? * up;
+    }
     gate.contiguous()?.apply_op2(&up.contiguous()?, Gated { activation })
 }
 

@@ -3,22 +3,32 @@
 //! Work is split by rows, heads or fixed chunks, and sums have a fixed order, so that results do not depend on the number
 //! of threads.
 
+mod activate;
+mod add_bias;
 mod attention;
 mod cross_entropy;
 mod gated;
+mod layer_norm;
+mod linear_bf16;
 mod math;
 mod rms_norm;
 mod rotate;
+mod rounded;
 mod soft_cap;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use activate::activate;
+pub(crate) use add_bias::add_bias;
 pub(crate) use attention::{Attention, attention};
 pub(crate) use cross_entropy::{cross_entropy, token_losses};
 pub use gated::Activation;
 pub(crate) use gated::gated;
+pub(crate) use layer_norm::layer_norm;
+pub(crate) use linear_bf16::linear_bf16;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rotate::rotate;
+pub(crate) use rounded::rounded;
 pub(crate) use soft_cap::soft_cap;
 
 use std::ops::{Deref, Range};

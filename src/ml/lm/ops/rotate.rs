@@ -7,24 +7,33 @@ use rayon::prelude::*;
 
 use super::{ROWS, floats};
 
-/// Turns each pair (x_i, x_{i + n/2}) of each head of `x [B * T, heads * n]` by the angle of its position (row modulo T).
-/// `angles` holds (cos, sin) `[>= T, n/2]`.
-pub(crate) fn rotate(x: &Tensor, angles: &Arc<Vec<(f32, f32)>>, head: usize, tokens: usize) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Rotate { angles: angles.clone(), head, tokens, sign: 1.0 })
+/// Turns each pair (x_i, x_{i + m/2}) among the first m = `turned` coordinates of each head of `x [B * T, heads * n]` by the angle
+/// of its position (row modulo T); the others stay. `angles` holds (cos, sin) `[>= T, m/2]`.
+pub(crate) fn rotate(
+    x: &Tensor,
+    angles: &Arc<Vec<(f32, f32)>>,
+    head: usize,
+    turned: usize,
+    tokens: usize,
+) -> Result<Tensor> {
+    x.contiguous()?.apply_op1(Rotate { angles: angles.clone(), head, turned, tokens, sign: 1.0 })
 }
 
 struct Rotate {
     angles: Arc<Vec<(f32, f32)>>,
     head: usize,
+    turned: usize,
     tokens: usize,
     sign: f32,
 }
 
 impl Rotate {
     fn row(&self, position: usize, x: &[f32], y: &mut [f32]) {
-        let half = self.head / 2;
+        let half = self.turned / 2;
         let angles = &self.angles[position * half..(position + 1) * half];
         for (x, y) in x.chunks_exact(self.head).zip(y.chunks_exact_mut(self.head)) {
+            let ((x, x_rest), (y, y_rest)) = (x.split_at(self.turned), y.split_at_mut(self.turned));
+            y_rest.copy_from_slice(x_rest);
             let ((xa, xb), (ya, yb)) = (x.split_at(half), y.split_at_mut(half));
             for (i, &(cos, sin)) in angles.iter().enumerate() {
                 let sin = sin * self.sign;
@@ -55,7 +64,7 @@ impl CustomOp1 for Rotate {
 
     /// The transpose of a rotation is the rotation back.
     fn bwd(&self, _: &Tensor, _: &Tensor, g: &Tensor) -> Result<Option<Tensor>> {
-        let back = Rotate { angles: self.angles.clone(), head: self.head, tokens: self.tokens, sign: -self.sign };
+        let back = Rotate { angles: self.angles.clone(), sign: -self.sign, ..*self };
         Ok(Some(g.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }

@@ -83,45 +83,134 @@ fn rms_norm_is_its_formula() {
 
 #[test]
 fn rotate_is_its_formula() {
-    let (tokens, heads, n) = (5, 2, 4);
+    let (tokens, heads) = (5, 2);
     let angle = |position: usize, i: usize| (position as f64) * [1.0, 0.3][i];
     let table =
         (0..tokens).flat_map(|p| (0..2).map(move |i| (angle(p, i).cos() as f32, angle(p, i).sin() as f32))).collect();
     let table = Arc::new(table);
-    check(
-        &inputs(&[&[2 * tokens, heads * n]], 1.0),
-        |t| rotate(&t[0], &table, n, tokens).unwrap(),
-        |v| {
-            let mut out = v[0].clone();
-            for row in 0..2 * tokens {
-                for h in 0..heads {
-                    for i in 0..2 {
-                        let (a, b) = (row * heads * n + h * n + i, row * heads * n + h * n + i + 2);
-                        let (sin, cos) = angle(row % tokens, i).sin_cos();
-                        out[a] = v[0][a] * cos - v[0][b] * sin;
-                        out[b] = v[0][b] * cos + v[0][a] * sin;
+    // Heads that are turned as a whole, and heads of which the last coordinates stay.
+    for n in [4, 7] {
+        check(
+            &inputs(&[&[2 * tokens, heads * n]], 1.0),
+            |t| rotate(&t[0], &table, n, 4, tokens).unwrap(),
+            |v| {
+                let mut out = v[0].clone();
+                for row in 0..2 * tokens {
+                    for h in 0..heads {
+                        for i in 0..2 {
+                            let (a, b) = (row * heads * n + h * n + i, row * heads * n + h * n + i + 2);
+                            let (sin, cos) = angle(row % tokens, i).sin_cos();
+                            out[a] = v[0][a] * cos - v[0][b] * sin;
+                            out[b] = v[0][b] * cos + v[0][a] * sin;
+                        }
                     }
                 }
-            }
-            out
+                out
+            },
+        );
+    }
+}
+
+const ACTIVATIONS: [Activation; 3] = [Activation::Gelu, Activation::GeluTanh, Activation::Silu];
+
+fn slow_activation(x: f64, activation: Activation) -> f64 {
+    let root = (2.0 / std::f64::consts::PI).sqrt();
+    match activation {
+        Activation::Gelu => 0.5 * x * (1.0 + super::math::tests::erf_f64(x / 2f64.sqrt())),
+        Activation::GeluTanh => 0.5 * x * (1.0 + (root * (x + 0.044715 * x * x * x)).tanh()),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+    }
+}
+
+#[test]
+fn gated_is_its_formula() {
+    for activation in ACTIVATIONS {
+        check(
+            &inputs(&[&[7, 5], &[7, 5]], 4.0),
+            |t| gated(&t[0], &t[1], activation).unwrap(),
+            |v| v[0].iter().zip(&v[1]).map(|(g, u)| slow_activation(*g, activation) * u).collect(),
+        );
+    }
+}
+
+#[test]
+fn activate_is_its_formula() {
+    for activation in ACTIVATIONS {
+        check(
+            &inputs(&[&[9, 5]], 4.0),
+            |t| activate(&t[0], activation).unwrap(),
+            |v| v[0].iter().map(|x| slow_activation(*x, activation)).collect(),
+        );
+    }
+}
+
+#[test]
+fn layer_norm_is_its_formula() {
+    check(
+        &inputs(&[&[3, 2, 37], &[37], &[37]], 2.0),
+        |t| layer_norm(&t[0], &t[1], &t[2], 1e-3).unwrap(),
+        |v| {
+            let row = |x: &[f64]| {
+                let mean = x.iter().sum::<f64>() / 37.0;
+                let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 37.0;
+                let scale = (variance + f64::from(1e-3f32)).sqrt().recip();
+                let one = |((x, w), b): ((&f64, &f64), &f64)| (x - mean) * scale * w + b;
+                x.iter().zip(&v[1]).zip(&v[2]).map(one).collect::<Vec<f64>>()
+            };
+            v[0].chunks(37).flat_map(row).collect()
         },
     );
 }
 
 #[test]
-fn gated_is_its_formula() {
-    for activation in [Activation::GeluTanh, Activation::Silu] {
-        let act = |x: f64| match activation {
-            Activation::GeluTanh => {
-                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+fn add_bias_is_its_formula() {
+    check(
+        &inputs(&[&[130, 5], &[5]], 1.0),
+        |t| add_bias(&t[0], &t[1]).unwrap(),
+        |v| v[0].iter().enumerate().map(|(i, x)| x + v[1][i % 5]).collect(),
+    );
+}
+
+fn bf16(x: f64) -> f32 {
+    half::bf16::from_f64(x).to_f32()
+}
+
+#[test]
+fn rounded_is_the_nearest_bf16_with_ties_to_even() {
+    let mut xs: Vec<f32> = numbers(1000, 5, 300.0).into_iter().map(|x| x as f32).collect();
+    // 1 + 2^-8 lies between 1 and 1 + 2^-7, and 1 + 3 2^-8 between 1 + 2^-7 and 1 + 2^-6.
+    xs.extend([1.0 + 2f32.powi(-8), 1.0 + 3.0 * 2f32.powi(-8), -0.0, f32::INFINITY, 1e-40, f32::MAX]);
+    let got = rounded(&Tensor::from_slice(&xs, xs.len(), &Device::Cpu).unwrap()).unwrap().to_vec1::<f32>().unwrap();
+    for (x, got) in xs.iter().zip(&got) {
+        assert_eq!(half::bf16::from_f32(*x).to_f32().to_bits(), got.to_bits(), "{x}");
+    }
+    assert_eq!(got[1000..1002], [1.0, 1.0 + 2f32.powi(-6)]);
+    let nan = rounded(&Tensor::new(&[f32::NAN], &Device::Cpu).unwrap()).unwrap().to_vec1::<f32>().unwrap();
+    assert!(nan[0].is_nan());
+}
+
+#[test]
+fn linear_bf16_is_its_formula_rounded_once() {
+    // More rows of w than one block of the product.
+    let (rows, inputs, out) = (3, 40, 1500);
+    let draw = |count, seed| numbers(count, seed, 1.0).into_iter().map(bf16).collect::<Vec<f32>>();
+    let (x, w, b) = (draw(rows * inputs, 1), draw(out * inputs, 2), draw(out, 3));
+    let tensor = |v: &[f32], shape: &[usize]| Tensor::from_slice(v, shape, &Device::Cpu).unwrap();
+    let half = |t: Tensor| t.to_dtype(candle_core::DType::BF16).unwrap();
+    let (x_tensor, w_tensor) = (tensor(&x, &[rows, inputs]), half(tensor(&w, &[out, inputs])));
+    let bias = half(tensor(&b, &[out]));
+    for with in [false, true] {
+        let got = linear_bf16(&x_tensor, &w_tensor, with.then_some(&bias)).unwrap().to_vec2::<f32>().unwrap();
+        for (r, row) in got.iter().enumerate() {
+            for (o, got) in row.iter().enumerate() {
+                let product: f64 =
+                    (0..inputs).map(|i| f64::from(x[r * inputs + i]) * f64::from(w[o * inputs + i])).sum();
+                let want = product + if with { f64::from(b[o]) } else { 0.0 };
+                // Half a unit in the last place, and the error of the sum in f32.
+                assert!((f64::from(*got) - want).abs() <= want.abs() / 256.0 + 1e-5, "{got} {want}");
+                assert_eq!(*got, half::bf16::from_f32(*got).to_f32());
             }
-            Activation::Silu => x / (1.0 + (-x).exp()),
-        };
-        check(
-            &inputs(&[&[7, 5], &[7, 5]], 4.0),
-            |t| gated(&t[0], &t[1], activation).unwrap(),
-            |v| v[0].iter().zip(&v[1]).map(|(g, u)| act(*g) * u).collect(),
-        );
+        }
     }
 }
 
