@@ -128,6 +128,11 @@ fn changes() -> BTreeMap<String, (String, String)> {
         add(&format!("model:finetune.{argument}"), finetune(argument, before), finetune(argument, after));
     }
     add("model:folder.path", line("model", "folder(\"organism/base\")"), line("model", "folder(\"organism/chat\")"));
+    add(
+        "model:folder.dtype",
+        line("model", "folder(\"organism/base\")"),
+        line("model", "folder(\"organism/base\", dtype = bf16)"),
+    );
     let synthetic = [
         ("width", "64", "32"),
         ("shared", "176", "100"),

@@ -136,7 +136,7 @@ impl DecoderConfig {
             return Err(format!("{} heads cannot share {} key heads", attention.heads, attention.kv_heads));
         }
         for rope in self.layers.iter().filter_map(|l| l.rope) {
-            if rope.turned % 2 != 0 || rope.turned > attention.head {
+            if rope.pairs() == 0 || 2 * rope.pairs() > attention.head {
                 return Err(format!("{} coordinates of a head of {} cannot be turned", rope.turned, attention.head));
             }
         }

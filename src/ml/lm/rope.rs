@@ -25,7 +25,8 @@ pub enum RopeScaling {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rope {
     pub theta: f64,
-    /// The first so many coordinates of each head are turned, i with i + turned / 2; the others stay.
+    /// The first so many coordinates of each head are turned, i with i + turned / 2; the others stay. An odd number is rounded up
+    /// (but the angles keep it as their divisor, as transformers has it).
     pub turned: usize,
     pub scaling: RopeScaling,
 }
@@ -36,10 +37,15 @@ impl Rope {
         Self { theta, turned: head, scaling: RopeScaling::None }
     }
 
-    /// Angle a position adds, for each of the `turned / 2` pairs.
+    /// Pairs of coordinates that are turned.
+    pub fn pairs(&self) -> usize {
+        self.turned.div_ceil(2)
+    }
+
+    /// Angle a position adds, for each of the pairs.
     pub(super) fn frequencies(&self) -> Vec<f32> {
         let n = self.turned;
-        (0..n / 2).map(|i| self.scaled(self.theta.powf(-2.0 * i as f64 / n as f64)) as f32).collect()
+        (0..self.pairs()).map(|i| self.scaled(self.theta.powf(-2.0 * i as f64 / n as f64)) as f32).collect()
     }
 
     fn scaled(&self, frequency: f64) -> f64 {
@@ -55,7 +61,7 @@ impl Rope {
     }
 }
 
-/// (cos, sin) `[T, turned / 2]`.
+/// (cos, sin) `[T, pairs]`.
 pub(super) type Angles = Arc<Vec<(f32, f32)>>;
 
 /// Angles of as many positions as were asked for so far.

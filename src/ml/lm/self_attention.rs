@@ -50,7 +50,7 @@ impl SelfAttention {
             (q, k) = (self.by_head(&q, q_norm)?, self.by_head(&k, k_norm)?);
         }
         if let (Some(angles), Some(rope)) = (angles, self.layer.rope) {
-            let turn = |x: &Tensor| rotate(x, angles, self.shape.head, rope.turned, tokens);
+            let turn = |x: &Tensor| rotate(x, angles, self.shape.head, 2 * rope.pairs(), tokens);
             (q, k) = (self.dtype.round(turn(&q)?)?, self.dtype.round(turn(&k)?)?);
         }
         let shape = Attention {
