@@ -10,6 +10,7 @@ pub mod analysis;
 pub mod crosscoder;
 pub mod data;
 pub mod error;
+pub mod formats;
 pub mod kernels;
 pub mod lm;
 pub mod rows;

@@ -47,5 +47,5 @@ pub use source::{Documents, Pair, Residuals, Vocabulary};
 pub use statistics::Statistics;
 pub use store::Store;
 pub use tap::Tap;
-pub use tensors::{TensorRows, export_tensors, split_tensors};
+pub use tensors::{TensorRows, export_tensors, split_rows, split_tensors};
 pub use texts::Texts;

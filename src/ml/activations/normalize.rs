@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::statistics::Statistics;
 use super::{ShardRows, TensorRows};
+use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::SyntheticRows;
 use crate::ml::{Error, MemoryRows, Result, RowInfo, Rows};
 
@@ -31,6 +32,7 @@ pub enum Normalize {
 /// ```
 pub trait Raw: Rows {}
 
+impl Raw for CacheRows {}
 impl Raw for MemoryRows {}
 impl Raw for ShardRows {}
 impl Raw for TensorRows {}

@@ -109,15 +109,9 @@ impl Column {
     }
 }
 
-/// Divides rows that come in order: training takes the first `train`, validation the last `validate`, which therefore stay
-/// the same when training grows. `limit` bounds training. Errors: the file has fewer than both together.
-pub fn split_tensors(
-    all: &TensorRows,
-    train: u64,
-    validate: u64,
-    limit: Option<u64>,
-) -> Result<(TensorRows, TensorRows)> {
-    let rows = all.count();
+/// Divides `rows` rows that come in order: training takes the first `train`, validation the last `validate`, which therefore
+/// stay the same when training grows. `limit` bounds training. Errors: there are fewer than both together.
+pub fn split_rows(rows: u64, train: u64, validate: u64, limit: Option<u64>) -> Result<(Range<u64>, Range<u64>)> {
     let train = limit.map_or(train, |limit| limit.min(train));
     if train.checked_add(validate).is_none_or(|asked| asked > rows) {
         let problem = format!(
@@ -126,7 +120,18 @@ pub fn split_tensors(
         );
         return Err(Error::invalid("split tensors", problem));
     }
-    Ok((all.slice(0..train)?, all.slice(rows - validate..rows)?))
+    Ok((0..train, rows - validate..rows))
+}
+
+/// Rows of a file for training and validation, as [`split_rows`] says.
+pub fn split_tensors(
+    all: &TensorRows,
+    train: u64,
+    validate: u64,
+    limit: Option<u64>,
+) -> Result<(TensorRows, TensorRows)> {
+    let (train, validate) = split_rows(all.count(), train, validate, limit)?;
+    Ok((all.slice(train)?, all.slice(validate)?))
 }
 
 impl Rows for TensorRows {

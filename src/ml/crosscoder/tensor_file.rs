@@ -111,6 +111,11 @@ impl TensorFile {
         Ok(TensorFile { path: path.display().to_string(), map })
     }
 
+    /// The file, as it was opened.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Its tensors.
     pub fn tensors(&self) -> Result<SafeTensors<'_>> {
         SafeTensors::deserialize(&self.map).map_err(|error| self.bad(&error.to_string()))

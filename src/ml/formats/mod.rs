@@ -1,0 +1,18 @@
+//! Files of other projects: `torch.save`, crosscoder layouts, activation caches (docs/formats.md, docs/method.md 9).
+
+pub mod cache_folder;
+pub mod cache_rows;
+pub mod cache_tokens;
+pub mod cache_writer;
+pub mod named_tensors;
+pub mod pickle;
+pub mod torch_file;
+pub mod torch_writer;
+
+pub use cache_folder::{CacheFolder, CacheShard};
+pub use cache_rows::CacheRows;
+pub use cache_tokens::CacheTokens;
+pub use cache_writer::write_cache;
+pub use named_tensors::NamedTensors;
+pub use torch_file::TorchFile;
+pub use torch_writer::{write_torch, write_torch_tensor};
