@@ -29,6 +29,8 @@ mod check;
 mod doctor;
 mod explain;
 mod fmt;
+#[cfg(feature = "engine")]
+mod format_facts;
 mod hash_cache;
 mod new;
 #[cfg(feature = "engine")]

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::hash_cache::HashCache;
+#[cfg(feature = "engine")]
+use crate::lang::world::{CacheFacts, CrosscoderFacts};
 use crate::lang::world::{ModelFacts, World};
 
 /// A safetensors header longer than this is not one.
@@ -95,6 +97,16 @@ impl World for FileWorld {
         BUILTINS.iter().map(|name| name.to_string()).collect()
     }
 
+    #[cfg(feature = "engine")]
+    fn crosscoder(&self, from: &str, path: &str, prefix: &str) -> Result<CrosscoderFacts, String> {
+        super::format_facts::crosscoder(&beside(from, path), Some(prefix).filter(|prefix| !prefix.is_empty()))
+    }
+
+    #[cfg(feature = "engine")]
+    fn cache(&self, from: &str, base: &str, tuned: &str) -> Result<CacheFacts, String> {
+        super::format_facts::cache((base, &beside(from, base)), (tuned, &beside(from, tuned)))
+    }
+
     fn tensor_shape(&self, from: &str, path: &str, key: &str) -> Result<Vec<u64>, String> {
         let shapes = shapes(&beside(from, path))?;
         shapes.get(key).cloned().ok_or_else(|| {
@@ -168,10 +180,34 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
     Ok(())
 }
 
+/// Shards of an activation cache are known by their length and by so many blocks of this size, evenly spread: a cache of
+/// terabytes cannot be read before every run.
+const SHARD_BLOCKS: u64 = 64;
+const SHARD_BLOCK: u64 = 256 << 10;
+
 fn hash_file(path: &Path) -> Result<blake3::Hash, String> {
     let wrong = |e: io::Error| format!("{}: {}", path.display(), reason(&e));
+    let length = std::fs::metadata(path).map_err(wrong)?.len();
+    if path.extension().is_some_and(|ending| ending == "memmap") && length > SHARD_BLOCKS * SHARD_BLOCK {
+        return hash_blocks(path, length).map_err(wrong);
+    }
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path).map_err(wrong)?).map_err(wrong)?;
+    Ok(hasher.finalize())
+}
+
+/// Of the length and of blocks, the first and the last among them.
+fn hash_blocks(path: &Path, length: u64) -> io::Result<blake3::Hash> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&length.to_le_bytes());
+    let mut block = vec![0; SHARD_BLOCK as usize];
+    for index in 0..SHARD_BLOCKS {
+        let place = (length - SHARD_BLOCK) as u128 * u128::from(index) / u128::from(SHARD_BLOCKS - 1);
+        file.seek(SeekFrom::Start(place as u64))?;
+        file.read_exact(&mut block)?;
+        hasher.update(&block);
+    }
     Ok(hasher.finalize())
 }
 
@@ -322,6 +358,25 @@ mod tests {
         assert_eq!(world.tensor_shape(&from(folder.path()), "w.safetensors", "activations"), Ok(vec![100, 2, 8]));
         let near = world.tensor_shape(&from(folder.path()), "w.safetensors", "activation");
         assert_eq!(near, Err("it holds no tensor `activation`, but one named `activations`".into()));
+    }
+
+    #[test]
+    fn a_large_shard_is_known_by_blocks() {
+        let folder = folder();
+        let path = folder.path().join("shard_0.memmap");
+        let file = File::create(&path).expect("made");
+        file.set_len(3 * SHARD_BLOCKS * SHARD_BLOCK).expect("sparse");
+        let zeros = hash_file(&path).expect("hashed");
+        let change = |place: u64| {
+            use std::io::Write;
+            let mut file = File::options().write(true).open(&path).expect("opened");
+            file.seek(SeekFrom::Start(place)).expect("there");
+            file.write_all(b"x").expect("written");
+            hash_file(&path).expect("hashed")
+        };
+        let end = change(3 * SHARD_BLOCKS * SHARD_BLOCK - 1);
+        assert_ne!(end, zeros);
+        assert_ne!(change(0), end);
     }
 
     #[test]

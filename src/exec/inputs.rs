@@ -44,6 +44,9 @@ fn refs(spec: &Spec) -> Vec<FileRef> {
         Spec::Template(TemplateSpec::Jinja { path, .. }) => vec![path.clone()],
         Spec::Activations(activations) => match &activations.source {
             ActivationsSource::Tensors { path, .. } => vec![path.clone()],
+            ActivationsSource::Cache { base, tuned, beside } => {
+                [base, tuned].into_iter().chain(beside).cloned().collect()
+            }
             _ => Vec::new(),
         },
         Spec::Crosscoder(crosscoder) => {

@@ -1,5 +1,6 @@
 //! The rows of an activations step, whatever made them: harvested shards, a synthetic pair, a tensor file.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::wiring::{input, path_of};
@@ -7,7 +8,8 @@ use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Rows;
-use crate::ml::activations::{Harvested, Normalize, Normalizer, Statistics, TensorRows, split_tensors};
+use crate::ml::activations::{Harvested, Normalize, Normalizer, Raw, Statistics, TensorRows, split_rows};
+use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 
 /// Training and validation rows, normalised as the step says.
@@ -60,13 +62,32 @@ pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
             })
         }
         ActivationsSource::Tensors { path, key } => {
-            let count = |portions: &[spec::PortionSpec]| portions.iter().map(|p| p.tokens).sum::<u64>();
             let all = TensorRows::open(&path_of(path), key)?;
-            let (train, validate) = split_tensors(&all, count(&spec.train), count(&spec.validate), spec.limit)?;
-            let normalizer = Normalizer::fit(normalize(spec), &Statistics::over(&train)?)?;
-            Ok(Opened { train: Box::new(normalizer.wrap(train)?), validate: Box::new(normalizer.wrap(validate)?) })
+            let (train, validate) = divide(spec, all.count())?;
+            normalized(spec, all.slice(train)?, all.slice(validate)?)
+        }
+        ActivationsSource::Cache { base, tuned, .. } => {
+            let all = CacheRows::open(&path_of(base), &path_of(tuned))?;
+            let (train, validate) = divide(spec, all.count())?;
+            normalized(spec, all.slice(train)?, all.slice(validate)?)
         }
     }
+}
+
+/// Which rows of a file are for training and which for validation.
+fn divide(spec: &ActivationsSpec, rows: u64) -> Result<(Range<u64>, Range<u64>)> {
+    let count = |portions: &[spec::PortionSpec]| portions.iter().map(|p| p.tokens).sum::<u64>();
+    Ok(split_rows(rows, count(&spec.train), count(&spec.validate), spec.limit)?)
+}
+
+/// Rows harvested elsewhere, scaled as the step says by statistics of the training rows.
+fn normalized<R: Raw + 'static>(spec: &ActivationsSpec, train: R, validate: R) -> Result<Opened> {
+    let statistics = match normalize(spec) {
+        Normalize::None => Statistics::new(train.width()),
+        _ => Statistics::over(&train)?,
+    };
+    let normalizer = Normalizer::fit(normalize(spec), &statistics)?;
+    Ok(Opened { train: Box::new(normalizer.wrap(train)?), validate: Box::new(normalizer.wrap(validate)?) })
 }
 
 fn normalize(spec: &ActivationsSpec) -> Normalize {

@@ -21,6 +21,36 @@ pub struct ModelFacts {
     pub parameters: u64,
 }
 
+/// Facts of a crosscoder trained elsewhere that can be read without loading its weights.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CrosscoderFacts {
+    /// Whose layout it is, such as `published` or `kissane` (docs/formats.md).
+    pub layout: String,
+    /// d.
+    pub width: u64,
+    /// D.
+    pub latents: u64,
+    /// It centres and scales its rows by numbers of its own.
+    pub normalizes: bool,
+    /// The `normalize` that files of this layout were trained with, where that is not `none`.
+    pub expects: Option<String>,
+    /// What is not in the file and is assumed, a sentence each.
+    pub assumed: Vec<String>,
+    /// Why it cannot be used as it is, such as a threshold that is missing; it can still be started from.
+    pub unusable: Option<String>,
+}
+
+/// Facts of two activation caches that are read side by side.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CacheFacts {
+    /// d.
+    pub width: u64,
+    /// Rows of each.
+    pub rows: u64,
+    /// Files outside of the two folders that belong to them (tokens one folder up), as seen from the file that wrote them.
+    pub beside: Vec<String>,
+}
+
 /// The outside, as far as the language half may see it. Paths are as written, relative to the file that wrote them;
 /// `from` is the path of that file. Every answer is `Err(sentence)` when the thing is missing or unreadable.
 pub trait World {
@@ -34,6 +64,14 @@ pub trait World {
     fn hash(&self, from: &str, path: &str) -> Result<String, String>;
     /// Shape of one tensor of a safetensors file.
     fn tensor_shape(&self, from: &str, path: &str, key: &str) -> Result<Vec<u64>, String>;
+    /// Facts of the crosscoder in a folder or file, in any layout that is known; `prefix` stands before the tensor names.
+    fn crosscoder(&self, _from: &str, _path: &str, _prefix: &str) -> Result<CrosscoderFacts, String> {
+        Err("no crosscoder can be read here".to_string())
+    }
+    /// Facts of the activation caches of both models in two folders.
+    fn cache(&self, _from: &str, _base: &str, _tuned: &str) -> Result<CacheFacts, String> {
+        Err("no activation cache can be read here".to_string())
+    }
     /// Text of a corpus that is built into xd (`builtin("name")`): its names, for suggestions.
     fn builtins(&self) -> Vec<String> {
         Vec::new()

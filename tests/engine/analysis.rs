@@ -92,6 +92,7 @@ fn latents_of(dictionary: &Dictionary, latents: &[(usize, [f32; 2], bool)]) -> C
         decoder_bias: vec![0.0; 2 * d],
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
+        normalizer: None,
     };
     for (j, (k, norms, _)) in latents.iter().enumerate() {
         for m in 0..2 {

@@ -1,6 +1,7 @@
 //! Tests of everything that runs a plan.
 #![cfg(feature = "engine")]
 
+mod activation_caches;
 mod activations;
 mod activations_lm;
 mod analysis;
@@ -15,4 +16,5 @@ mod support;
 mod synthetic;
 mod torch_files;
 mod toy;
+mod weight_layouts;
 mod whole;

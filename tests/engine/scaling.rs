@@ -94,6 +94,7 @@ fn orthogonal_latents_return_the_planted_betas() {
         decoder_bias: vec![0.0; 2 * width],
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
+        normalizer: None,
     };
     // Latent j reads coordinate 6 + j of the base, where nothing else is written, and writes coordinate j of both models.
     for j in 0..latents {
@@ -135,6 +136,7 @@ fn artefacts() -> (Crosscoder, MemoryRows) {
         decoder_bias: vec![0.0; 2 * width],
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
+        normalizer: None,
     };
     let mut latent = |j: usize, reads: usize, writes: usize, norms: [f32; 2]| {
         cc.encoder_weight[(width + reads) * latents + j] = 1.0;

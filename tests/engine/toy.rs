@@ -21,6 +21,7 @@ pub fn crosscoder(width: usize, latents: usize, activation: Activation, seed: u6
         decoder_bias: random(2 * width, &mut rng),
         code_norm: CodeNorm::Sum,
         activation,
+        normalizer: None,
     }
 }
 

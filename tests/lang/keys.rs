@@ -266,6 +266,16 @@ fn changes() -> BTreeMap<String, (String, String)> {
         cached("tensors(\"rows.safetensors\", key = \"rows\")"),
     );
     add(
+        "activations.from:cache.base",
+        cached("cache(\"cache/base\", \"cache/tuned\")"),
+        cached("cache(\"cache/other\", \"cache/tuned\")"),
+    );
+    add(
+        "activations.from:cache.tuned",
+        cached("cache(\"cache/base\", \"cache/tuned\")"),
+        cached("cache(\"cache/base\", \"cache/other\")"),
+    );
+    add(
         "activations.from:tensors.path",
         cached("tensors(\"rows.safetensors\")"),
         cached("tensors(\"more.safetensors\")"),

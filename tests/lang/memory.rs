@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use xd::lang::plan::Plan;
-use xd::lang::world::{ModelFacts, World};
+use xd::lang::world::{CacheFacts, CrosscoderFacts, ModelFacts, World};
 use xd::lang::{Analysis, Sources, analyse};
 
 /// Files by path, models by folder.
@@ -49,6 +49,10 @@ impl Memory {
             ("more.safetensors", "more rows"),
             ("trained/model.safetensors", "weights"),
             ("trained", "weights and config"),
+            ("cache/base", "shards"),
+            ("cache/tuned", "tuned shards"),
+            ("cache/other", "other shards"),
+            ("cache/tokens.pt", "tokens"),
         ] {
             memory.texts.insert(path.to_string(), content.to_string());
             memory.sizes.insert(path.to_string(), 1_000_000);
@@ -57,9 +61,13 @@ impl Memory {
             memory.tensors.insert(("rows.safetensors".to_string(), key.to_string()), vec![50_000, 2, 64]);
             memory.tensors.insert(("more.safetensors".to_string(), key.to_string()), vec![50_000, 2, 64]);
         }
+        for folder in ["normalizing", "kissane", "old", "no_threshold"] {
+            memory.texts.insert(folder.to_string(), folder.to_string());
+            memory.tensors.insert((folder.to_string(), "encoder.bias".to_string()), vec![512]);
+        }
         for file in ["trained/model.safetensors", "rows.safetensors", "more.safetensors"] {
             for prefix in ["", "init."] {
-                memory.tensors.insert((file.to_string(), format!("{prefix}encoder.bias")), vec![512]);
+                memory.tensors.insert((file.to_string(), format!("{prefix}encoder.bias")), vec![2048]);
             }
         }
         memory
@@ -147,6 +155,29 @@ impl World for Memory {
     fn tensor_shape(&self, _from: &str, path: &str, key: &str) -> Result<Vec<u64>, String> {
         let shape = self.tensors.get(&(path.to_string(), key.to_string()));
         shape.cloned().ok_or_else(|| format!("it has no tensor `{key}`"))
+    }
+
+    /// Crosscoders of width 64: those whose `encoder.bias` is among the tensors. A folder's name says what is odd about it.
+    fn crosscoder(&self, _from: &str, path: &str, prefix: &str) -> Result<CrosscoderFacts, String> {
+        let key = |file: String| self.tensors.get(&(file, format!("{prefix}encoder.bias")));
+        let latents = key(format!("{path}/model.safetensors")).or_else(|| key(path.to_string()));
+        let latents = latents.ok_or("there is no such file")?;
+        Ok(CrosscoderFacts {
+            layout: "published".to_string(),
+            width: 64,
+            latents: latents[0],
+            normalizes: path.contains("normalizing"),
+            expects: path.contains("kissane").then(|| "per_model_scale".to_string()),
+            assumed: if path == "old" { vec!["the files do not say it".to_string()] } else { Vec::new() },
+            unusable: path.contains("no_threshold").then(|| "it has no threshold".to_string()),
+        })
+    }
+
+    fn cache(&self, _from: &str, base: &str, tuned: &str) -> Result<CacheFacts, String> {
+        match (self.texts.contains_key(base), self.texts.contains_key(tuned)) {
+            (true, true) => Ok(CacheFacts { width: 64, rows: 50_000, beside: vec!["cache/tokens.pt".to_string()] }),
+            _ => Err("there is no such folder".to_string()),
+        }
     }
 
     fn builtins(&self) -> Vec<String> {

@@ -258,6 +258,23 @@ fn values() {
     );
     one("crosscoder x { on = planted\n  from = folder(\"nowhere\") }", "file_missing", "\"nowhere\"");
     one("crosscoder x { on = planted }", "missing_field", "x");
+    one("crosscoder x { on = planted\n  from = folder(\"no_threshold\") }", "unusable", "\"no_threshold\"");
+    one("crosscoder x { on = planted\n  from = folder(\"old\") }", "assumed", "\"old\"");
+    one("crosscoder x { on = planted\n  from = folder(\"kissane\") }", "assumed", "\"kissane\"");
+    let scaled =
+        "activations scaled { of = toy\n  train = 1M tokens\n  validate = 10K tokens\n  normalize = rms(1.0) }\n";
+    one(
+        &format!("{scaled}crosscoder x {{ on = scaled\n  from = folder(\"normalizing\") }}"),
+        "normalized_twice",
+        "\"normalizing\"",
+    );
+    let wide = "pair broad = synthetic(width = 32)\nactivations other { of = broad\n  train = 1M tokens\n  validate = 10K tokens }\n";
+    one(&format!("{wide}crosscoder x {{ on = other\n  from = folder(\"trained\") }}"), "pair_mismatch", "\"trained\"");
+    one(
+        "crosscoder x { on = planted\n  latents = 256\n  loss = topk(k = 4)\n  train.optimizer = adam(warmup = 5 steps)\n  init.from = folder(\"trained\") }",
+        "out_of_range",
+        "256",
+    );
     one("classify c { of = cc\n  shared = 0.6..0.4 }", "out_of_range", "0.6..0.4");
     one("classify c { of = cc\n  shared = 0.05..0.6 }", "overlapping_classes", "0.05..0.6");
     one("scaling s { of = cc\n  specific = [nu_error < 0.5] }", "wrong_type", "[nu_error < 0.5]");
@@ -310,6 +327,16 @@ fn activations() {
         &acts("from = tensors(\"rows.safetensors\", key = \"nothing\")\n  train = 1K tokens\n  validate = 1K tokens"),
         "file_missing",
         "\"rows.safetensors\"",
+    );
+    one(
+        &acts("from = cache(\"cache/base\", \"cache/nothing\")\n  train = 1K tokens\n  validate = 1K tokens"),
+        "file_missing",
+        "\"cache/base\"",
+    );
+    one(
+        &acts("from = cache(\"cache/base\", \"cache/tuned\")\n  train = 49500 tokens\n  validate = 1K tokens"),
+        "out_of_range",
+        "49500 tokens",
     );
     let leak = "corpus same = text(\"other.txt\")\nactivations a { of = organism\n  layer = 1\n  train = [1K tokens of prose]\n  validate = [1K tokens of same] }";
     one(leak, "leak", "same");

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use xd::lang::World;
-use xd::lang::world::ModelFacts;
+use xd::lang::world::{CrosscoderFacts, ModelFacts};
 
 /// What the wrong files can refer to. `folder` is where imports are looked up.
 pub struct SmallWorld {
@@ -45,6 +45,7 @@ impl World for SmallWorld {
 
     fn bytes(&self, _: &str, path: &str) -> Result<u64, String> {
         match path {
+            "weights/normalizing" | "weights/no_threshold" | "weights/2024" | "weights/wide" => Ok(2_720_000_000),
             "texts/web.jsonl" | "texts/heldout.jsonl" | "texts/talk.jsonl" => Ok(200_000_000),
             _ => Err("there is no such file".into()),
         }
@@ -53,6 +54,23 @@ impl World for SmallWorld {
     fn hash(&self, from: &str, path: &str) -> Result<String, String> {
         let known = self.bytes(from, path).is_ok() || self.model(from, path).is_ok();
         if known { Ok(format!("hash of {path}")) } else { Err("there is no such file or folder".into()) }
+    }
+
+    fn crosscoder(&self, _: &str, path: &str, _: &str) -> Result<CrosscoderFacts, String> {
+        let facts = CrosscoderFacts { layout: "published".into(), width: 2304, latents: 73_728, ..Default::default() };
+        match path {
+            "weights/normalizing" => Ok(CrosscoderFacts { normalizes: true, ..facts }),
+            "weights/no_threshold" => Ok(CrosscoderFacts {
+                unusable: Some("it is a BatchTopK crosscoder without its `threshold`".into()),
+                ..facts
+            }),
+            "weights/2024" => Ok(CrosscoderFacts {
+                assumed: vec!["the files do not say how decoder norms make one code norm: `sum` is assumed".into()],
+                ..facts
+            }),
+            "weights/wide" => Ok(CrosscoderFacts { width: 3584, ..facts }),
+            _ => Err("there is no such file or folder".into()),
+        }
     }
 
     fn tensor_shape(&self, _: &str, _: &str, _: &str) -> Result<Vec<u64>, String> {

@@ -11,6 +11,7 @@ use crate::ml::crosscoder::{
     Activation, AdamConfig, CodeNorm, Crosscoder, Evaluation, Init, InitEncoder, Loss, Pace, Reconstruction, Shuffle,
     SweepPoint, TopK, Train, TrainerConfig, evaluate, train_sweep,
 };
+use crate::ml::formats::WeightsFile;
 use crate::ml::{Progress, Watch};
 use crate::out::{Column, Frame};
 
@@ -53,7 +54,7 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
     let mut points = Vec::new();
     for job in jobs {
         let spec = crosscoder_spec(job)?;
-        let from = spec.init.from.as_ref().map(load).transpose()?;
+        let from = spec.init.from.as_ref().map(load_to_start_from).transpose()?;
         points.push(SweepPoint::open(config(spec), opened.train.width(), from.as_ref(), job.folder)?);
     }
     let together = Together { jobs };
@@ -110,6 +111,16 @@ fn load(weights: &WeightsRef) -> Result<Crosscoder> {
         WeightsRef::Tensors { path, prefix } => Crosscoder::load_tensors(&path_of(path), prefix)?,
         WeightsRef::Hub { repository } => Crosscoder::load(&hub::folder(repository)?)?,
     })
+}
+
+/// Weights that training starts from; what only their use needs, such as a threshold, may be missing.
+fn load_to_start_from(weights: &WeightsRef) -> Result<Crosscoder> {
+    let file = match weights {
+        WeightsRef::Folder { path } => WeightsFile::open(&path_of(path), None)?,
+        WeightsRef::Tensors { path, prefix } => WeightsFile::open(&path_of(path), Some(prefix))?,
+        WeightsRef::Hub { repository } => WeightsFile::open(&hub::folder(repository)?, None)?,
+    };
+    Ok(file.load_to_start_from()?)
 }
 
 /// The published files and one row of numbers; the checkpoint goes.

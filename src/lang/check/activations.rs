@@ -165,6 +165,34 @@ pub fn of_which_corpus(node: &Node) -> Diagnostic {
         .help(format!("write `{} of ..` with the name of a corpus", node.text))
 }
 
+/// `train` and `validate` together must not ask for more rows than there are.
+pub fn enough_rows(at: &At, rows: u64, source: Span, sink: &mut Sink) {
+    let amount = |field: &str| match at.fields.get(field)?.list()? {
+        [node] => match &node.value {
+            Typed::Portion { tokens, of: None } => Some((*tokens, node.span)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let (Some((train, span)), Some((validate, _))) = (amount("train"), amount("validate")) else { return };
+    let train = at.fields.whole("limit").map_or(train, |limit| limit.min(train));
+    if train.saturating_add(validate) > rows {
+        sink.push(
+            Diagnostic::new(
+                Code::OutOfRange,
+                span,
+                format!("the caches hold {rows} rows, fewer than train and validate ask for"),
+            )
+            .label(format!("{train} for training, {validate} for validation"))
+            .related(source, format!("{rows} rows"))
+            .help(format!(
+                "write at most `train = {} tokens`; validation takes the last rows",
+                rows.saturating_sub(validate)
+            )),
+        );
+    }
+}
+
 /// A tensor of rows must be [rows, 2, d].
 pub fn shape(shape: &[u64], key: &str, span: Span, sink: &mut Sink) -> bool {
     if matches!(shape, [_, 2, _]) {

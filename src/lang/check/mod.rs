@@ -16,3 +16,4 @@ pub mod questions;
 pub mod sweeps;
 pub mod text;
 pub mod unused;
+pub mod weights;

@@ -66,6 +66,7 @@ fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
                 memory_bytes: 8 * features * width,
             }
         }
+        ActivationsSource::Cache { .. } => Cost { tokens: rows, ..Cost::default() },
         ActivationsSource::Tensors { .. } => Cost { tokens: rows, flops: 0.0, disk_bytes, memory_bytes: 0 },
     }
 }

@@ -15,6 +15,8 @@ pub struct Facts {
     pub width: Option<u64>,
     /// Expected active features of a synthetic pair times its features: what one row costs.
     pub features: Option<u64>,
+    /// Activations are scaled before a crosscoder sees them, and by what: `rms` or `per_model_scale`.
+    pub normalize: Option<&'static str>,
     /// Rows for training and validation.
     pub train: Option<u64>,
     pub validate: Option<u64>,

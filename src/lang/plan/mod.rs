@@ -7,7 +7,7 @@
 mod build;
 mod cost;
 pub mod draft;
-mod facts;
+pub mod facts;
 mod key;
 mod lower;
 pub mod spec;

@@ -212,6 +212,12 @@ pub enum ActivationsSource {
         path: FileRef,
         key: String,
     },
+    /// Shards of both models in the published format; `beside` are files outside of the folders that belong to them.
+    Cache {
+        base: FileRef,
+        tuned: FileRef,
+        beside: Vec<FileRef>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

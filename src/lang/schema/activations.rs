@@ -56,12 +56,13 @@ const FROM: &[Variant] = &[
     Variant::new(
         "cache",
         &[
-            Field::new("base", Type::Path, "Shard folder of the base model.").positional(),
-            Field::new("tuned", Type::Path, "Shard folder of the tuned model.").positional(),
+            Field::new("base", Type::Path, "Folder of the base model's shards.").positional(),
+            Field::new("tuned", Type::Path, "Folder of the tuned model's shards.").positional(),
         ],
-        "Shards in the published format.",
+        "Rows harvested by the published project: `shard_0.memmap`, .. with `config.json`, in order. Tokens are read from `tokens.pt` \
+         beside the shards or one folder up, and must be the same in both.",
     )
-    .later("write them as one tensor and use `tensors(\"file.safetensors\")`"),
+    .formula("", "docs/formats.md"),
 ];
 
 const TOKENS: Type = Type::Amount { units: &[Unit::Tokens], low: 1.0 };

@@ -13,18 +13,22 @@ const HF: &[Field] = &[
 const WEIGHTS: &[Variant] = &[
     Variant::new(
         "folder",
-        &[Field::new("path", Type::Path, "Folder with model.safetensors and config.json in the published layout.")
-            .positional()],
-        "A crosscoder in a local folder.",
+        &[Field::new(
+            "path",
+            Type::Path,
+            "Folder or file: the published layout (model.safetensors or a .pt), Kissane's or crosscode's.",
+        )
+        .positional()],
+        "A crosscoder trained elsewhere, in a local folder or file of any layout of docs/formats.md.",
     ),
     Variant::new(
         "tensors",
         &[
-            Field::new("path", Type::Path, "safetensors file.").positional(),
+            Field::new("path", Type::Path, "safetensors or .pt file.").positional(),
             Field::new("prefix", Type::Text, "What stands before the published tensor names, such as \"init.\".")
                 .default("\"\"", "xd"),
         ],
-        "A crosscoder in one safetensors file with the published tensor names.",
+        "A crosscoder in one file with the published tensor names behind a prefix.",
     ),
     Variant::new("hf", HF, "A crosscoder published on the Hugging Face hub; the lock file pins its commit and files.")
         .later("download it and name its folder: `folder(\"path\")`"),

@@ -5,7 +5,10 @@ use crate::ml::{BASE, TUNED};
 
 /// Norms of d_j, `[base, tuned]`.
 pub fn decoder_norms(crosscoder: &Crosscoder, latent: usize) -> [f64; 2] {
-    [BASE, TUNED].map(|m| dot(crosscoder.decoder_row(m, latent), crosscoder.decoder_row(m, latent)).sqrt())
+    [BASE, TUNED].map(|m| {
+        let row = crosscoder.decoder_row(m, latent);
+        f64::from(crosscoder.norm_unit(m)) * dot(row, row).sqrt()
+    })
 }
 
 /// Dot product in f64.

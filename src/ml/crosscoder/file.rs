@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::tensor_file::{self, Tensor, TensorFile};
+use super::tensor_file::{self, Tensor};
 use super::{Activation, CodeNorm, Crosscoder};
-use crate::ml::{Error, Result};
+use crate::ml::Result;
+use crate::ml::formats::{Choices, WeightsFile};
 
 /// Name of the weight file in a folder.
 const WEIGHTS: &str = "model.safetensors";
@@ -32,23 +33,25 @@ impl CodeNorm {
             CodeNorm::None => "NONE",
         }
     }
-
-    fn from_published(word: &str) -> Option<Self> {
-        [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None]
-            .into_iter()
-            .find(|norm| norm.published().eq_ignore_ascii_case(word) || norm.id().to_string() == word)
-    }
 }
 
 impl Crosscoder {
     /// Writes `model.safetensors`, `config.json` and `trainer_config.json` into a folder that exists.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let (d, latents) = (self.width, self.latents);
+        let apart;
+        let (weights, normalizer) = match self.normalizer {
+            None => (self, None),
+            Some(_) => {
+                apart = self.unfolded();
+                (&apart.0, apart.1.as_ref())
+            }
+        };
         let mut tensors = BTreeMap::from([
-            ("encoder.weight", Tensor::f32(&[2, d, latents], &self.encoder_weight)),
-            ("encoder.bias", Tensor::f32(&[latents], &self.encoder_bias)),
-            ("decoder.weight", Tensor::f32(&[2, latents, d], &self.decoder_weight)),
-            ("decoder.bias", Tensor::f32(&[2, d], &self.decoder_bias)),
+            ("encoder.weight", Tensor::f32(&[2, d, latents], &weights.encoder_weight)),
+            ("encoder.bias", Tensor::f32(&[latents], &weights.encoder_bias)),
+            ("decoder.weight", Tensor::f32(&[2, latents, d], &weights.decoder_weight)),
+            ("decoder.bias", Tensor::f32(&[2, d], &weights.decoder_bias)),
             ("code_normalization_id", Tensor::i64(&[], &[self.code_norm.id()])),
         ]);
         let (class, k) = match self.activation {
@@ -63,6 +66,12 @@ impl Crosscoder {
                 ("TopKCrossCoder", Some(k))
             }
         };
+        if let Some(normalizer) = normalizer {
+            tensors.insert("activation_mean", Tensor::f32(&[2, d], &normalizer.mean));
+            tensors.insert("activation_std", Tensor::f32(&[2, d], &normalizer.std));
+            tensors.insert("activation_global_scale", Tensor::f32(&[2], &normalizer.scale));
+            tensors.insert("target_rms", Tensor::f32_scalar(normalizer.target_rms));
+        }
         tensor_file::write(&folder.join(WEIGHTS), &tensors, None)?;
         let mut config = json!({
             "activation_dim": d,
@@ -90,72 +99,14 @@ impl Crosscoder {
         tensor_file::write_text(&folder.join(TRAINER), &text(&json!({ "trainer": trainer })))
     }
 
-    /// Reads a folder in the published layout, written here or by the Python projects. Shapes are trusted over
+    /// Reads a folder or file in any layout that is known (docs/formats.md), written here or elsewhere. Shapes are trusted over
     /// `config.json`; missing and further keys are accepted.
-    pub fn load(folder: &Path) -> Result<Self> {
-        let config = read_json(&folder.join(CONFIG))?;
-        let trainer = read_json(&folder.join(TRAINER))?;
-        let class = trainer["trainer"]["dict_class"].as_str().map(str::to_string);
-        read(&TensorFile::open(&folder.join(WEIGHTS))?, "", &config, class.as_deref())
+    pub fn load(path: &Path) -> Result<Self> {
+        WeightsFile::open(path, None)?.load(&Choices::default())
     }
 
-    /// Reads one safetensors file in which the published names carry a prefix, such as `init.`.
+    /// Reads one file in which the published names carry a prefix, such as `init.`.
     pub fn load_tensors(path: &Path, prefix: &str) -> Result<Self> {
-        read(&TensorFile::open(path)?, prefix, &Value::Null, None)
+        WeightsFile::open(path, Some(prefix))?.load(&Choices::default())
     }
-}
-
-/// The JSON of a file, or null when there is no such file.
-fn read_json(path: &Path) -> Result<Value> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text)
-            .map_err(|error| Error::invalid("read weights", format!("{}: {error}", path.display()))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Value::Null),
-        Err(error) => Err(Error::file(path, error)),
-    }
-}
-
-fn read(file: &TensorFile, prefix: &str, config: &Value, class: Option<&str>) -> Result<Crosscoder> {
-    let compiled = file.tensors()?.names().iter().any(|name| **name == format!("{prefix}_orig_mod.encoder.weight"));
-    let name = |tail: &str| format!("{prefix}{}{tail}", if compiled { "_orig_mod." } else { "" });
-    let (shape, encoder_weight) = file.matrix(&name("encoder.weight"), &[Some(2), None, None])?;
-    let (width, latents) = (shape[1], shape[2]);
-    let (_, encoder_bias) = file.matrix(&name("encoder.bias"), &[Some(latents)])?;
-    let (_, decoder_weight) = file.matrix(&name("decoder.weight"), &[Some(2), Some(latents), Some(width)])?;
-    let (_, decoder_bias) = file.matrix(&name("decoder.bias"), &[Some(2), Some(width)])?;
-    refuse_normaliser(file, &name)?;
-
-    let code_norm = match (file.integers(&name("code_normalization_id"))?, config["code_normalization"].as_str()) {
-        (Some(ids), _) => CodeNorm::from_published(&ids.first().copied().unwrap_or(1).to_string())
-            .ok_or_else(|| file.bad(&format!("code normalisation {ids:?} is not built (1, 2 and 4 are)")))?,
-        (None, Some(word)) => CodeNorm::from_published(word)
-            .ok_or_else(|| file.bad(&format!("code normalisation `{word}` is not built")))?,
-        (None, None) => CodeNorm::Sum,
-    };
-    let k = match file.integers(&name("k"))? {
-        Some(k) => k.first().copied().unwrap_or(0).max(0) as u64,
-        None => config["k"].as_u64().unwrap_or(0),
-    };
-    let activation = match file.floats(&name("threshold"))? {
-        Some((_, values)) => match values[..] {
-            [threshold] => Activation::Threshold { k, threshold },
-            _ => return Err(file.bad("a threshold a model (decoupled) is not built")),
-        },
-        None if class == Some("BatchTopKCrossCoder") => {
-            return Err(file.bad("it is a BatchTopK crosscoder without its `threshold`"));
-        }
-        None if k > 0 => Activation::TopK { k },
-        None => Activation::Relu,
-    };
-    Ok(Crosscoder { width, latents, encoder_weight, encoder_bias, decoder_weight, decoder_bias, code_norm, activation })
-}
-
-/// Files of mid-2025 on may carry a normaliser of the activations; only the neutral one can be ignored.
-fn refuse_normaliser(file: &TensorFile, name: &impl Fn(&str) -> String) -> Result<()> {
-    if let Some((_, mean)) = file.floats(&name("activation_mean"))?
-        && mean.iter().any(|value| !value.is_nan())
-    {
-        return Err(file.bad("it normalises activations by its own mean and deviation, which is not built"));
-    }
-    Ok(())
 }

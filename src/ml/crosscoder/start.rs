@@ -41,6 +41,7 @@ pub fn start(config: &TrainerConfig, width: usize) -> Crosscoder {
             Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: -1.0 },
             Loss::TopK(top) => Activation::TopK { k: top.k },
         },
+        normalizer: None,
     }
 }
 

@@ -248,6 +248,7 @@ impl Trainer {
                 Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: self.state.threshold },
                 Loss::TopK(top) => Activation::TopK { k: top.k },
             },
+            normalizer: None,
         }
     }
 

@@ -59,6 +59,27 @@ pub struct Crosscoder {
     pub decoder_bias: Vec<f32>,
     pub code_norm: CodeNorm,
     pub activation: Activation,
+    /// The normaliser that a published crosscoder brought along; the weights above read and write raw rows.
+    pub normalizer: Option<FoldedNormalizer>,
+}
+
+/// How a published crosscoder of mid-2025 on scales its rows: x^m -> (x^m - mean^m) scale^m, and what it decodes the other way
+/// round (docs/method.md 1.6). Decoder norms are compared on its scale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FoldedNormalizer {
+    /// `[2, d]`.
+    pub mean: Vec<f32>,
+    /// `[2, d]`; changes nothing beyond `scale`, and is written back as it was.
+    pub std: Vec<f32>,
+    pub scale: [f32; 2],
+    pub target_rms: f32,
+}
+
+impl FoldedNormalizer {
+    /// What the published code divides by on the way back: scale + 1e-8.
+    fn back(&self, model: usize) -> f32 {
+        self.scale[model] + 1e-8
+    }
 }
 
 /// Preactivations that are in memory at a time when rows are encoded: 64 MiB.
@@ -76,8 +97,62 @@ impl Crosscoder {
     /// ||d_j^base|| and ||d_j^tuned||, each `[D]`.
     pub fn decoder_norms(&self) -> [Vec<f32>; 2] {
         [0, 1].map(|model| {
-            (0..self.latents).into_par_iter().map(|j| squared_norm(self.decoder_row(model, j)).sqrt()).collect()
+            let unit = self.norm_unit(model);
+            (0..self.latents).into_par_iter().map(|j| unit * squared_norm(self.decoder_row(model, j)).sqrt()).collect()
         })
+    }
+
+    /// What decoder norms of a model are multiplied by before they are compared: 1, or the scale of its normaliser.
+    pub fn norm_unit(&self, model: usize) -> f32 {
+        self.normalizer.as_ref().map_or(1.0, |normalizer| normalizer.back(model))
+    }
+
+    /// Takes a normaliser into the weights, so that they read and write raw rows.
+    pub fn fold(&mut self, normalizer: FoldedNormalizer) {
+        let (d, latents) = (self.width, self.latents);
+        let mut shift = vec![0.0f64; latents];
+        for (row, (weights, &mean)) in self.encoder_weight.chunks_mut(latents).zip(&normalizer.mean).enumerate() {
+            let scale = normalizer.scale[row / d];
+            for (weight, shift) in weights.iter_mut().zip(&mut shift) {
+                *weight *= scale;
+                *shift += f64::from(*weight) * f64::from(mean);
+            }
+        }
+        for (bias, shift) in self.encoder_bias.iter_mut().zip(shift) {
+            *bias = (f64::from(*bias) - shift) as f32;
+        }
+        for model in 0..2 {
+            let back = normalizer.back(model);
+            self.decoder_weight[model * latents * d..][..latents * d].iter_mut().for_each(|weight| *weight /= back);
+            self.decoder_bias[model * d..][..d].iter_mut().for_each(|bias| *bias /= back);
+        }
+        self.decoder_bias.iter_mut().zip(&normalizer.mean).for_each(|(bias, mean)| *bias += mean);
+        self.normalizer = Some(normalizer);
+    }
+
+    /// The same crosscoder with its normaliser beside the weights, as the published files have it.
+    pub fn unfolded(&self) -> (Crosscoder, Option<FoldedNormalizer>) {
+        let mut apart = self.clone();
+        let Some(normalizer) = apart.normalizer.take() else { return (apart, None) };
+        let (d, latents) = (self.width, self.latents);
+        apart.decoder_bias.iter_mut().zip(&normalizer.mean).for_each(|(bias, mean)| *bias -= mean);
+        for model in 0..2 {
+            let back = normalizer.back(model);
+            apart.decoder_weight[model * latents * d..][..latents * d].iter_mut().for_each(|weight| *weight *= back);
+            apart.decoder_bias[model * d..][..d].iter_mut().for_each(|bias| *bias *= back);
+        }
+        let mut shift = vec![0.0f64; latents];
+        for (row, (weights, &mean)) in apart.encoder_weight.chunks_mut(latents).zip(&normalizer.mean).enumerate() {
+            let scale = normalizer.scale[row / d];
+            for (weight, shift) in weights.iter_mut().zip(&mut shift) {
+                *shift += f64::from(*weight) * f64::from(mean);
+                *weight /= scale;
+            }
+        }
+        for (bias, shift) in apart.encoder_bias.iter_mut().zip(shift) {
+            *bias = (f64::from(*bias) + shift) as f32;
+        }
+        (apart, Some(normalizer))
     }
 
     /// S `[D]`: what f is multiplied by to compare latents (docs/method.md 1.2).

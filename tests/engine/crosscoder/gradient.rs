@@ -31,6 +31,7 @@ fn weights(encoder_bias: f32) -> Crosscoder {
         decoder_bias: (0..2 * SHAPE.width).map(|i| 0.1 * number(i, 4)).collect(),
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
+        normalizer: None,
     }
 }
 
@@ -135,6 +136,7 @@ fn loss_by_hand() {
         decoder_bias: vec![0.0, 1.0],
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
+        normalizer: None,
     };
     // Row (3, 2): p = 3 + 1 - 1 = 3, f = 3, hhat = (1.5, 0.25), eps = (1.5, 1.75). Row (0, 0): p < 0, eps = (0, -1).
     let x = [3.0, 2.0, 0.0, 0.0];

@@ -1,9 +1,9 @@
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    ActivationsSource, ActivationsSpec, Exclude, Normalize, PortionSpec, Site, Spec, StoreAs,
+    ActivationsSource, ActivationsSpec, Exclude, FileRef, Normalize, PortionSpec, Site, Spec, StoreAs,
 };
-use crate::lang::resolve::{Node, Sink, Typed};
+use crate::lang::resolve::{Call, Node, Sink, Typed};
 
 pub fn activations(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let source = source(at, draft, sink);
@@ -17,6 +17,11 @@ pub fn activations(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> 
     let limit = at.fields.whole("limit");
     draft.facts.train = total(&train).map(|t| limit.map_or(t, |l| t.min(l)));
     draft.facts.validate = total(&validate);
+    draft.facts.normalize = match normalize(at) {
+        None | Some(Normalize::None) => None,
+        Some(Normalize::Rms(_)) => Some("rms"),
+        Some(Normalize::PerModelScale) => Some("per_model_scale"),
+    };
     check::corpora::enough_text(at, sink);
     check::corpora::leak(at, sink);
     Some(Spec::Activations(ActivationsSpec {
@@ -38,6 +43,9 @@ fn source(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<ActivationsSour
     }
     if let Some(call) = at.fields.call("from") {
         check::activations::only_with_models(at, "activations harvested elsewhere", sink);
+        if call.word == "cache" {
+            return cache(at, call, draft, sink);
+        }
         let node = call.get("path")?;
         let path = at.file(node, sink)?;
         let key = at.string(call.get("key")?, sink)?;
@@ -78,6 +86,24 @@ fn source(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<ActivationsSour
         skip: at.fields.whole("skip")?,
         exclude: at.fields.get("exclude")?.list()?.iter().map(exclude).collect::<Option<Vec<_>>>()?,
     })
+}
+
+/// The caches of both models.
+fn cache(at: &At, call: &Call, draft: &mut Draft, sink: &mut Sink) -> Option<ActivationsSource> {
+    let node = call.get("base")?;
+    let base = at.file(node, sink)?;
+    let tuned = at.file(call.get("tuned")?, sink)?;
+    let facts = match at.world.cache(&base.from, &base.path, &tuned.path) {
+        Ok(facts) => facts,
+        Err(why) => {
+            sink.push(check::files::missing("activation cache", &base.path, &why, node.span));
+            return None;
+        }
+    };
+    draft.facts.width = Some(facts.width);
+    check::activations::enough_rows(at, facts.rows, node.span, sink);
+    let beside = facts.beside.into_iter().map(|path| FileRef { from: base.from.clone(), path }).collect();
+    Some(ActivationsSource::Cache { base, tuned, beside })
 }
 
 fn exclude(node: &Node) -> Option<Exclude> {

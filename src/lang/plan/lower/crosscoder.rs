@@ -1,4 +1,5 @@
 use crate::lang::check;
+use crate::lang::check::weights::Weights;
 use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
@@ -13,8 +14,10 @@ pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     draft.facts = activations.map(|a| a.facts.clone()).unwrap_or_default();
     check::crosscoders::source(at, sink);
     if let Some(from) = at.fields.get("from") {
-        let (from, latents) = weights(at, from.call()?, sink)?;
+        let (from, facts) = weights(at, from.call()?, sink)?;
+        let latents = facts.latents;
         draft.facts.latents = latents;
+        check::weights::as_it_is(at, &facts, &draft.facts, sink);
         // Those of a crosscoder of the hub are known once its files are here.
         let latents = if matches!(from, WeightsRef::Hub { .. }) { Some(latents.unwrap_or(0)) } else { latents };
         return Some(Spec::Crosscoder(CrosscoderSpec { latents: latents?, from: Some(from), ..untrained() }));
@@ -35,7 +38,7 @@ pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     Some(Spec::Crosscoder(CrosscoderSpec {
         latents: latents?,
         loss: self::loss(loss?)?,
-        init: init(at, sink)?,
+        init: init(at, draft, sink)?,
         from: None,
         train: train?,
     }))
@@ -49,23 +52,23 @@ fn latents(at: &At, draft: &Draft) -> Option<u64> {
     }
 }
 
-/// The weights, and how many latents they have.
-fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Option<u64>)> {
+/// The weights, and what is known of them.
+fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Weights)> {
     if call.word == "hf" {
         let folder = super::hub::optional(call.get("folder").map(|n| at.string(n, sink)))?;
         let part = HubPart::Crosscoder { folder };
         let repository = super::hub::reference(at, call, Repository::Model, part, sink)?;
         let latents = at.world.hub_latents(&repository);
-        return Some((WeightsRef::Hub { repository }, latents));
+        return Some((WeightsRef::Hub { repository }, Weights { latents, facts: None }));
     }
     let node = call.get("path")?;
     let path = at.file(node, sink)?;
-    let (file, prefix) = match call.word {
-        "folder" => (format!("{}/model.safetensors", path.path.trim_end_matches('/')), String::new()),
-        _ => (path.path.clone(), at.string(call.get("prefix")?, sink)?),
+    let prefix = match call.word {
+        "folder" => String::new(),
+        _ => at.string(call.get("prefix")?, sink)?,
     };
-    let latents = match at.world.tensor_shape(&path.from, &file, &format!("{prefix}encoder.bias")) {
-        Ok(shape) => shape.first().copied(),
+    let facts = match at.world.crosscoder(&path.from, &path.path, &prefix) {
+        Ok(facts) => facts,
         Err(why) => {
             sink.push(check::files::missing("crosscoder", &path.path, &why, node.span));
             return None;
@@ -75,7 +78,7 @@ fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Option<
         "folder" => WeightsRef::Folder { path },
         _ => WeightsRef::Tensors { path, prefix },
     };
-    Some((weights, latents))
+    Some((weights, Weights { latents: Some(facts.latents), facts: Some((facts, node.span)) }))
 }
 
 fn loss(call: &Call) -> Option<Loss> {
@@ -109,9 +112,13 @@ fn loss(call: &Call) -> Option<Loss> {
     Some(if call.word == "topk" { Loss::TopK(top) } else { Loss::BatchTopK(top) })
 }
 
-fn init(at: &At, sink: &mut Sink) -> Option<Init> {
+fn init(at: &At, draft: &Draft, sink: &mut Sink) -> Option<Init> {
     let from = match at.fields.call("init.from") {
-        Some(call) => Some(weights(at, call, sink)?.0),
+        Some(call) => {
+            let (from, facts) = weights(at, call, sink)?;
+            check::weights::to_start_from(at, &facts, &draft.facts, sink);
+            Some(from)
+        }
         None => None,
     };
     let norm = match &at.fields.get("init.norm")?.value {

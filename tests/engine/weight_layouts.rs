@@ -1,0 +1,141 @@
+//! Crosscoders of other projects: what xd reads encodes as their convention does (tests/fixtures/weights/make.py, by formulas in torch).
+
+use std::path::{Path, PathBuf};
+
+use xd::ml::crosscoder::tensor_file::TensorFile;
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::formats::{Choices, Layout, WeightsFile};
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights").join(name)
+}
+
+/// Largest difference of features and of the reconstruction from the expected ones.
+fn differences(crosscoder: &Crosscoder, probe: &str) -> (f32, f32) {
+    let file = TensorFile::open(&fixture(&format!("{probe}.probe.safetensors"))).unwrap();
+    let tensor = |name: &str| file.floats(name).unwrap().unwrap().1;
+    let (x, expected) = (tensor("x"), tensor("features"));
+    let code = crosscoder.encode(&x);
+    let mut features = vec![0.0; code.rows() * crosscoder.latents];
+    for i in 0..code.rows() {
+        let (latents, values) = code.row(i);
+        for (&j, &value) in latents.iter().zip(values) {
+            features[i * crosscoder.latents + j as usize] = value;
+        }
+    }
+    assert!(expected.iter().filter(|value| **value > 0.0).count() > 20, "an empty probe shows nothing");
+    let largest = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    (largest(&features, &expected), largest(&crosscoder.decode(&code), &tensor("reconstruction")))
+}
+
+#[track_caller]
+fn same(path: &str, probe: &str) -> Crosscoder {
+    let crosscoder = Crosscoder::load(&fixture(path)).unwrap();
+    let (features, reconstruction) = differences(&crosscoder, probe);
+    assert!(features < 1e-5 && reconstruction < 1e-5, "{path}: {features} {reconstruction}");
+    // Once more through a folder of our own.
+    let folder = tempfile::tempdir().unwrap();
+    crosscoder.save(folder.path()).unwrap();
+    let back = Crosscoder::load(folder.path()).unwrap();
+    let (features, reconstruction) = differences(&back, probe);
+    assert!(features < 1e-5 && reconstruction < 1e-5, "{path}, saved: {features} {reconstruction}");
+    assert_eq!((back.code_norm, back.activation), (crosscoder.code_norm, crosscoder.activation));
+    crosscoder
+}
+
+#[test]
+fn published_folders_of_every_age() {
+    let l1 = same("l1_2024", "l1_2024");
+    assert_eq!((l1.code_norm, l1.activation), (CodeNorm::Sum, Activation::Relu));
+    let facts = WeightsFile::open(&fixture("l1_2024"), None).unwrap().facts().unwrap();
+    assert!(facts.assumed[0].contains("`sum` (CROSSCODER) is assumed"), "{:?}", facts.assumed);
+    let march = same("batch_topk_march_2025", "batch_topk_march_2025");
+    assert_eq!(march.code_norm, CodeNorm::Concat, "from sparsity_loss_type");
+    assert_eq!(march.activation, Activation::Threshold { k: 4, threshold: 1.7 });
+    let checkpoint = same("checkpoint_20000.pt", "checkpoint_20000");
+    assert_eq!(checkpoint.code_norm, CodeNorm::Sum);
+    assert!(checkpoint.normalizer.is_none(), "NaN is off");
+}
+
+#[test]
+fn a_normaliser_is_applied_once_and_norms_stay_on_its_scale() {
+    let crosscoder = same("normalizing", "normalizing");
+    assert!(WeightsFile::open(&fixture("normalizing"), None).unwrap().facts().unwrap().normalizes);
+    let raw = TensorFile::open(&fixture("normalizing/model.safetensors"))
+        .unwrap()
+        .floats("decoder.weight")
+        .unwrap()
+        .unwrap()
+        .1;
+    let norms = crosscoder.decoder_norms();
+    for (model, norms) in norms.iter().enumerate() {
+        for (latent, norm) in norms.iter().enumerate() {
+            let row = &raw[(model * 20 + latent) * 6..][..6];
+            let expected = row.iter().map(|w| w * w).sum::<f32>().sqrt();
+            assert!((norm - expected).abs() < 1e-5, "{norm} {expected}");
+        }
+    }
+}
+
+#[test]
+fn layouts_of_other_projects() {
+    same("kissane", "kissane");
+    same("kissane/cc_weights.pt", "kissane");
+    same("crosscode_relu", "crosscode_relu");
+    let top = same("crosscode_topk", "crosscode_topk");
+    assert_eq!(top.activation, Activation::TopK { k: 3 });
+    let facts = |name: &str| WeightsFile::open(&fixture(name), None).unwrap().facts().unwrap();
+    assert_eq!(facts("kissane").expects, Some("per_model_scale"));
+    assert_eq!(facts("crosscode_relu").expects, None, "its scale is folded in");
+    assert_eq!(facts("crosscode_relu").layout, Layout::Crosscode);
+}
+
+#[test]
+fn a_missing_threshold_is_demanded_and_never_a_relu() {
+    for name in ["no_threshold", "crosscode_batch_topk"] {
+        let file = WeightsFile::open(&fixture(name), None).unwrap();
+        let error = file.load(&Choices::default()).unwrap_err().to_string();
+        assert!(error.contains("--threshold NUMBER"), "{name}: {error}");
+        let given = file.load(&Choices { threshold: Some(1.7), norm: None }).unwrap();
+        assert!(matches!(given.activation, Activation::Threshold { threshold: 1.7, .. }));
+        assert_eq!(file.load_to_start_from().unwrap().encoder_weight, given.encoder_weight);
+    }
+    let file = WeightsFile::open(&fixture("no_threshold"), None).unwrap();
+    let (features, _) =
+        differences(&file.load(&Choices { threshold: Some(1.7), norm: None }).unwrap(), "checkpoint_20000");
+    assert!(features < 1e-5);
+}
+
+#[test]
+fn what_xd_has_not_is_refused_by_name() {
+    let said = |name: &str| {
+        let file = WeightsFile::open(&fixture(name), None);
+        file.and_then(|file| file.facts()).map(|_| ()).unwrap_err().to_string()
+    };
+    for (name, words) in [
+        ("decoupled", "DECOUPLED"),
+        ("mixed", "MIXED"),
+        ("crosscode_jumprelu", "JumpReLU"),
+        ("sae.pt", "sparse autoencoder of one model"),
+        ("../torch/nested.pt", "no crosscoder in a layout that is known"),
+        ("../torch/evil.pt", "would run `posix.system`"),
+        (".", "several files of weights"),
+    ] {
+        assert!(said(name).contains(words), "{name}: {}", said(name));
+    }
+}
+
+#[test]
+fn a_prefix_chooses_among_crosscoders() {
+    let reference = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/crosscoder");
+    let file = std::fs::read_dir(reference)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|e| e == "safetensors"));
+    let file = file.expect("a reference of the trainer");
+    let error = WeightsFile::open(&file, None).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("\"final.\", \"init.\""), "{error}");
+    WeightsFile::open(&file, Some("init.")).unwrap().facts().unwrap();
+    let error = WeightsFile::open(&file, Some("start.")).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("no `start.encoder.weight`"), "{error}");
+}
