@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::events::EventFile;
 use super::{Evaluation, StepReport, tensor_file};
 use crate::ml::{Error, Result};
 
@@ -12,10 +13,12 @@ pub const LOG_COLUMNS: &str = "step,tokens,loss,reconstruction,sparsity,auxk,l0,
 /// Columns of the validation log.
 pub const VALIDATION_COLUMNS: &str = "step,tokens,model,fve,mse,l0,dead";
 
-/// A CSV file whose first column is the step.
+/// A CSV file whose first column is the step, and the same as TensorBoard events in `tensorboard/` beside it, in a folder of the log's
+/// name.
 pub struct StepLog {
     path: PathBuf,
     file: File,
+    events: EventFile,
 }
 
 impl StepLog {
@@ -34,7 +37,10 @@ impl StepLog {
         }
         tensor_file::write_text(path, &text)?;
         let file = OpenOptions::new().append(true).open(path).map_err(|source| Error::file(path, source))?;
-        Ok(StepLog { path: path.to_path_buf(), file })
+        let name = path.file_stem().unwrap_or_default();
+        let events = path.with_file_name("tensorboard").join(if name == "log" { "train".as_ref() } else { name });
+        let events = EventFile::open(&events, columns, &text[columns.len() + 1..])?;
+        Ok(StepLog { path: path.to_path_buf(), file, events })
     }
 
     /// Adds the row of a step, with the FVE of its batch.
@@ -69,7 +75,8 @@ impl StepLog {
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
-        self.file.write_all(text.as_bytes()).map_err(|source| Error::file(&self.path, source))
+        self.file.write_all(text.as_bytes()).map_err(|source| Error::file(&self.path, source))?;
+        self.events.add(text)
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod code;
 pub mod config;
 pub mod evaluate;
+pub mod events;
 pub mod file;
 pub mod log;
 pub mod order;

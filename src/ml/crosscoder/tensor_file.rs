@@ -75,8 +75,13 @@ pub fn write(path: &Path, tensors: &BTreeMap<&str, Tensor>, note: Option<&str>) 
 
 /// Writes a text the same way.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes bytes the same way.
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
-    std::fs::write(&temporary, text).map_err(|source| Error::file(&temporary, source))?;
+    std::fs::write(&temporary, bytes).map_err(|source| Error::file(&temporary, source))?;
     commit(&temporary, path)
 }
 
