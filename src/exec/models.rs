@@ -1,11 +1,12 @@
 //! Models, corpora and templates of a plan, opened for a harvest or for training.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::wiring::{input, path_of};
 use super::{Error, Result, Store, hub};
-use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, TemplateSpec};
-use crate::lang::plan::{Plan, Spec, StepIndex};
+use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, PairSpec, TemplateSpec, TokenRef};
+use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::data::{Corpus, Template, Tokenizer};
 use crate::ml::lm::{Decoder, Dtype, Site};
 
@@ -93,6 +94,26 @@ fn template(spec: &TemplateSpec) -> Result<Template> {
             Ok(Template::Jinja { source, control: control.clone() })
         }
     }
+}
+
+/// What the base of a pair reads in place of which tokens of the text.
+///
+/// # Errors
+/// When a text is not one token of its model.
+pub fn read_as(pair: &Step, base: &Tokenizer, tuned: &Tokenizer) -> Result<BTreeMap<u32, u32>> {
+    let Spec::Pair(PairSpec::Models { read_as, .. }) = &pair.spec else { return Ok(BTreeMap::new()) };
+    let id = |token: &TokenRef, tokenizer: &Tokenizer| match token {
+        TokenRef::Id(id) => Ok(*id),
+        TokenRef::Text(text) => tokenizer.token(text),
+    };
+    let mut replace = BTreeMap::new();
+    for (from, to) in read_as {
+        let (from, to) = (id(from, tuned)?, id(to, base)?);
+        if replace.insert(from, to).is_some_and(|other| other != to) {
+            return Err(Error::Failed(format!("{}: read_as replaces token {from} twice", pair.address)));
+        }
+    }
+    Ok(replace)
 }
 
 /// The site of the specification.

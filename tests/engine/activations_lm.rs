@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use xd::ml::activations::{Documents, Exclude, Harvest, Harvested, Pair, Portion, Store, Tap, Texts, Vocabulary};
+use xd::ml::activations::{
+    Documents, Exclude, Harvest, Harvested, Pair, Portion, ReadAs, Store, Tap, Texts, Vocabulary,
+};
 use xd::ml::data::{Corpus, Template, TokenSequence, Tokenizer};
 use xd::ml::lm::{Decoder, Site};
 use xd::ml::watch::Unwatched;
@@ -167,6 +169,69 @@ fn batches_and_padding_change_nothing() {
     let groups: std::collections::BTreeSet<TokenGroup> = rows(&done.train).iter().map(|(_, info)| info.group).collect();
     use TokenGroup::{Assistant, Control, Text, User};
     assert_eq!(groups.into_iter().collect::<Vec<_>>(), [Text, Control, User, Assistant]);
+}
+
+#[test]
+fn a_base_that_reads_other_tokens_stays_aligned() {
+    let models = Models::load();
+    let folder = tempfile::tempdir().unwrap();
+    let [_, chat] = write_texts(folder.path());
+    let template = Some(Template::Tokenizer);
+    let texts =
+        Texts { name: "chat".into(), corpus: chat.clone(), tokenizer: &models.tokenizer, template: template.clone() };
+    let [base, tuned] =
+        [0, 2].map(|layer| Tap::new(&models.decoder, &models.tokenizer, layer, Site::ResidualPost).unwrap());
+    let [turn, end, word] =
+        ["<start_of_turn>", "<end_of_turn>", "\n"].map(|text| models.tokenizer.token(text).unwrap());
+    let base = ReadAs { model: &base, replace: [(turn, word), (end, turn)].into() };
+    let pair = Pair::new(&base, &tuned).unwrap();
+    let harvest =
+        Harvest { skip: 3, train: vec![Portion { corpus: 0, tokens: 700 }], store: Store::F32, ..Harvest::default() };
+    let done = harvest.run(&pair, &[&texts], &folder.path().join("out"), &Unwatched).unwrap();
+
+    let (mut changed, mut marks, mut firsts) = (0, 0, 0);
+    for (row, info) in rows(&done.train) {
+        let document = chat.documents().unwrap().nth(info.sequence as usize).unwrap().unwrap();
+        let text = models.tokenizer.encode(&document, template.as_ref(), 1024).unwrap();
+        assert!(info.position >= 3, "the first tokens of each sequence are not stored");
+        assert_eq!(text.ids[info.position as usize], info.token, "stored tokens are those of the text");
+        firsts += u32::from(info.position == 3);
+        let swap = |id: &u32| {
+            if *id == turn {
+                word
+            } else if *id == end {
+                turn
+            } else {
+                *id
+            }
+        };
+        let read: Vec<u32> = text.ids.iter().map(swap).collect();
+        let residual = |ids: &[u32], layer| {
+            let ids = Tensor::from_slice(ids, (1, ids.len()), &Device::Cpu).unwrap();
+            let all: Vec<Vec<Vec<f32>>> =
+                models.decoder.residual(&ids, layer, Site::ResidualPost).unwrap().to_vec3().unwrap();
+            all[0][info.position as usize].clone()
+        };
+        let width = row.len() / 2;
+        let (as_read, as_text) = (residual(&read, 0), residual(&text.ids, 0));
+        assert!(distance(&row[..width], &as_read, 1.0) < 1e-4, "the base read the replaced tokens: {info:?}");
+        changed += u32::from(distance(&as_read, &as_text, 1.0) > 1e-2);
+        assert!(
+            distance(&row[width..], &residual(&text.ids, 2), 1.0) < 1e-4,
+            "the tuned model read the text: {info:?}"
+        );
+        marks += u32::from(info.token == turn || info.token == end);
+    }
+    assert!(changed > 300, "the replacement changes what the base computes: {changed}");
+    assert!(marks > 40 && firsts > 10, "{marks} {firsts}");
+}
+
+#[test]
+fn a_text_is_one_token_or_refused() {
+    let models = Models::load();
+    let error = models.tokenizer.token("the quick brown fox").unwrap_err().to_string();
+    assert!(error.contains("tokens (") && error.contains("write the id"), "{error}");
+    assert!(models.tokenizer.token("").is_err());
 }
 
 #[test]

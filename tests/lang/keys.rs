@@ -221,6 +221,12 @@ fn changes() -> BTreeMap<String, (String, String)> {
     };
     add("pair.base", pair("base", "base"), pair("base", "chat"));
     add("pair.tuned", pair("tuned", "chat"), pair("tuned", "base"));
+    add("pair.read_as", pair("read_as", ""), pair("read_as", "replace([1, 2])"));
+    add(
+        "pair.read_as:replace.pairs",
+        pair("read_as", "replace([1, 2])"),
+        pair("read_as", "replace([1, 2], [\"<eot>\", 4])"),
+    );
     add("pair.label", pair("label", "\"chat\""), pair("label", "\"instruct\""));
 
     let acts = |field: &str, value: &str| {

@@ -7,7 +7,7 @@ use crate::exec::{Error, Result};
 use crate::lang::plan::StepIndex;
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PortionSpec};
 use crate::ml::Rows;
-use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, Store, Tap, Texts};
+use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, ReadAs, Store, Tap, Texts};
 use crate::ml::lm::check_taps;
 
 /// Harvests into the job's folder.
@@ -24,12 +24,14 @@ pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
     let tokenizer = |model| models::tokenizer(job.plan, job.store, model);
     let decoder = |model| models::decoder(job.plan, job.store, model);
     let tokenizers = [tokenizer(base)?, tokenizer(tuned)?];
+    let replace = models::read_as(pair, &tokenizers[0], &tokenizers[1])?;
     let decoders = [decoder(base)?, decoder(tuned)?];
     for decoder in &decoders {
         check_taps(decoder, layer, site)?;
     }
     let [base, tuned] = [0, 1].map(|m| Tap::new(&decoders[m], &tokenizers[m], layer, site));
     let (base, tuned) = (base?, tuned?);
+    let base = ReadAs { model: &base, replace };
     let (texts, train, validate) = portions(job, spec)?;
     // The tuned model's tokenizer renders chats: the base often has no template.
     let texts: Vec<Texts<'_>> = texts

@@ -2,8 +2,8 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::SyntheticSpec;
-use crate::lang::resolve::{Call, Sink};
+use crate::lang::plan::spec::{SyntheticSpec, TokenRef};
+use crate::lang::resolve::{Call, Node, Sink};
 use crate::lang::source::Span;
 use crate::lang::world::ModelFacts;
 
@@ -37,6 +37,74 @@ pub fn mismatch(at: &At, base: &ModelFacts, tuned: &ModelFacts, sink: &mut Sink)
             "a crosscoder compares the same place of both models on the same tokens; take a base and its own fine-tune",
         ),
     );
+}
+
+/// Tokens that the base reads in place of others: pairs, each token once, ids that the models have.
+pub fn read_as(at: &At, draft: &Draft, pairs: &[Node], sink: &mut Sink) -> Option<Vec<(TokenRef, TokenRef)>> {
+    let mut found: Vec<(TokenRef, TokenRef)> = Vec::new();
+    let mut whole = true;
+    let mut report = |diagnostic: Diagnostic, sink: &mut Sink| {
+        sink.push(diagnostic);
+        whole = false;
+    };
+    let vocabulary = |facts: &Option<ModelFacts>| facts.as_ref().map(|facts| facts.vocabulary);
+    for pair in pairs {
+        let [from, to] = pair.list().unwrap_or_default() else {
+            let count = pair.list().map_or(0, <[Node]>::len);
+            report(
+                Diagnostic::new(
+                    Code::WrongType,
+                    pair.span,
+                    format!("a replacement is a pair of tokens, and this has {count}"),
+                )
+                .label("not a pair")
+                .help("write `[from, to]`: the token of the text, then the one that the base model reads in its place"),
+                sink,
+            );
+            continue;
+        };
+        for (node, model, size) in
+            [(from, "tuned", vocabulary(&draft.facts.model)), (to, "base", vocabulary(&draft.facts.base))]
+        {
+            if let (Some(id), Some(size)) = (node.whole(), size)
+                && id >= size
+            {
+                report(
+                    Diagnostic::new(Code::OutOfRange, node.span, format!("the {model} model has no token {id}: its ids are 0 to {}", size.saturating_sub(1)))
+                        .label("not in its vocabulary")
+                        .help("ids are those of the model's tokenizer; a token may also be written by its text, such as `\"<|eot_id|>\"`"),
+                    sink,
+                );
+            }
+        }
+        let (Some(from_token), Some(to_token)) = (token(at, from, sink), token(at, to, sink)) else { return None };
+        if from_token == to_token {
+            let message = "this token is replaced by itself".to_string();
+            report(
+                Diagnostic::new(Code::OutOfRange, pair.span, message)
+                    .label("changes nothing")
+                    .help("leave this pair out"),
+                sink,
+            );
+        }
+        if found.iter().any(|(known, _)| *known == from_token) {
+            report(
+                Diagnostic::new(Code::SetTwice, from.span, "this token is replaced twice")
+                    .label("replaced again")
+                    .help("keep one of the two pairs"),
+                sink,
+            );
+        }
+        found.push((from_token, to_token));
+    }
+    whole.then_some(found)
+}
+
+fn token(at: &At, node: &Node, sink: &mut Sink) -> Option<TokenRef> {
+    match node.whole() {
+        Some(id) => u32::try_from(id).ok().map(TokenRef::Id),
+        None => at.string(node, sink).map(TokenRef::Text),
+    }
 }
 
 /// Ranges and counts of a planted pair.

@@ -172,6 +172,10 @@ impl Reader<'_> {
                 let from = self.sources.get(self.scope.modules[self.module].file).path.clone();
                 Some(Typed::Path(self.template(value, ty, what)?, from))
             }
+            Type::Token => match &value.kind {
+                ValueKind::Text(_) => Some(Typed::Text(self.template(value, ty, what)?)),
+                _ => self.whole(value, 0, u64::from(u32::MAX), ty, what).map(Typed::Whole),
+            },
             Type::Bounds { low, high } => self.bounds(value, *low, *high, ty, what),
             Type::Step(kinds) => self.step(value, kinds, what, ty).map(Typed::Step),
             Type::StepOr(kinds, forms) => self.step_or(value, kinds, forms, ty, what),
@@ -496,6 +500,8 @@ impl Reader<'_> {
         call: &mut Call,
     ) {
         let mut written: Vec<(&'static Field, Option<&Value>, Span)> = Vec::new();
+        let gathered = gather(variant, entries);
+        let entries = gathered.as_deref().unwrap_or(entries);
         let mut positional = variant.arguments.iter().filter(|a| a.positional);
         let mut seen_broken = false;
         for entry in entries {
@@ -1026,4 +1032,18 @@ fn unit_words(unit: Unit) -> &'static str {
         Unit::Times => "multiples",
         other => other.word(),
     }
+}
+
+/// The arguments, with the nameless ones that are entries of a list put into it. `None`: the form has no such list.
+fn gather(variant: &Variant, entries: &[Entry]) -> Option<Vec<Entry>> {
+    let rest = variant.arguments.iter().filter(|a| a.positional).position(|a| a.rest)?;
+    let (named, nameless): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(|e| e.label.is_some());
+    let mut gathered: Vec<Entry> = nameless.iter().take(rest).cloned().collect();
+    if let [first, .., last] | [first @ last] = &nameless[rest.min(nameless.len())..] {
+        let span = Span { end: last.value.span.end, ..first.value.span };
+        let kind = ValueKind::List(nameless[rest..].to_vec());
+        gathered.push(Entry { label: None, value: Value { kind, span } });
+    }
+    gathered.extend(named);
+    Some(gathered)
 }

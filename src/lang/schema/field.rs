@@ -16,6 +16,8 @@ pub struct Field {
     pub built: Built,
     /// An argument that may stand without its name, in the order of the list.
     pub positional: bool,
+    /// All values without a name from here on are the entries of its list.
+    pub rest: bool,
 }
 
 /// What holds when a field is not written.
@@ -42,7 +44,16 @@ pub enum Built {
 impl Field {
     /// A field that must be written, until a default is given.
     pub const fn new(path: &'static str, ty: Type, doc: &'static str) -> Self {
-        Field { path, ty, default: Default::Required, doc, harmless: false, built: Built::Yes, positional: false }
+        Field {
+            path,
+            ty,
+            default: Default::Required,
+            doc,
+            harmless: false,
+            built: Built::Yes,
+            positional: false,
+            rest: false,
+        }
     }
 
     /// With a default and its source.
@@ -78,6 +89,13 @@ impl Field {
     /// It may stand without its name.
     pub const fn positional(mut self) -> Self {
         self.positional = true;
+        self
+    }
+
+    /// A positional list whose entries stand as arguments: `replace([1, 2], [3, 4])`.
+    pub const fn rest(mut self) -> Self {
+        self.positional = true;
+        self.rest = true;
         self
     }
 

@@ -26,9 +26,13 @@ const SYNTHETIC: &[Field] = &[
     Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the dictionary and of the draws.").default("0", "xd"),
 ];
 
-const REPLACE: &[Field] =
-    &[Field::new("pairs", Type::Any, "Token ids to replace before the base model reads them: `[from, to]`.")
-        .positional()];
+const REPLACE: &[Field] = &[Field::new(
+    "pairs",
+    Type::List(&Type::List(&Type::Token)),
+    "Pairs `[from, to]`: where the text has the first token, the base model reads the second. A token is an id, or its text in \
+     quotes: a special token by its name, any other text that is exactly one token.",
+)
+.rest()];
 
 pub const KIND: Kind = Kind {
     word: "pair",
@@ -54,12 +58,13 @@ pub const KIND: Kind = Kind {
             Type::Variant(&[Variant::new(
                 "replace",
                 REPLACE,
-                "Other token ids for the base model (Llama: it does not know the template's tokens).",
+                "Other tokens for the base model, in the places of those that it does not know. The rows stay aligned, and keep the \
+                 tokens that the tuned model reads. The paper's recipe for Llama 3 is `replace([128006, 1432], [128009, 827], \
+                 [128007, 827])`, with `skip = 25 tokens` on the activations.",
             )]),
             "How a base model that does not know the chat template reads it.",
         )
-        .absent("both read the same tokens")
-        .later("both models read the same token ids; use `skip` on the activations to drop the first tokens"),
+        .absent("both read the same tokens"),
     ],
     columns: &[
         Column::whole("feature", "Index of the planted feature."),

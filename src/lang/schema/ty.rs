@@ -22,6 +22,8 @@ pub enum Type {
     Word(&'static [Word]),
     /// A quoted string.
     Text,
+    /// The id of a token, or its text in quotes.
+    Token,
     /// A quoted file, folder or glob, relative to the file that writes it.
     Path,
     /// A range of real numbers within `low..=high`: `0.9..1.0`.
@@ -110,6 +112,7 @@ impl Type {
             }
             Type::Text => "a quoted string".to_string(),
             Type::Path => "a quoted path".to_string(),
+            Type::Token => "a token id such as `128009`, or the text of a token in quotes".to_string(),
             Type::Bounds { low, high } => {
                 format!("a range within {} and {}, such as `0.4..0.6`", show(*low), show(*high))
             }

@@ -62,6 +62,30 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// Id of the one token that stands for a text: a token of this name, else what the text is tokenised to. Errors: that is
+    /// several tokens, or none.
+    pub fn token(&self, text: &str) -> Result<u32> {
+        if let Some(id) = self.inner.get_added_vocabulary().get_vocab().get(text) {
+            return Ok(*id);
+        }
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| Error::invalid("encode", e.to_string()))?;
+        if let ([id], false) = (encoding.get_ids(), text.is_empty()) {
+            return Ok(*id);
+        }
+        self.id(text).filter(|_| !text.is_empty()).ok_or_else(|| {
+            let parts: Vec<String> = encoding.get_tokens().iter().map(|token| format!("{token:?}")).collect();
+            let what = match parts.len() {
+                0 => "no token".to_string(),
+                count => format!("{count} tokens ({})", parts.join(", ")),
+            };
+            let problem = format!(
+                "{text:?} is {what} of the tokenizer in {}, not one; write the id of a token",
+                self.folder.display()
+            );
+            Error::invalid("find token", problem)
+        })
+    }
+
     /// Id of the token that starts a sequence. Id 0 is an id like any other.
     pub fn bos(&self) -> Option<u32> {
         self.named("bos_token").and_then(|token| self.id(token))

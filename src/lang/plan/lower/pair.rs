@@ -23,7 +23,11 @@ pub fn pair(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         check::pairs::mismatch(at, base, tuned, sink);
     }
     let label = at.string(at.fields.get("label")?, sink)?;
-    let read_as = Vec::new();
+    let read_as = match at.fields.call("read_as") {
+        Some(call) => check::pairs::read_as(at, draft, call.get("pairs")?.list()?, sink)?,
+        None if at.fields.broken.contains("read_as") => return None,
+        None => Vec::new(),
+    };
     (draft.inputs.len() == 2).then_some(Spec::Pair(PairSpec::Models { label, read_as }))
 }
 
