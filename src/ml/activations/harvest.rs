@@ -104,6 +104,9 @@ impl Harvest {
         }
         let done = Harvested::open(folder)?;
         for (set, rows) in [("train", &done.train), ("validate", &done.validate)] {
+            if rows.index().ran.tokens > 0 {
+                watch.note(&format!("{set}: {}", rows.index().ran));
+            }
             if let Some(warning) = rows.index().norms.warning(rows.index().rows) {
                 watch.note(&format!("{set}: {warning}"));
             }
@@ -466,6 +469,7 @@ impl<'a> Run<'a> {
             documents: state.cursors.iter().map(|cursor| cursor.documents).collect(),
             portions: state.cursors.iter().map(|cursor| cursor.taken).collect(),
             distinct_tokens,
+            ran: state.ran(),
             statistics: state.statistics.clone(),
             norms,
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::norms::NormReport;
+use super::reader::Ran;
 use super::statistics::Statistics;
 use super::store::Store;
 use crate::ml::{Error, Result};
@@ -53,6 +54,9 @@ pub struct Index {
     pub portions: Vec<u64>,
     /// Different token ids among the rows.
     pub distinct_tokens: u64,
+    /// Tokens that each model ran for it.
+    #[serde(default)]
+    pub ran: Ran,
     /// Of the stored values.
     pub statistics: Statistics,
     pub norms: NormReport,

@@ -44,6 +44,7 @@ pub use normalize::{Normalize, Normalized, Normalizer, Raw};
 pub use norms::{ModelNorms, NormReport, SinkPosition, SinkToken};
 pub use portion::{Portion, Schedule};
 pub use read_as::ReadAs;
+pub use reader::Ran;
 pub use shards::ShardRows;
 pub use source::{Documents, Pair, Residuals, Vocabulary};
 pub use statistics::Statistics;

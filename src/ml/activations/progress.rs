@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::index::{Shard, write_json};
-use super::reader::Cursor;
+use super::reader::{Cursor, Ran};
 use super::statistics::Statistics;
 use crate::ml::{Error, Result};
 
@@ -43,6 +43,16 @@ impl State {
             return Err(Error::invalid("harvest", problem));
         }
         Ok(Some(state))
+    }
+
+    /// What each model ran for the set so far.
+    pub fn ran(&self) -> Ran {
+        let mut ran = Ran::default();
+        for cursor in &self.cursors {
+            ran.add(cursor.ran);
+            ran.add(cursor.window);
+        }
+        ran
     }
 
     pub fn save(&self, folder: &Path) -> Result<()> {

@@ -1,5 +1,7 @@
 //! One portion as a stream of rows that can be left and taken up again.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::exclude::TokenFilter;
@@ -26,6 +28,31 @@ pub struct Cursor {
     /// Documents that gave at least one row, and the last of them.
     pub documents: u64,
     pub last: Option<u64>,
+    /// What each model ran before the window, and for the window.
+    pub ran: Ran,
+    pub window: Ran,
+}
+
+/// Tokens that a model ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ran {
+    pub tokens: u64,
+    /// Filled up on the right, beside those.
+    pub padding: u64,
+}
+
+impl Ran {
+    pub fn add(&mut self, other: Ran) {
+        self.tokens += other.tokens;
+        self.padding += other.padding;
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let share = 100.0 * self.padding as f64 / (self.tokens + self.padding).max(1) as f64;
+        write!(f, "each model ran {} tokens and {} of padding ({share:.1} %)", self.tokens, self.padding)
+    }
 }
 
 /// What readers share.
@@ -118,6 +145,7 @@ impl<'a> Reader<'a> {
                     return Ok(true);
                 }
                 self.cursor.document += window.documents;
+                self.cursor.ran.add(std::mem::take(&mut self.cursor.window));
                 self.cursor.before = self.cursor.taken;
                 self.cursor.used = 0;
                 self.window = None;
@@ -127,6 +155,7 @@ impl<'a> Reader<'a> {
                 return Ok(false);
             }
             let window = Window::compute(&setting.pair, &documents, self.portion, self.cursor.document, setting.watch)?;
+            self.cursor.window = Ran { tokens: window.infos.len() as u64, padding: window.padding };
             self.window = Some(window);
         }
     }

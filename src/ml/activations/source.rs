@@ -68,21 +68,19 @@ impl<'a> Pair<'a> {
         self.base.vocabulary()
     }
 
-    /// Residuals `[B, T, d]` of both models, `[base, tuned]`, at the same time. Errors: an output of another shape.
-    pub(super) fn residuals(&self, ids: &[u32], batch: usize) -> Result<[Vec<f32>; 2]> {
-        let (base, tuned) = rayon::join(|| self.base.residuals(ids, batch), || self.tuned.residuals(ids, batch));
-        let both = [base?, tuned?];
-        for (model, values) in ["base", "tuned"].iter().zip(&both) {
-            if values.len() != ids.len() * self.width() {
-                let problem = format!(
-                    "the {model} model gave {} numbers for [B, T, d] = [{batch}, {}, {}]",
-                    values.len(),
-                    ids.len() / batch.max(1),
-                    self.width()
-                );
-                return Err(Error::invalid("run models", problem));
-            }
+    /// Residuals `[B, T, d]` of model 0 (base) or 1 (tuned). Errors: an output of another shape.
+    pub(super) fn residuals(&self, model: usize, ids: &[u32], batch: usize) -> Result<Vec<f32>> {
+        let values = [self.base, self.tuned][model].residuals(ids, batch)?;
+        if values.len() != ids.len() * self.width() {
+            let problem = format!(
+                "the {} model gave {} numbers for [B, T, d] = [{batch}, {}, {}]",
+                ["base", "tuned"][model],
+                values.len(),
+                ids.len() / batch.max(1),
+                self.width()
+            );
+            return Err(Error::invalid("run models", problem));
         }
-        Ok(both)
+        Ok(values)
     }
 }

@@ -39,6 +39,7 @@ pub use families::Family;
 pub use finetune::{Finetune, finetune};
 pub use generate::{Sampling, generate, reply};
 pub use ops::Activation;
+pub(crate) use ops::alone;
 pub use packing::TextPortion;
 pub use pretrain::{Pretrain, pretrain};
 pub use rope::{Rope, RopeScaling};

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::math::{erf, exp, vectorised};
 use super::{Activation, floats, values};
 
@@ -92,7 +93,7 @@ impl CustomOp1 for Activate {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = floats(storage, layout)?;
         let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| self.forward(x, y));
+        chunks(&mut y, CHUNK, |c, y| self.forward(&x[c * CHUNK..][..y.len()], y));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::{ROWS, floats, values};
 
 /// y = x + b; `x [N, n]`, `b [n]`.
@@ -20,7 +21,7 @@ impl CustomOp2 for AddBias {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
         let (x, b) = (floats(s1, l1)?, floats(s2, l2)?);
         let mut y = x.to_vec();
-        y.par_chunks_mut(ROWS * b.len()).for_each(|rows| {
+        chunks(&mut y, ROWS * b.len(), |_, rows| {
             for row in rows.chunks_exact_mut(b.len()) {
                 row.iter_mut().zip(b).for_each(|(y, b)| *y += b);
             }

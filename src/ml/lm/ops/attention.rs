@@ -1,11 +1,32 @@
 //! Causal attention with grouped keys, a sliding window and a soft cap.
 
+use std::cell::RefCell;
+
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
+use super::alone::tasks;
 use super::math::{exp, max, sum, tanh, vectorised};
+use super::panel::{Left, Out, PANEL, Panels, multiply};
 use super::{Shared, floats, values};
+
+/// Queries that are multiplied with the same keys at a time.
+const QUERIES: usize = 28;
+
+/// What a thread keeps from one sequence to the next.
+struct Scratch {
+    /// K^T `[n, T]`.
+    keys: Panels,
+    /// V `[T, n]`.
+    values: Panels,
+    scores: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        const { RefCell::new(Scratch { keys: Panels::empty(), values: Panels::empty(), scores: Vec::new() }) };
+}
 
 /// Shapes and constants of one attention; n is `head`.
 #[derive(Clone, Copy, Debug)]
@@ -31,33 +52,37 @@ pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, shape: Attention) ->
 }
 
 vectorised! {
-    /// Turns raw products `[T, T]` into probabilities; zero where a token does not look.
-    pub(super) fn probabilities(scores: &mut [f32], tokens: usize, window: usize, scale: f32, cap: f32) {
-        for (t, row) in scores.chunks_exact_mut(tokens).enumerate() {
-            let low = (t + 1).saturating_sub(window);
-            row[..low].fill(0.0);
-            row[t + 1..].fill(0.0);
-            let row = &mut row[low..=t];
-            let n = row.len();
-            if cap > 0.0 {
-                let inner = scale / cap;
-                for x in row.iter_mut() {
-                    *x = cap * tanh(*x * inner);
-                }
-            } else {
-                for x in row.iter_mut() {
-                    *x *= scale;
-                }
-            }
-            let top = max(row);
+    /// Turns the raw products of one query into probabilities.
+    pub(super) fn soften(row: &mut [f32], scale: f32, cap: f32) {
+        let n = row.len();
+        if cap > 0.0 {
+            let inner = scale / cap;
             for x in row.iter_mut() {
-                *x = exp(*x - top);
+                *x = cap * tanh(*x * inner);
             }
-            let share = 1.0 / sum(n, |i| row[i]);
+        } else {
             for x in row.iter_mut() {
-                *x *= share;
+                *x *= scale;
             }
         }
+        let top = max(row);
+        for x in row.iter_mut() {
+            *x = exp(*x - top);
+        }
+        let share = 1.0 / sum(n, |i| row[i]);
+        for x in row.iter_mut() {
+            *x *= share;
+        }
+    }
+}
+
+/// Turns raw products `[T, T]` into probabilities; zero where a token does not look.
+fn probabilities(scores: &mut [f32], tokens: usize, window: usize, scale: f32, cap: f32) {
+    for (t, row) in scores.chunks_exact_mut(tokens).enumerate() {
+        let low = (t + 1).saturating_sub(window);
+        row[..low].fill(0.0);
+        row[t + 1..].fill(0.0);
+        soften(&mut row[low..=t], scale, cap);
     }
 }
 
@@ -157,27 +182,60 @@ impl Attention {
         unsafe { product((t, t, n), q, k.transposed(), scores.as_mut_ptr(), t, false) };
     }
 
+    /// By blocks of queries: keys that no query of the block looks at are not multiplied.
     fn forward(&self, q: &[f32], k: &[f32], v: &[f32]) -> Vec<f32> {
+        let mut out = Vec::with_capacity(q.len());
+        let shared = Shared(out.as_mut_ptr());
+        tasks(q.len() / (self.tokens * self.heads * self.head) * self.kv_heads, |task| {
+            let (b, kv) = (task / self.kv_heads, task % self.kv_heads);
+            SCRATCH.with_borrow_mut(|scratch| self.sequence(q, k, v, b, kv, shared, scratch));
+        });
+        // SAFETY: the tasks wrote every place.
+        unsafe { out.set_len(q.len()) };
+        out
+    }
+
+    /// The heads that share keys `kv` of sequence `b`.
+    #[allow(clippy::too_many_arguments)]
+    fn sequence(&self, q: &[f32], k: &[f32], v: &[f32], b: usize, kv: usize, out: Shared, scratch: &mut Scratch) {
         let (t, n) = (self.tokens, self.head);
         let (q_width, k_width) = (self.heads * n, self.kv_heads * n);
-        let mut out = vec![0f32; q.len()];
-        let shared = Shared(out.as_mut_ptr());
-        let tasks = q.len() / (t * q_width) * self.heads;
-        (0..tasks).into_par_iter().for_each_init(
-            || vec![0f32; t * t],
-            |p, task| {
-                let (b, h) = (task / self.heads, task % self.heads);
-                self.scores(q, k, b, h, p);
-                probabilities(p, t, self.window(), self.scale, self.cap());
-                let v = View::rows(v, b * t * k_width + h / self.group() * n, k_width);
-                // SAFETY: the columns of head h in the rows of sequence b belong to this task alone.
+        let k_at = b * t * k_width + kv * n;
+        scratch.keys.fill_transposed(&k[k_at..], t, n, k_width);
+        scratch.values.fill(&v[k_at..], n, t, k_width);
+        for first in (0..t).step_by(QUERIES) {
+            let rows = QUERIES.min(t - first);
+            let low = (first + 1).saturating_sub(self.window()) / PANEL * PANEL;
+            let high = first + rows;
+            // Not a power of two apart, so that rows fall on different places of the cache.
+            let stride = (high - low).next_multiple_of(PANEL) + 16;
+            let Scratch { keys, values, scores } = scratch;
+            if scores.len() < rows * stride {
+                scores.resize(rows * stride, 0.0);
+            }
+            for h in kv * self.group()..(kv + 1) * self.group() {
+                let at = (b * t + first) * q_width + h * n;
+                let q = Left { values: &q[at..], rows, stride: q_width };
+                // SAFETY: `scores` has the room; head h in the rows of sequence b belongs to this task alone.
                 unsafe {
-                    let out = shared.at(b * t * q_width + h * n);
-                    product((t, n, t), View::rows(p, 0, t), v, out, q_width, false);
+                    let some = keys.part(0..n, low / PANEL..high.div_ceil(PANEL));
+                    multiply(q, &some, Out { start: scores.as_mut_ptr(), stride });
+                    for (r, row) in scores.chunks_exact_mut(stride).take(rows).enumerate() {
+                        let from = (first + r + 1).saturating_sub(self.window()).max(low) - low;
+                        let row = &mut row[..high - low];
+                        row[..from].fill(0.0);
+                        row[first + r + 1 - low..].fill(0.0);
+                        soften(&mut row[from..first + r + 1 - low], self.scale, self.cap());
+                    }
+                    let p = Left { values: scores, rows, stride };
+                    multiply(
+                        p,
+                        &values.part(low..high, 0..n.div_ceil(PANEL)),
+                        Out { start: out.at(at), stride: q_width },
+                    );
                 }
-            },
-        );
-        out
+            }
+        }
     }
 
     /// Gradients of q, k and v, given the gradient `g` of the result.

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::math::{exp, vectorised};
 use super::{floats, values};
 
@@ -72,9 +73,10 @@ impl CustomOp2 for Gated {
         let (gate, up) = (floats(s1, l1)?, floats(s2, l2)?);
         let gelu = self.activation == Activation::GeluTanh;
         let mut y = vec![0f32; gate.len()];
-        y.par_chunks_mut(CHUNK)
-            .zip(gate.par_chunks(CHUNK).zip(up.par_chunks(CHUNK)))
-            .for_each(|(y, (gate, up))| forward(gate, up, gelu, y));
+        chunks(&mut y, CHUNK, |c, y| {
+            let range = c * CHUNK..c * CHUNK + y.len();
+            forward(&gate[range.clone()], &up[range], gelu, y);
+        });
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 

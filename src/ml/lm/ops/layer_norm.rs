@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::math::{sum, vectorised};
 use super::{ROWS, floats, values};
 
@@ -82,7 +83,7 @@ impl CustomOp3 for LayerNorm {
         let (x, w, b) = (floats(s1, l1)?, floats(s2, l2)?, floats(s3, l3)?);
         let mut y = vec![0f32; x.len()];
         let chunk = ROWS * w.len();
-        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).for_each(|(y, x)| forward_rows(x, w, b, self.epsilon, y));
+        chunks(&mut y, chunk, |c, y| forward_rows(&x[c * chunk..][..y.len()], w, b, self.epsilon, y));
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 

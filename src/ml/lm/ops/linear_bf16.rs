@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use gemm::Parallelism;
 use half::bf16;
-use rayon::prelude::*;
 
+use super::alone::{chunks, is_alone};
 use super::math::vectorised;
 use super::{ROWS, contiguous, floats};
 
@@ -22,6 +22,8 @@ struct LinearBf16;
 
 /// Rows of w that are widened at once.
 const BLOCK: usize = 1024;
+/// Weights that one task widens.
+const CHUNK: usize = 16_384;
 
 fn halves<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [bf16]> {
     Ok(&storage.as_slice::<bf16>()?[contiguous(layout)?])
@@ -44,9 +46,9 @@ fn forward(x: &[f32], w: &[bf16], b: Option<&[bf16]>, inputs: usize) -> Vec<f32>
     for start in (0..out).step_by(BLOCK) {
         let count = BLOCK.min(out - start);
         let block = &w[start * inputs..(start + count) * inputs];
-        wide.par_chunks_mut(16_384)
-            .zip(block.par_chunks(16_384))
-            .for_each(|(wide, w)| wide.iter_mut().zip(w).for_each(|(wide, w)| *wide = w.to_f32()));
+        chunks(&mut wide[..block.len()], CHUNK, |c, wide| {
+            wide.iter_mut().zip(&block[c * CHUNK..]).for_each(|(wide, w)| *wide = w.to_f32());
+        });
         // SAFETY: x is [rows, inputs], wide holds `count` rows of w, and columns start .. start + count of y [rows, out] are
         // written by this call alone.
         unsafe {
@@ -69,12 +71,12 @@ fn forward(x: &[f32], w: &[bf16], b: Option<&[bf16]>, inputs: usize) -> Vec<f32>
                 false,
                 false,
                 false,
-                Parallelism::Rayon(rayon::current_num_threads()),
+                if is_alone() { Parallelism::None } else { Parallelism::Rayon(rayon::current_num_threads()) },
             );
         }
     }
     let bias: Vec<f32> = b.map_or(vec![0.0; out], |b| b.iter().map(|b| b.to_f32()).collect());
-    y.par_chunks_mut(ROWS * out).for_each(|rows| rows.chunks_exact_mut(out).for_each(|row| finish_row(row, &bias)));
+    chunks(&mut y, ROWS * out, |_, rows| rows.chunks_exact_mut(out).for_each(|row| finish_row(row, &bias)));
     y
 }
 

@@ -5,12 +5,15 @@
 
 mod activate;
 mod add_bias;
+mod alone;
 mod attention;
 mod cross_entropy;
 mod gated;
 mod layer_norm;
+mod linear;
 mod linear_bf16;
 mod math;
+mod panel;
 mod rms_norm;
 mod rotate;
 mod rounded;
@@ -20,12 +23,15 @@ mod tests;
 
 pub(crate) use activate::activate;
 pub(crate) use add_bias::add_bias;
+pub(crate) use alone::alone;
 pub(crate) use attention::{Attention, attention};
 pub(crate) use cross_entropy::{cross_entropy, token_losses};
 pub use gated::Activation;
 pub(crate) use gated::gated;
 pub(crate) use layer_norm::layer_norm;
+pub(crate) use linear::{linear, packed};
 pub(crate) use linear_bf16::linear_bf16;
+pub(crate) use panel::Panels;
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use rotate::rotate;
 pub(crate) use rounded::rounded;

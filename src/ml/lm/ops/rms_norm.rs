@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::math::{sum, vectorised};
 use super::{ROWS, floats, values};
 
@@ -54,9 +55,7 @@ impl CustomOp2 for RmsNorm {
         let (x, w) = (floats(s1, l1)?, floats(s2, l2)?);
         let mut y = vec![0f32; x.len()];
         let chunk = ROWS * w.len();
-        y.par_chunks_mut(chunk)
-            .zip(x.par_chunks(chunk))
-            .for_each(|(y, x)| forward_rows(x, w, self.epsilon, self.offset, y));
+        chunks(&mut y, chunk, |c, y| forward_rows(&x[c * chunk..][..y.len()], w, self.epsilon, self.offset, y));
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 

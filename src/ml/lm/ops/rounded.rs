@@ -1,8 +1,8 @@
 //! Rounding to bf16.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::floats;
 use super::math::vectorised;
 
@@ -33,7 +33,7 @@ impl CustomOp1 for Rounded {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = floats(storage, layout)?;
         let mut y = vec![0f32; x.len()];
-        y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| round_values(x, y));
+        chunks(&mut y, CHUNK, |c, y| round_values(&x[c * CHUNK..][..y.len()], y));
         Ok((CpuStorage::F32(y), layout.shape().clone()))
     }
 }
