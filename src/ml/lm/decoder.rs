@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use super::layer::Layer;
 use super::linear::Linear;
 use super::norm::Norm;
-use super::ops::soft_cap;
+use super::ops::{add, soft_cap};
 use super::parts::parts;
 use super::rope::RopeTable;
 use super::{DecoderConfig, Dtype, Residual, Site, Weights};
@@ -229,7 +229,7 @@ impl Decoder {
     }
 
     fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        self.dtype.round((a + b)?)
+        self.dtype.round(add(a, b)?)
     }
 
     fn count(&self) {

@@ -4,6 +4,7 @@
 //! of threads.
 
 mod activate;
+mod add;
 mod add_bias;
 mod alone;
 mod attention;
@@ -22,6 +23,7 @@ mod soft_cap;
 mod tests;
 
 pub(crate) use activate::activate;
+pub(crate) use add::add;
 pub(crate) use add_bias::add_bias;
 pub(crate) use alone::alone;
 pub(crate) use attention::{Attention, attention};
