@@ -105,7 +105,7 @@ pub const KIND: Kind = Kind {
     ],
     columns: &[],
     example: "activations acts {\n  of       = organism\n  layer    = 2\n  train    = [200K tokens of prose, 200K tokens of talk]\n  validate = [20K tokens of prose, 20K tokens of talk]\n  exclude  = [bos]\n}",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };
 
