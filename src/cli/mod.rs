@@ -28,10 +28,14 @@ mod check;
 #[cfg(feature = "engine")]
 mod doctor;
 mod explain;
+#[cfg(feature = "engine")]
+mod export;
 mod fmt;
 #[cfg(feature = "engine")]
 mod format_facts;
 mod hash_cache;
+#[cfg(feature = "engine")]
+mod import;
 mod new;
 #[cfg(feature = "engine")]
 mod plan;
@@ -106,6 +110,12 @@ enum Verb {
     /// Do every step that the store lacks, then write tables, plots and the report
     #[cfg(feature = "engine")]
     Run(run::RunArgs),
+    /// Bring a crosscoder or table of another project into xd's own layout, compared on a probe
+    #[cfg(feature = "engine")]
+    Import(import::ImportArgs),
+    /// Write a step's result in the format of another project, compared on a probe
+    #[cfg(feature = "engine")]
+    Export(export::ExportArgs),
     /// Say what this machine offers and where things are kept
     #[cfg(feature = "engine")]
     Doctor(doctor::DoctorArgs),
@@ -132,6 +142,10 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::run(&args),
         #[cfg(feature = "engine")]
         Verb::Run(args) => run::run(&args),
+        #[cfg(feature = "engine")]
+        Verb::Import(args) => import::run(&args),
+        #[cfg(feature = "engine")]
+        Verb::Export(args) => export::run(&args),
         #[cfg(feature = "engine")]
         Verb::Doctor(args) => doctor::run(&args),
     }

@@ -8,9 +8,11 @@
 pub mod device;
 pub mod error;
 pub mod executor;
+pub mod export;
 pub mod frames;
 pub mod hub;
 pub mod inputs;
+pub mod latent_df;
 pub mod limits;
 pub mod manifest;
 pub mod models;

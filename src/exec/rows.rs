@@ -37,10 +37,28 @@ pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
 /// # Errors
 /// When they are missing or damaged.
 pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
+    let spec = spec_of(&plan.steps[index.0])?;
+    open_as(plan, store, index, spec)
+}
+
+/// The same rows as they were before they were normalised.
+///
+/// # Errors
+/// When they are missing or damaged.
+pub fn open_raw(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
+    let spec = spec_of(&plan.steps[index.0])?;
+    open_as(plan, store, index, &ActivationsSpec { normalize: spec::Normalize::None, ..spec.clone() })
+}
+
+fn spec_of(step: &Step) -> Result<&ActivationsSpec> {
+    match &step.spec {
+        Spec::Activations(spec) => Ok(spec),
+        _ => Err(Error::Failed(format!("{} has no rows to train on", step.address))),
+    }
+}
+
+fn open_as(plan: &Plan, store: &Store, index: StepIndex, spec: &ActivationsSpec) -> Result<Opened> {
     let step = &plan.steps[index.0];
-    let Spec::Activations(spec) = &step.spec else {
-        return Err(Error::Failed(format!("{} has no rows to train on", step.address)));
-    };
     match &spec.source {
         ActivationsSource::Synthetic => {
             let dictionary = Arc::new(dictionary(&plan.steps[input(step, "of")?.0])?);

@@ -6,6 +6,8 @@ mod activations;
 mod activations_lm;
 mod analysis;
 mod crosscoder;
+mod exports;
+mod format_verbs;
 mod largest_allocation;
 mod lm;
 mod lm_organism;

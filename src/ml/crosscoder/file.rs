@@ -18,7 +18,8 @@ const CONFIG: &str = "config.json";
 const TRAINER: &str = "trainer_config.json";
 
 impl CodeNorm {
-    fn id(self) -> i64 {
+    /// Its number in `code_normalization_id`.
+    pub fn id(self) -> i64 {
         match self {
             CodeNorm::Sum => 1,
             CodeNorm::Concat => 2,

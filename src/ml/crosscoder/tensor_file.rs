@@ -35,9 +35,20 @@ impl<'a> Tensor<'a> {
         Tensor { dtype: Dtype::I64, shape: shape.to_vec(), bytes: Cow::Owned(bytes) }
     }
 
+    /// u32.
+    pub fn u32(shape: &[usize], values: &[u32]) -> Self {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Tensor { dtype: Dtype::U32, shape: shape.to_vec(), bytes: Cow::Owned(bytes) }
+    }
+
     /// One i32, shape `[]`.
     pub fn i32_scalar(value: i32) -> Self {
         Tensor { dtype: Dtype::I32, shape: Vec::new(), bytes: Cow::Owned(value.to_le_bytes().to_vec()) }
+    }
+
+    /// One yes or no, shape `[]`.
+    pub fn truth_scalar(value: bool) -> Self {
+        Tensor { dtype: Dtype::BOOL, shape: Vec::new(), bytes: Cow::Owned(vec![u8::from(value)]) }
     }
 
     /// One f32, shape `[]`.
@@ -162,6 +173,9 @@ impl TensorFile {
         match view.dtype() {
             Dtype::I64 => {
                 Ok(Some(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap_or_default())).collect()))
+            }
+            Dtype::U32 => {
+                Ok(Some(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as i64).collect()))
             }
             Dtype::I32 => {
                 Ok(Some(bytes.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]) as i64).collect()))

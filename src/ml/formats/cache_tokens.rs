@@ -105,7 +105,8 @@ fn starts(folder: &CacheFolder, ids: &[u32]) -> Result<(Vec<u64>, bool)> {
         // An empty sequence has no first token.
         let mut starts: Vec<u64> = starts.into_iter().filter(|&start| start < rows).collect();
         starts.dedup();
-        let has_bos = starts.len() > 1 && begins_alike(&starts);
+        // Where every sequence is one token long, alike beginnings are no marks.
+        let has_bos = starts.len() > 1 && starts.len() < ids.len() && begins_alike(&starts);
         return Ok((starts, has_bos));
     }
     let Some((&mark, context)) = ids.first().zip(folder.context) else { return Ok((Vec::new(), false)) };

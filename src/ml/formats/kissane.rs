@@ -56,7 +56,6 @@ pub(super) fn models_first(rows: &[f32], latents: usize, d: usize) -> Vec<f32> {
 }
 
 /// `[2, D, d]` to `[D, 2, d]`.
-#[allow(dead_code)]
 pub(super) fn latents_first(rows: &[f32], latents: usize, d: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(rows.len());
     for latent in 0..latents {

@@ -71,6 +71,13 @@ impl WeightsFile {
         Ok(opened)
     }
 
+    /// A file of crosscode read as if its activation were a plain ReLU, to look at its weights alone.
+    pub(super) fn open_as_relu(path: &Path) -> Result<Self> {
+        let mut file = WeightsFile::open(path, None)?;
+        file.config = serde_json::json!({ "activation_fn": { "classname": "ReLUActivation", "cfg": {} } });
+        Ok(file)
+    }
+
     fn read_configs(&mut self, file: &Path) -> Result<()> {
         let beside = |name: &str| file.with_file_name(name);
         match self.layout {

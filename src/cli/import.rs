@@ -1,0 +1,246 @@
+//! `xd import PATH --out PLACE`: a crosscoder or table of another project in xd's own layout, both sides run on a probe.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::session::ended;
+use super::{Format, Status};
+use crate::exec::latent_df;
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::formats::{Choices, Comparison, Layout, WeightsFacts, WeightsFile, verify_import};
+use crate::out::table;
+
+/// Arguments of `xd import`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Reads, by looking: the published layout (a folder with model.safetensors, or a .pt checkpoint, of any age), Kissane et al. (cc_weights.pt), \
+crosscode (model.pt with model_cfg.yaml), and latent_df.csv or feature_df.csv (a table goes to a .csv). docs/formats.md tells what of each is \
+read. Activation caches need no import: `from = cache(\"base folder\", \"tuned folder\")` in a file.
+
+Both sides encode and decode 32 rows, the source by its own project's convention; what does not agree is not kept.")]
+pub struct ImportArgs {
+    /// A folder, a .safetensors or .pt file, or a .csv.
+    pub path: PathBuf,
+    /// Folder (for a .csv: file) to write.
+    #[arg(long, value_name = "PLACE")]
+    pub out: PathBuf,
+    /// What stands before the tensor names, such as `init.`.
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// The threshold on f_j S_j of a BatchTopK crosscoder whose files lack it.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// The code norm, where the files do not name it.
+    #[arg(long, value_enum)]
+    pub norm: Option<Norm>,
+    /// How to report: for people, one line, or JSON.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// A code norm on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Norm {
+    Sum,
+    Concat,
+    None,
+}
+
+/// Runs the verb.
+pub fn run(args: &ImportArgs) -> ExitCode {
+    if !args.path.exists() {
+        return ended(Status::Usage, &format!("{}: there is no such file or folder", args.path.display()));
+    }
+    let done = match args.path.extension().is_some_and(|ending| ending == "csv") {
+        true => table_of(args),
+        false => crosscoder(args),
+    };
+    done.unwrap_or_else(|(status, message)| ended(status, &message))
+}
+
+type Done = Result<ExitCode, (Status, String)>;
+
+fn failed(error: impl std::fmt::Display) -> (Status, String) {
+    (Status::Failed, error.to_string())
+}
+
+fn crosscoder(args: &ImportArgs) -> Done {
+    let file = WeightsFile::open(&args.path, args.prefix.as_deref()).map_err(failed)?;
+    let facts = file.facts().map_err(failed)?;
+    let choices = choices(args, &facts)?;
+    let crosscoder = file.load(&choices).map_err(failed)?;
+    // A folder beside the target takes the files until they have been read back.
+    let new = beside(&args.out);
+    let made = write(&crosscoder, &new).and_then(|()| {
+        let back = Crosscoder::load(&new).map_err(failed)?;
+        let probe = verify_import(&file, &choices, &back).map_err(failed)?;
+        match probe.agrees() {
+            true => Ok(probe),
+            false => Err(failed(format!(
+                "{}: on a probe xd does not give what the convention of its project gives ({}); nothing was written",
+                args.path.display(),
+                words(&probe)
+            ))),
+        }
+    });
+    let probe = match made {
+        Ok(probe) => probe,
+        Err(problem) => {
+            let _ = std::fs::remove_dir_all(&new);
+            return Err(problem);
+        }
+    };
+    place(&new, &args.out)?;
+    report(args, &facts, &crosscoder, &probe);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Options that contradict the files are refused: nothing is overridden in silence.
+fn choices(args: &ImportArgs, facts: &WeightsFacts) -> Result<Choices, (Status, String)> {
+    if let (Some(given), Ok(own)) = (args.threshold, &facts.activation) {
+        let own = match own {
+            Activation::Threshold { threshold, .. } => format!("has a threshold of its own, {threshold}"),
+            Activation::Relu => "is a plain ReLU and has no threshold".to_string(),
+            Activation::TopK { .. } => "keeps the k largest of each row and has no threshold".to_string(),
+        };
+        return Err((Status::Usage, format!("--threshold {given}: this crosscoder {own}; leave the option out")));
+    }
+    let norm = args.norm.map(|norm| match norm {
+        Norm::Sum => CodeNorm::Sum,
+        Norm::Concat => CodeNorm::Concat,
+        Norm::None => CodeNorm::None,
+    });
+    if let Some(given) = norm.filter(|norm| facts.assumed.is_empty() && *norm != facts.norm) {
+        return Err((
+            Status::Usage,
+            format!("--norm {}: the files say `{}`; leave the option out", norm_word(given), norm_word(facts.norm)),
+        ));
+    }
+    Ok(Choices { threshold: args.threshold, norm })
+}
+
+fn beside(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_os_string();
+    name.push(".new");
+    out.with_file_name(name)
+}
+
+fn write(crosscoder: &Crosscoder, folder: &Path) -> Result<(), (Status, String)> {
+    std::fs::create_dir_all(folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+    crosscoder.save(folder).map_err(failed)
+}
+
+/// Moves the files of a folder that was checked to where they are wanted.
+fn place(new: &Path, out: &Path) -> Result<(), (Status, String)> {
+    let wrong = |error: std::io::Error| failed(format!("{}: {error}", out.display()));
+    std::fs::create_dir_all(out).map_err(wrong)?;
+    for entry in std::fs::read_dir(new).map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        std::fs::rename(entry.path(), out.join(entry.file_name())).map_err(wrong)?;
+    }
+    std::fs::remove_dir(new).map_err(wrong)
+}
+
+fn norm_word(norm: CodeNorm) -> &'static str {
+    match norm {
+        CodeNorm::Sum => "sum",
+        CodeNorm::Concat => "concat",
+        CodeNorm::None => "none",
+    }
+}
+
+fn notes(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder) -> Vec<String> {
+    let mut notes = Vec::new();
+    if args.norm.is_none() {
+        notes.extend(facts.assumed.iter().cloned());
+    }
+    if facts.normalizes {
+        notes.push(
+            "it normalises its rows by its own mean and scale; they are kept, so use it with `normalize = none`".into(),
+        );
+    }
+    if let Some(expects) = facts.expects {
+        notes.push(format!("crosscoders in this layout read rows scaled by `normalize = {expects}`, and their files do not keep the scale"));
+    }
+    if let Activation::Threshold { threshold, .. } = crosscoder.activation
+        && threshold < 0.0
+    {
+        notes.push(format!("its threshold is {threshold}: it was never set, and a negative one is a plain ReLU"));
+    }
+    if facts.layout == Layout::Crosscode && matches!(crosscoder.activation, Activation::TopK { .. }) {
+        notes.push("crosscode also keeps negative preactivations when fewer than k are positive; xd does not".into());
+    }
+    notes
+}
+
+/// `relu`, `threshold 1.7 (k = 100)`, `k = 32 a row`.
+fn activation(crosscoder: &Crosscoder) -> String {
+    match crosscoder.activation {
+        Activation::Relu => "relu".into(),
+        Activation::Threshold { k, threshold } => format!("threshold {threshold} (k = {k})"),
+        Activation::TopK { k } => format!("k = {k} a row"),
+    }
+}
+
+/// `32 rows, 8.1 active a row, features differ by 1.2e-7, reconstructions by 3.1e-7 of the largest`.
+pub fn words(probe: &Comparison) -> String {
+    format!(
+        "{} rows, {:.1} active a row; features differ by {:.1e}, reconstructions by {:.1e} of the largest",
+        probe.rows, probe.active, probe.features, probe.reconstruction
+    )
+}
+
+fn report(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder, probe: &Comparison) {
+    let notes = notes(args, facts, crosscoder);
+    let (norm, out) = (norm_word(crosscoder.code_norm), args.out.display().to_string());
+    match args.format {
+        Format::Json => {
+            let report = json!({
+                "path": args.path.display().to_string(), "layout": facts.layout.word(), "width": crosscoder.width,
+                "latents": crosscoder.latents, "norm": norm, "activation": activation(crosscoder), "notes": notes, "probe": probe, "out": out,
+            });
+            say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        }
+        Format::Short => {
+            say!("{out}\t{}\t{} latents\t{}", facts.layout.word(), crosscoder.latents, activation(crosscoder))
+        }
+        Format::Human => {
+            say!(
+                "{}: {} layout, width {}, {} latents, code norm {norm}, {}",
+                args.path.display(),
+                facts.layout.word(),
+                crosscoder.width,
+                crosscoder.latents,
+                activation(crosscoder)
+            );
+            notes.iter().for_each(|note| say!("note    {note}"));
+            say!("probe   {}", words(probe));
+            say!("wrote   {out}");
+        }
+    }
+}
+
+fn table_of(args: &ImportArgs) -> Done {
+    if args.threshold.is_some() || args.norm.is_some() || args.prefix.is_some() {
+        return Err((Status::Usage, "a table has no threshold, norm or prefix; leave the option out".into()));
+    }
+    let frame = latent_df::read(&args.path).map_err(failed)?;
+    table::write(&frame, &args.out).map_err(failed)?;
+    let columns: Vec<&str> = frame.names().collect();
+    let out = args.out.display().to_string();
+    match args.format {
+        Format::Json => {
+            let report = json!({ "path": args.path.display().to_string(), "rows": frame.rows(), "columns": columns, "out": out });
+            say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        }
+        Format::Short => say!("{out}\t{} rows\t{} columns", frame.rows(), columns.len()),
+        Format::Human => {
+            say!("{}: {} latents; delta_norm is 1 - dec_norm_diff", args.path.display(), frame.rows());
+            say!("columns {}", columns.join(" "));
+            say!("wrote   {out}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

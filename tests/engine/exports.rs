@@ -1,0 +1,158 @@
+//! Crosscoders written for other projects: read back by each project's convention they give the same features.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use xd::ml::crosscoder::tensor_file::TensorFile;
+use xd::ml::crosscoder::weights::FoldedNormalizer;
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::formats::slow_crosscoder::SlowCrosscoder;
+use xd::ml::formats::{
+    Choices, ExportLayout, WeightsFile, delphi, export_crosscoder, lost, slices_apart, verify_export, verify_import,
+};
+use xd::ml::watch::Unwatched;
+use xd::ml::{Rows, TokenGroup};
+
+use crate::toy;
+
+const LAYOUTS: [ExportLayout; 5] = [
+    ExportLayout::Published,
+    ExportLayout::Torch,
+    ExportLayout::Kissane,
+    ExportLayout::Crosscode,
+    ExportLayout::Saelens,
+];
+
+fn kinds() -> Vec<Crosscoder> {
+    let mut kinds = Vec::new();
+    for (seed, norm) in [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None].into_iter().enumerate() {
+        for activation in [
+            Activation::Relu,
+            Activation::Threshold { k: 4, threshold: 1.3 },
+            Activation::Threshold { k: 4, threshold: -1.0 },
+            Activation::TopK { k: 5 },
+        ] {
+            kinds.push(Crosscoder { code_norm: norm, ..toy::crosscoder(6, 40, activation, seed as u64) });
+        }
+    }
+    let mut normalizing = toy::crosscoder(6, 40, Activation::Threshold { k: 4, threshold: 1.3 }, 9);
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    normalizing.fold(FoldedNormalizer {
+        mean: toy::random(12, &mut rng),
+        std: vec![1.0; 12],
+        scale: [0.7, 1.9],
+        target_rms: 2.0,
+    });
+    kinds.push(normalizing);
+    kinds
+}
+
+fn place(folder: &tempfile::TempDir, layout: ExportLayout) -> std::path::PathBuf {
+    folder.path().join(if layout == ExportLayout::Torch { "x.pt" } else { "x" })
+}
+
+#[test]
+fn what_loses_nothing_gives_the_same_features() {
+    let mut exact = 0;
+    for crosscoder in kinds() {
+        for layout in LAYOUTS {
+            let folder = tempfile::tempdir().unwrap();
+            let out = place(&folder, layout);
+            export_crosscoder(&crosscoder, layout, &out).unwrap();
+            if !lost(&crosscoder, layout).is_empty() {
+                continue;
+            }
+            exact += 1;
+            let probe = verify_export(&crosscoder, layout, &out).unwrap();
+            let what = (layout, crosscoder.activation, crosscoder.code_norm);
+            assert!(probe.agrees() && probe.features < 1e-5 && probe.reconstruction < 1e-5, "{what:?} {probe:?}");
+            assert!(probe.active > 1.0, "an empty probe shows nothing: {what:?} {probe:?}");
+            // And through xd's own reader, where it reads the layout.
+            if matches!(layout, ExportLayout::Published | ExportLayout::Torch | ExportLayout::Kissane) {
+                let back = Crosscoder::load(&out).unwrap();
+                assert_eq!(back.activation, crosscoder.activation, "{what:?}");
+                assert_eq!(back.code_norm, crosscoder.code_norm, "{what:?}");
+            }
+        }
+    }
+    assert_eq!(exact, 38, "of 65 pairs, so many lose nothing");
+}
+
+#[test]
+fn what_would_be_lost_is_named() {
+    let of = |activation, norm, layout| {
+        lost(&Crosscoder { code_norm: norm, ..toy::crosscoder(4, 20, activation, 1) }, layout).join("; ")
+    };
+    let batch = Activation::Threshold { k: 3, threshold: 1.0 };
+    assert!(of(batch, CodeNorm::Sum, ExportLayout::Kissane).contains("threshold"));
+    assert!(of(Activation::Relu, CodeNorm::Concat, ExportLayout::Kissane).contains("`concat`"));
+    assert!(of(Activation::TopK { k: 3 }, CodeNorm::Sum, ExportLayout::Published).contains("top-k"));
+    assert!(of(Activation::TopK { k: 3 }, CodeNorm::Sum, ExportLayout::Crosscode).contains("code norm"));
+    for layout in LAYOUTS {
+        assert_eq!(of(Activation::Relu, CodeNorm::Sum, layout), "");
+    }
+}
+
+/// A comparison that could not fail would be worth nothing.
+#[test]
+fn a_lost_threshold_or_another_norm_is_seen_by_the_probe() {
+    let batch = Activation::Threshold { k: 4, threshold: 1.3 };
+    let crosscoder = toy::crosscoder(6, 40, batch, 2);
+    let folder = tempfile::tempdir().unwrap();
+    export_crosscoder(&crosscoder, ExportLayout::Published, folder.path()).unwrap();
+    let file = WeightsFile::open(folder.path(), None).unwrap();
+    let agrees = |made: &Crosscoder| verify_import(&file, &Choices::default(), made).unwrap().agrees();
+    assert!(agrees(&crosscoder));
+    assert!(!agrees(&Crosscoder { activation: Activation::Relu, ..crosscoder.clone() }));
+    assert!(!agrees(&Crosscoder { code_norm: CodeNorm::None, ..crosscoder.clone() }));
+    let mut swapped = crosscoder.clone();
+    swapped.decoder_weight.rotate_left(6 * 40);
+    assert!(!agrees(&swapped));
+    let mut scaled = crosscoder.clone();
+    scaled.encoder_weight.iter_mut().for_each(|w| *w *= 1.001);
+    assert!(!agrees(&scaled));
+}
+
+#[test]
+fn slices_of_one_model_are_said_to_be_halves() {
+    let crosscoder = toy::crosscoder(6, 40, Activation::Relu, 3);
+    let folder = tempfile::tempdir().unwrap();
+    export_crosscoder(&crosscoder, ExportLayout::Saelens, folder.path()).unwrap();
+    let apart = slices_apart(&crosscoder, folder.path()).unwrap();
+    assert!(apart.iter().all(|apart| *apart > 0.1), "{apart:?}");
+}
+
+#[test]
+fn delphi_gets_every_activation_at_its_place() {
+    for activation in [Activation::Relu, Activation::Threshold { k: 4, threshold: 1.3 }] {
+        let crosscoder = toy::crosscoder(5, 30, activation, 4);
+        let mut rows = toy::rows(5, 90, 9, 5);
+        for (i, info) in rows.infos.iter_mut().enumerate() {
+            (info.token, info.group) = (500 + i as u32, TokenGroup::Text);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let count = delphi::write_delphi(&crosscoder, &rows, folder.path(), "some/model", &Unwatched).unwrap();
+        let file = TensorFile::open(&folder.path().join("crosscoder/0_29.safetensors")).unwrap();
+        let locations = file.integers("locations").unwrap().unwrap();
+        let (_, activations) = file.floats("activations").unwrap().unwrap();
+        assert_eq!((locations.len(), activations.len()), (3 * count, count));
+        assert!(count > 100);
+        for (place, value) in locations.chunks(3).zip(activations) {
+            let row = (place[0] * 9 + place[1]) as usize;
+            let latent = place[2] as usize;
+            let expected =
+                toy::encode(&crosscoder, &rows.values[row * 10..][..10])[latent] * toy::code_norm(&crosscoder, latent);
+            assert!((f64::from(value) - expected).abs() < 1e-4, "{place:?}: {value} {expected}");
+        }
+        assert_eq!(file.integers("tokens").unwrap().unwrap(), (500..590).collect::<Vec<i64>>());
+        export_crosscoder(&crosscoder, ExportLayout::Published, &folder.path().join("cc")).unwrap();
+        let slow = WeightsFile::open(&folder.path().join("cc"), None).unwrap();
+        let slow = SlowCrosscoder::open(&slow, &Choices::default()).unwrap();
+        assert!(delphi::verify_delphi(&slow, &crosscoder.code_norms(), &rows, folder.path()).unwrap() < 1e-5);
+    }
+    let crosscoder = toy::crosscoder(5, 30, Activation::Relu, 4);
+    let textless = toy::rows(5, 20, 1, 5);
+    assert_eq!(textless.count(), 20);
+    let folder = tempfile::tempdir().unwrap();
+    let error = delphi::write_delphi(&crosscoder, &textless, folder.path(), "", &Unwatched).unwrap_err().to_string();
+    assert!(error.contains("no text"), "{error}");
+}
