@@ -41,7 +41,7 @@ pub fn run(args: Args) -> ExitCode {
         };
         let mut sources = Sources::default();
         let file = sources.add(&shown, text);
-        let world = FileWorld::new();
+        let world = FileWorld::of(path);
         let analysis = analyse(&world, &mut sources, file, &args.set, args.pedantic);
         if analysis.has_errors() {
             worst = Status::Invalid;

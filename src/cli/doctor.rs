@@ -1,12 +1,13 @@
 //! `xd doctor`: what this machine offers and where things are kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::progress::bytes;
 use super::session::{ended, store_folder};
 use super::{Format, Status};
 use crate::exec::device::Device;
+use crate::exec::hub::Hub;
 use crate::exec::{Store, limits};
 
 /// Arguments of `xd doctor`.
@@ -31,8 +32,16 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     let (artifacts, begun) = count(&store);
     let disk = limits::free_disk(store.root());
     let memory = limits::free_memory();
+    let hub = super::hub::of_machine();
+    let cached = Cached::count(&hub.settings().cache);
     if matches!(args.format, Format::Json) {
+        let settings = hub.settings();
         let value = serde_json::json!({
+            "hub": {
+                "endpoint": settings.endpoint, "offline": settings.offline, "cache": settings.cache,
+                "token_from": settings.token.as_ref().map(|t| &t.source), "repositories": cached.repositories,
+                "cache_bytes": cached.bytes, "incomplete": cached.incomplete,
+            },
             "device": device.name, "flops": device.flops, "store": store.root(), "artifacts": artifacts,
             "begun": begun, "disk_free_bytes": disk, "memory_free_bytes": memory, "cuda": false,
         });
@@ -45,7 +54,52 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     say!("memory  {} free", amount(memory));
     say!("store   {}, {artifacts} artifacts, {begun} begun and not finished", store.root().display());
     say!("disk    {} free there", amount(disk));
+    print_hub(&hub, &cached);
     ExitCode::SUCCESS
+}
+
+fn print_hub(hub: &Hub, cached: &Cached) {
+    let settings = hub.settings();
+    let token = match &settings.token {
+        Some(token) => format!("token from {}", token.source),
+        None => "no token (gated and private repositories cannot be read)".to_string(),
+    };
+    let offline = if settings.offline { "; offline (HF_HUB_OFFLINE)" } else { "" };
+    say!("hub     {}, {token}{offline}", settings.endpoint);
+    let plural = if cached.repositories == 1 { "repository" } else { "repositories" };
+    let incomplete = match cached.incomplete {
+        0 => String::new(),
+        1 => ", 1 file begun and not finished".to_string(),
+        n => format!(", {n} files begun and not finished"),
+    };
+    let size = bytes(cached.bytes);
+    say!("cache   {}, {} {plural}, {size}{incomplete}", settings.cache.display(), cached.repositories);
+}
+
+/// What the cache of the hub holds.
+#[derive(Default)]
+struct Cached {
+    repositories: usize,
+    bytes: u64,
+    incomplete: usize,
+}
+
+impl Cached {
+    fn count(cache: &Path) -> Self {
+        let mut cached = Cached::default();
+        for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !["models--", "datasets--", "spaces--"].iter().any(|kind| name.starts_with(kind)) {
+                continue;
+            }
+            cached.repositories += 1;
+            for blob in std::fs::read_dir(entry.path().join("blobs")).into_iter().flatten().flatten() {
+                cached.bytes += blob.metadata().map_or(0, |facts| facts.len());
+                cached.incomplete += usize::from(blob.path().extension().is_some_and(|e| e == "incomplete"));
+            }
+        }
+        cached
+    }
 }
 
 /// Finished and unfinished artifacts of a store.

@@ -36,9 +36,7 @@ pub struct HashCache {
 impl HashCache {
     /// The user's cache: `$XDG_CACHE_HOME/xd/hashes.json`, or the same under `~/.cache`.
     pub fn of_user() -> Self {
-        let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(|home| PathBuf::from(home).join(".cache"));
-        let folder = std::env::var_os("XDG_CACHE_HOME").filter(|f| !f.is_empty()).map(PathBuf::from).or_else(home);
-        HashCache { place: folder.map(|f| f.join("xd").join("hashes.json")), known: RefCell::default() }
+        HashCache { place: folder().map(|folder| folder.join("hashes.json")), known: RefCell::default() }
     }
 
     /// The hash of the file, by `compute` when it is small, new or changed.
@@ -94,6 +92,13 @@ impl HashCache {
         std::fs::write(&temporary, serde_json::to_vec_pretty(known)?)?;
         std::fs::rename(temporary, place)
     }
+}
+
+/// Where xd keeps what it may forget: `xd` in `$XDG_CACHE_HOME` or `~/.cache`.
+pub fn folder() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").filter(|h| !h.is_empty()).map(|home| PathBuf::from(home).join(".cache"));
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|f| !f.is_empty()).map(PathBuf::from).or_else(home);
+    cache.map(|cache| cache.join("xd"))
 }
 
 /// Absolute path, size and time of change.

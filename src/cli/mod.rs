@@ -35,6 +35,9 @@ mod fmt;
 mod format_facts;
 mod hash_cache;
 #[cfg(feature = "engine")]
+mod hub;
+mod hub_cache;
+#[cfg(feature = "engine")]
 mod import;
 mod new;
 #[cfg(feature = "engine")]

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::hub_cache;
 use super::progress::{bytes, duration, thousands};
 use super::session::{Loaded, Session, SessionArgs, ended};
 use super::{Format, Status as Ended};
 use crate::exec::device::Device;
 use crate::exec::limits;
 use crate::exec::status::{Status, status};
-use crate::lang::plan::Plan;
+use crate::lang::plan::{Plan, Spec};
 
 /// Arguments of `xd plan`.
 #[derive(clap::Args, Debug)]
@@ -61,6 +62,10 @@ pub struct Totals {
     /// The largest of a single step.
     pub memory: u64,
     pub seconds: f64,
+    /// Bytes of models of the hub that are not here, as far as the lock file tells them.
+    pub download: u64,
+    /// The same of corpora, of which only the files come that are read.
+    pub download_texts: u64,
 }
 
 impl Totals {
@@ -77,7 +82,14 @@ impl Totals {
                     totals.memory = totals.memory.max(step.cost.memory_bytes);
                     totals.seconds += device.seconds(step.cost.flops);
                 }
-                Status::Nothing | Status::Always => {}
+                Status::Download { bytes } => {
+                    let place = match step.spec {
+                        Spec::Corpus(_) => &mut totals.download_texts,
+                        _ => &mut totals.download,
+                    };
+                    *place += bytes.unwrap_or(0);
+                }
+                Status::Nothing | Status::Always | Status::Away => {}
             }
         }
         totals
@@ -87,6 +99,21 @@ impl Totals {
 /// What cannot fit: code, message, help.
 pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<(&'static str, String, String)> {
     let mut refusals = Vec::new();
+    let cache = hub_cache::root();
+    // The folder may not be there yet; its disk is that of what is.
+    let disk = cache.ancestors().find(|folder| folder.exists());
+    if let Some(free) = disk.and_then(limits::free_disk).filter(|&free| totals.download > free) {
+        refusals.push((
+            "disk_full",
+            format!(
+                "the models to download are {} and {} has {} free",
+                bytes(totals.download),
+                cache.display(),
+                bytes(free)
+            ),
+            "make room, or put the cache of the hub elsewhere with HF_HUB_CACHE".to_string(),
+        ));
+    }
     if let Some(free) = limits::free_disk(store).filter(|&free| totals.disk > free) {
         refusals.push((
             "disk_full",
@@ -113,6 +140,9 @@ fn words(status: &Status) -> (&'static str, String) {
         Status::Cached { seconds } => ("cached", format!("took {}", duration(*seconds))),
         Status::ToDo { why } => ("to do", why.clone()),
         Status::Always => ("each run", String::new()),
+        Status::Away => ("away", "not on this machine; no step to do reads it".to_string()),
+        Status::Download { bytes: Some(count) } => ("fetch", format!("{} of the hub are not here yet", bytes(*count))),
+        Status::Download { bytes: None } => ("fetch", "not pinned yet; `xd run` asks the hub".to_string()),
     }
 }
 
@@ -149,6 +179,12 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
         bytes(totals.memory),
         duration(totals.seconds)
     );
+    if totals.download > 0 {
+        say!("{} of models to download", bytes(totals.download));
+    }
+    if totals.download_texts > 0 {
+        say!("at most {} of corpora to download; each file comes when it is first read", bytes(totals.download_texts));
+    }
 }
 
 fn print_short(plan: &Plan, statuses: &[Status]) {
@@ -176,6 +212,10 @@ fn print_json(
                 "address": step.address.to_string(), "kind": step.kind, "id": step.id, "state": state, "why": why,
                 "tokens": step.cost.tokens, "disk_bytes": step.cost.disk_bytes, "memory_bytes": step.cost.memory_bytes,
                 "seconds": device.seconds(step.cost.flops),
+                "download_bytes": match status {
+                    Status::Download { bytes } => json!(bytes),
+                    _ => json!(0),
+                },
                 "inputs": step.inputs.iter().map(|i| plan.steps[i.step.0].address.to_string()).collect::<Vec<_>>(),
             })
         })
@@ -185,7 +225,8 @@ fn print_json(
     let value = json!({
         "device": device.name, "steps": steps, "refused": refusals,
         "total": {"to_do": totals.to_do, "cached": totals.cached, "tokens": totals.tokens, "disk_bytes": totals.disk,
-                  "memory_bytes": totals.memory, "seconds": totals.seconds},
+                  "memory_bytes": totals.memory, "seconds": totals.seconds, "download_bytes": totals.download,
+                  "download_texts_at_most_bytes": totals.download_texts},
     });
     say!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
 }

@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exec::Observer;
 use crate::ml::Progress;
+use crate::ml::watch::Transfer;
 
 /// Set by ctrl-C; a second ctrl-C ends the program at once.
 pub static STOP: AtomicBool = AtomicBool::new(false);
@@ -40,6 +41,8 @@ struct Live {
     first: Option<(Instant, u64)>,
     said: Instant,
     total: u64,
+    /// Since when it is transferred, from how many bytes on, and of how many.
+    transfer: Option<(Instant, u64, u64)>,
 }
 
 impl Show {
@@ -84,7 +87,7 @@ impl Observer for Show {
             self.line(&format!("  start  {address} ({kind}), {number} of {total}"));
         }
         let now = Instant::now();
-        let live = Live { bar, started: now, first: None, said: now, total: 0 };
+        let live = Live { bar, started: now, first: None, said: now, total: 0, transfer: None };
         self.live.lock().unwrap_or_else(|e| e.into_inner()).insert(address.to_string(), live);
     }
 
@@ -113,6 +116,27 @@ impl Observer for Show {
             let percent = 100 * progress.done / progress.total.max(1);
             let beside = if beside > 0 { format!(" (and {beside} beside it)") } else { String::new() };
             tell!("         {address}{beside}  {percent} %  {message}");
+        }
+    }
+
+    fn transfer(&self, address: &str, transfer: &Transfer) {
+        let mut all = self.live.lock().unwrap_or_else(|e| e.into_inner());
+        let Some(live) = all.get_mut(address) else { return };
+        let now = Instant::now();
+        let (since, from) = match live.transfer {
+            // Files of another corpus, or of another step: the rate counts anew.
+            Some((since, from, total)) if total == transfer.total && from <= transfer.done => (since, from),
+            _ => (now, transfer.done),
+        };
+        live.transfer = Some((since, from, transfer.total));
+        let seconds = now.duration_since(since).as_secs_f64();
+        let rate = if seconds > 0.2 { (transfer.done - from) as f64 / seconds } else { 0.0 };
+        let message = describe_transfer(transfer, rate);
+        if let Some(bar) = &live.bar {
+            bar.set_message(message);
+        } else if !self.quiet && now.duration_since(live.said) > Duration::from_secs(5) {
+            live.said = now;
+            tell!("         {address}  {message}");
         }
     }
 
@@ -164,6 +188,18 @@ fn describe(progress: &Progress, rate: f64) -> String {
     parts.join("  ")
 }
 
+/// `model.safetensors: 1.2 GB of 5.2 GB  80.1 MB/s  50 s left`.
+fn describe_transfer(transfer: &Transfer, rate: f64) -> String {
+    let mut parts = vec![format!("{}: {} of {}", transfer.name, bytes(transfer.done), bytes(transfer.total))];
+    if rate > 0.0 {
+        parts.push(format!("{}/s", bytes(rate as u64)));
+        if transfer.total > transfer.done {
+            parts.push(format!("{} left", duration((transfer.total - transfer.done) as f64 / rate)));
+        }
+    }
+    parts.join("  ")
+}
+
 /// `1,234,567`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -203,6 +239,13 @@ pub fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_transfer_shows_bytes_rate_and_time_left() {
+        let transfer = Transfer { name: "model.safetensors".into(), done: 1_200_000_000, total: 5_200_000_000 };
+        let text = describe_transfer(&transfer, 80e6);
+        assert_eq!(text, "model.safetensors: 1.2 GB of 5.2 GB  80.0 MB/s  50.0 s left");
+    }
 
     #[test]
     fn numbers_for_people() {

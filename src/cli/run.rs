@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::plan::{Totals, refusals};
 use super::progress::{Show, duration, stop_on_interrupt, thousands};
-use super::session::{Loaded, Session, SessionArgs, ended};
+use super::session::{Loaded, Pinning, Session, SessionArgs, ended};
 use super::{Format, Status};
 use crate::exec::device::Device;
 use crate::exec::executor::{self, Outcome};
@@ -29,6 +29,9 @@ pub struct RunArgs {
     /// Where tables, plots and the report go [default: runs/<file stem>].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Ask the hub again what the file names of it, and pin that in the lock file.
+    #[arg(long)]
+    pub update_lock: bool,
     /// How to report: for people, one line each, or JSON (the manifest).
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -45,19 +48,26 @@ pub fn run(args: &RunArgs) -> ExitCode {
             &format!("--device {}: this version of xd computes on the CPU only; leave the option out", args.device),
         );
     }
-    let Loaded { plan, session } = match Session::load(&args.session, args.format) {
+    if args.help {
+        return match Session::load(&args.session, args.format) {
+            Ok(loaded) => {
+                print_params(&loaded.plan);
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        };
+    }
+    stop_on_interrupt();
+    let quiet = !matches!(args.format, Format::Human);
+    let show = Show::new(quiet);
+    let hub = super::hub::of_machine();
+    let pinning = Pinning { hub: &hub, update: args.update_lock, show: &show };
+    let Loaded { plan, session } = match Session::load_pinned(&args.session, args.format, &pinning) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
-    if args.help {
-        print_params(&plan);
-        return ExitCode::SUCCESS;
-    }
-    stop_on_interrupt();
     crate::ml::lm::tune_allocator();
     let device = Device::measure();
-    let quiet = !matches!(args.format, Format::Human);
-    let show = Show::new(quiet);
     match status(&plan, &session.store, &session.experiment) {
         Ok(statuses) => {
             let totals = Totals::of(&plan, &statuses, &device);
@@ -86,6 +96,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
         sources: session.sources.iter().map(|(_, s)| (s.path.clone(), s.text.clone())).collect(),
         warnings: session.warnings.clone(),
         inputs: session.inputs.clone(),
+        hub,
     };
     match executor::run(&plan, &session.store, &options, &device, &show) {
         Ok(outcome) => report(&plan, &session, &outcome, args.format),

@@ -3,13 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::hub::Change;
+use super::progress::Show;
 use super::report_diagnostics::report;
 use super::world::FileWorld;
 use super::{Format, Status, read};
+use crate::exec::hub::Hub;
 use crate::exec::manifest::InputFile;
 use crate::exec::{Store, inputs};
-use crate::lang::diagnostic::render;
+use crate::lang::diagnostic::{Code, render};
+use crate::lang::hub::Lock;
 use crate::lang::plan::Plan;
+use crate::lang::world::World;
 use crate::lang::{Sources, analyse};
 
 /// Arguments that name a file and its surroundings.
@@ -49,19 +54,72 @@ pub struct Loaded {
     pub session: Session,
 }
 
+/// What a run does about the hub that a plan does not.
+pub struct Pinning<'a> {
+    pub hub: &'a Hub,
+    /// Pin everything anew, whatever the lock file says.
+    pub update: bool,
+    pub show: &'a Show,
+}
+
+/// How often a file is planned: before anything is pinned, with what is pinned, and with the facts of it.
+const ROUNDS: usize = 3;
+
 impl Session {
-    /// Reads, checks and plans the file; prints its mistakes.
+    /// Reads, checks and plans the file; prints its mistakes. Never touches the network.
     ///
     /// # Errors
     /// The exit status to end with: 2 for a file with mistakes, 3 when the store cannot be opened.
     pub fn load(args: &SessionArgs, format: Format) -> Result<Loaded, ExitCode> {
+        Session::load_with(args, format, None)
+    }
+
+    /// The same for a run, which first pins what the file names of the hub and learns the facts of it.
+    ///
+    /// # Errors
+    /// Also what the hub refuses.
+    pub fn load_pinned(args: &SessionArgs, format: Format, pinning: &Pinning) -> Result<Loaded, ExitCode> {
+        Session::load_with(args, format, Some(pinning))
+    }
+
+    fn load_with(args: &SessionArgs, format: Format, pinning: Option<&Pinning>) -> Result<Loaded, ExitCode> {
         set_threads(args.threads);
         let file = args.file.display().to_string();
         let text = read(&args.file)?;
-        let world = FileWorld::new();
-        let mut sources = Sources::default();
-        let id = sources.add(file.clone(), text);
-        let analysis = analyse(&world, &mut sources, id, &args.sets, false);
+        let analysed = |world: &FileWorld| {
+            let mut sources = Sources::default();
+            let id = sources.add(file.clone(), text.clone());
+            let analysis = analyse(world, &mut sources, id, &args.sets, false);
+            (analysis, sources)
+        };
+        let update = pinning.is_some_and(|pinning| pinning.update);
+        let mut world = FileWorld::of(&args.file);
+        let mut lock = world.lock();
+        if update {
+            world = FileWorld::with_lock(&args.file, Lock::default());
+        }
+        let (mut analysis, mut sources) = analysed(&world);
+        if let (true, Some(plan)) = (update, &analysis.plan) {
+            let mut left = lock.unwrap_or_default();
+            left.forget(plan.steps.iter().flat_map(|step| step.spec.hub_refs()).map(|(_, hub)| &hub.wanted));
+            lock = Ok(left);
+        }
+        for _ in 0..ROUNDS {
+            let (Some(pinning), Some(plan), Ok(lock)) = (pinning, &analysis.plan, &mut lock) else { break };
+            match super::hub::prepare(plan, lock, &args.file, pinning.hub, pinning.show) {
+                Ok(Change::None) => break,
+                Ok(Change::Known) => {
+                    world = FileWorld::with_lock(&args.file, lock.clone());
+                    (analysis, sources) = analysed(&world);
+                }
+                Err(None) => return Err(ended(Status::Failed, "stopped; the same command goes on from here")),
+                Err(Some(refused)) => {
+                    let status = if refused.code == Code::HubUnreachable { Status::Failed } else { Status::Invalid };
+                    report(&[*refused], &sources, &file, format);
+                    return Err(status.into());
+                }
+            }
+        }
         let errors = analysis.has_errors();
         let Some(plan) = analysis.plan.filter(|_| !errors) else {
             report(&analysis.diagnostics, &sources, &file, format);

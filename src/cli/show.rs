@@ -36,7 +36,7 @@ pub fn run(args: Args) -> ExitCode {
     };
     let mut sources = Sources::default();
     let file = sources.add(&shown, text);
-    let analysis = analyse(&FileWorld::new(), &mut sources, file, &args.set, false);
+    let analysis = analyse(&FileWorld::of(&args.file), &mut sources, file, &args.set, false);
     let Some(plan) = analysis.plan.as_ref().filter(|_| !analysis.has_errors()) else {
         report(&analysis.diagnostics, &sources, &shown, args.format);
         return Status::Invalid.into();

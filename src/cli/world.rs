@@ -1,5 +1,6 @@
 //! The [`World`] as the disk answers it: imports, facts of models, sizes and content hashes.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::hash_cache::HashCache;
+use super::hub_cache;
+use crate::lang::hub::{HubPin, HubRef, HubWanted, Lock};
 #[cfg(feature = "engine")]
 use crate::lang::world::{CacheFacts, CrosscoderFacts};
 use crate::lang::world::{ModelFacts, World};
@@ -22,12 +25,25 @@ const BUILTINS: &[&str] = &["chat", "prose"];
 #[derive(Debug, Default)]
 pub struct FileWorld {
     hashes: HashCache,
+    /// The lock file, and what it says once it was read.
+    lock: Option<PathBuf>,
+    locked: OnceCell<Result<Lock, String>>,
 }
 
 impl FileWorld {
     /// A world that remembers the hashes of large files in the user's cache.
     pub fn new() -> Self {
-        FileWorld { hashes: HashCache::of_user() }
+        FileWorld { hashes: HashCache::of_user(), ..FileWorld::default() }
+    }
+
+    /// The same, around an experiment: with its lock file.
+    pub fn of(experiment: &Path) -> Self {
+        FileWorld { lock: Some(lock_path(experiment)), ..FileWorld::new() }
+    }
+
+    /// The same with this in place of the lock file.
+    pub fn with_lock(experiment: &Path, lock: Lock) -> Self {
+        FileWorld { locked: OnceCell::from(Ok(lock)), ..FileWorld::of(experiment) }
     }
 
     fn hash_file(&self, path: &Path) -> Result<blake3::Hash, String> {
@@ -47,25 +63,8 @@ impl World for FileWorld {
         if !folder.is_dir() {
             return Err(if folder.exists() { "it is not a folder".into() } else { "there is no such folder".into() });
         }
-        let config = read_json(&folder.join("config.json"))?;
-        // Models that also see keep the language model's numbers in a part of their own.
-        let text = config.get("text_config").filter(|t| t.is_object()).unwrap_or(&config);
-        let number = |key: &str| {
-            let found = text.get(key).or_else(|| config.get(key)).and_then(Value::as_u64);
-            found.ok_or_else(|| format!("its config.json has no number `{key}`"))
-        };
-        let family = config.get("model_type").and_then(Value::as_str).ok_or("its config.json has no `model_type`")?;
-        let tokenizer =
-            std::fs::read(folder.join("tokenizer.json")).map_err(|e| format!("tokenizer.json: {}", reason(&e)))?;
-        Ok(ModelFacts {
-            family: family.to_string(),
-            width: number("hidden_size")?,
-            layers: number("num_hidden_layers")?,
-            vocabulary: number("vocab_size")?,
-            context: number("max_position_embeddings").ok(),
-            tokenizer: blake3::hash(&tokenizer).to_hex().to_string(),
-            parameters: parameters(&folder)?,
-        })
+        let parameters = parameters(&folder);
+        facts(&folder, |_| parameters)
     }
 
     fn bytes(&self, from: &str, path: &str) -> Result<u64, String> {
@@ -93,6 +92,35 @@ impl World for FileWorld {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
+    fn lock(&self) -> Result<Lock, String> {
+        let read = || match &self.lock {
+            Some(path) => match std::fs::read_to_string(path) {
+                Ok(text) => Lock::parse(&text).map_err(|why| format!("{}: {why}", path.display())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::default()),
+                Err(error) => Err(format!("{}: {}", path.display(), reason(&error))),
+            },
+            None => Ok(Lock::default()),
+        };
+        self.locked.get_or_init(read).clone()
+    }
+
+    fn hub_folder(&self, wanted: &HubWanted, commit: &str) -> Option<String> {
+        let folder = hub_cache::root().join(wanted.cache_folder()).join("snapshots").join(commit);
+        Some(folder.display().to_string())
+    }
+
+    fn hub_model(&self, model: &HubRef) -> Option<ModelFacts> {
+        let folder = PathBuf::from(model.folder.as_ref()?);
+        let pin = model.pin.as_ref()?;
+        facts(&folder, |config| Ok(hub_parameters(&folder, pin, config))).ok()
+    }
+
+    #[cfg(feature = "engine")]
+    fn hub_crosscoder(&self, crosscoder: &HubRef) -> Option<CrosscoderFacts> {
+        let folder = crate::exec::hub::folder(crosscoder).ok()?;
+        super::format_facts::crosscoder(&folder, None).ok()
+    }
+
     fn builtins(&self) -> Vec<String> {
         BUILTINS.iter().map(|name| name.to_string()).collect()
     }
@@ -117,6 +145,34 @@ impl World for FileWorld {
             }
         })
     }
+}
+
+/// Facts of the model in a folder; `parameters` counts them, given the config.
+fn facts(folder: &Path, parameters: impl FnOnce(&Value) -> Result<u64, String>) -> Result<ModelFacts, String> {
+    let config = read_json(&folder.join("config.json"))?;
+    // Models that also see keep the language model's numbers in a part of their own.
+    let text = config.get("text_config").filter(|t| t.is_object()).unwrap_or(&config);
+    let number = |key: &str| {
+        let found = text.get(key).or_else(|| config.get(key)).and_then(Value::as_u64);
+        found.ok_or_else(|| format!("its config.json has no number `{key}`"))
+    };
+    let family = config.get("model_type").and_then(Value::as_str).ok_or("its config.json has no `model_type`")?;
+    let tokenizer =
+        std::fs::read(folder.join("tokenizer.json")).map_err(|e| format!("tokenizer.json: {}", reason(&e)))?;
+    Ok(ModelFacts {
+        family: family.to_string(),
+        width: number("hidden_size")?,
+        layers: number("num_hidden_layers")?,
+        vocabulary: number("vocab_size")?,
+        context: number("max_position_embeddings").ok(),
+        tokenizer: blake3::hash(&tokenizer).to_hex().to_string(),
+        parameters: parameters(&config)?,
+    })
+}
+
+/// The lock file of an experiment: `NAME.lock` beside `NAME.xd`.
+pub fn lock_path(experiment: &Path) -> PathBuf {
+    experiment.with_extension("lock")
 }
 
 /// `path` as seen from the folder of the file `from`.
@@ -259,6 +315,21 @@ fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<u64>>, String> {
         shapes.insert(key, shape.ok_or_else(broken)?);
     }
     Ok(shapes)
+}
+
+/// Number of parameters of a model of the hub: from the headers of its weights, or while they are not here from their sizes.
+fn hub_parameters(folder: &Path, pin: &HubPin, config: &Value) -> u64 {
+    let weights = || pin.files.iter().filter(|f| f.path.ends_with(".safetensors"));
+    let counted: Option<u64> = weights()
+        .map(|file| {
+            let shapes = shapes(&folder.join(&file.path)).ok()?;
+            Some(shapes.values().map(|shape| shape.iter().fold(1u64, |a, b| a.saturating_mul(*b))).sum::<u64>())
+        })
+        .sum();
+    let text = config.get("text_config").filter(|t| t.is_object()).unwrap_or(config);
+    let dtype = ["dtype", "torch_dtype"].iter().find_map(|key| text.get(key).or(config.get(key))?.as_str());
+    let size = if matches!(dtype, Some("bfloat16" | "float16")) { 2 } else { 4 };
+    counted.unwrap_or_else(|| weights().map(|file| file.bytes / size).sum())
 }
 
 /// The first few names of a list.

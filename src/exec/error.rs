@@ -1,5 +1,6 @@
 //! Why a step, or the run itself, failed.
 
+use super::hub::Problem;
 use crate::{ml, out};
 
 /// Results of this half.
@@ -18,10 +19,21 @@ pub enum Error {
     Damaged { path: String, problem: String },
     #[error("{0}")]
     Failed(String),
+    #[error("{0}")]
+    Hub(Problem),
     #[error(transparent)]
     Out(#[from] out::Error),
     #[error("{0}")]
     Numbers(ml::Error),
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        match problem {
+            Problem::Stopped => Error::Interrupted,
+            other => Error::Hub(other),
+        }
+    }
 }
 
 impl From<ml::Error> for Error {

@@ -12,13 +12,15 @@ use super::device::Device;
 use super::frames::Results;
 use super::manifest::{Amounts, ExpectationEntry, Manifest, StepEntry};
 use super::options::Options;
-use super::status::{Status, inputs_by_address, is_stored, status};
+use super::status::{Status, inputs_by_address, is_read, is_stored, status};
 use super::steps::table::ShownTable;
 use super::steps::{self, Made};
 use super::store::{Record, Remembered, write_whole};
 use super::wiring::file_name;
 use super::{Error, Observer, Result, Store};
+use crate::lang::plan::spec::ModelSpec;
 use crate::lang::plan::{Plan, Spec, StepIndex};
+use crate::ml::watch::Transfer;
 use crate::ml::{Progress, Watch};
 
 /// What came out.
@@ -72,6 +74,8 @@ struct Run<'a> {
     failures: Vec<Failure>,
     number: usize,
     total: usize,
+    /// Whether some step reads files of the hub, which may come while it is made.
+    reads_hub: bool,
 }
 
 impl<'a> Run<'a> {
@@ -84,8 +88,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self> {
         let status = status(plan, store, &options.experiment)?;
         let wanted = wanted(plan, options.only.as_deref())?;
-        let total = (0..plan.steps.len()).filter(|&i| wanted[i] && matches!(status[i], Status::ToDo { .. })).count();
-        Ok(Run {
+        let reads_hub = plan.steps.iter().any(|step| !step.spec.hub_refs().is_empty());
+        let mut run = Run {
             plan,
             store,
             options,
@@ -96,8 +100,19 @@ impl<'a> Run<'a> {
             status,
             failures: Vec::new(),
             number: 0,
-            total,
-        })
+            total: 0,
+            reads_hub,
+        };
+        run.total = (0..plan.steps.len()).filter(|&index| run.has_work(index)).count();
+        Ok(run)
+    }
+
+    fn has_work(&self, index: usize) -> bool {
+        match self.status[index] {
+            Status::ToDo { .. } => self.wanted[index],
+            Status::Download { .. } => self.is_read(index),
+            _ => false,
+        }
     }
 
     fn make_all(&mut self) -> Result<()> {
@@ -113,7 +128,8 @@ impl<'a> Run<'a> {
             }
             let step = &self.plan.steps[index];
             match self.status[index].clone() {
-                Status::Nothing | Status::Always => {
+                Status::Download { .. } | Status::Nothing if self.is_read(index) => self.bring(index)?,
+                Status::Nothing | Status::Always | Status::Away | Status::Download { .. } => {
                     self.states[index] = State::Done { cached: true, seconds: 0.0, tokens: 0, notes: Vec::new() }
                 }
                 Status::Cached { seconds } => {
@@ -142,6 +158,43 @@ impl<'a> Run<'a> {
         self.observer.skipped(&step.address.to_string(), &because);
         self.states[index] = State::Skipped;
         true
+    }
+
+    /// True for a model of the hub that is read by a step that is asked for and to be made.
+    fn is_read(&self, index: usize) -> bool {
+        matches!(self.plan.steps[index].spec, Spec::Model(ModelSpec::Hub { .. }))
+            && self.wanted[index]
+            && is_read(self.plan, &self.status, index)
+    }
+
+    /// Downloads a model of the hub; one that is here is compared with what is pinned.
+    fn bring(&mut self, index: usize) -> Result<()> {
+        let step = &self.plan.steps[index];
+        let Some(&(_, reference)) = step.spec.hub_refs().first() else { return Ok(()) };
+        let address = step.address.to_string();
+        let comes = matches!(self.status[index], Status::Download { .. });
+        if comes {
+            self.number += 1;
+            self.observer.started(&address, step.kind, self.number, self.total);
+        }
+        let watch = StepWatch { observer: self.observer, address: address.clone(), notes: Mutex::default() };
+        let start = Instant::now();
+        match self.options.hub.bring(reference, &watch).map_err(Error::from) {
+            Ok(()) => {
+                let seconds = start.elapsed().as_secs_f64();
+                if comes {
+                    self.observer.finished(&address, step.kind, false, seconds);
+                }
+                let notes = watch.into_notes();
+                self.states[index] = State::Done { cached: false, seconds, tokens: 0, notes };
+                Ok(())
+            }
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => {
+                self.fail(index, error.to_string());
+                Ok(())
+            }
+        }
     }
 
     /// Makes a step, together with the points of its sweep that share its data.
@@ -173,12 +226,16 @@ impl<'a> Run<'a> {
                 plan: self.plan,
                 store: self.store,
                 step: &self.plan.steps[member],
+                hub: &self.options.hub,
                 folder: making.folder(),
                 watch,
             })
             .collect();
         let start = Instant::now();
-        let results = steps::make(&jobs);
+        let results = match jobs.first().filter(|_| self.reads_hub) {
+            Some(first) => self.options.hub.watched(first.watch, || steps::make(&jobs)),
+            None => steps::make(&jobs),
+        };
         let seconds = start.elapsed().as_secs_f64() / group.len() as f64;
         drop(jobs);
         let notes: Vec<Vec<String>> = watches.into_iter().map(StepWatch::into_notes).collect();
@@ -415,6 +472,10 @@ impl StepWatch<'_> {
 impl Watch for StepWatch<'_> {
     fn progress(&self, progress: &Progress) {
         self.observer.progress(&self.address, progress);
+    }
+
+    fn transfer(&self, transfer: &Transfer) {
+        self.observer.transfer(&self.address, transfer);
     }
 
     fn stop(&self) -> bool {

@@ -20,7 +20,14 @@ pub fn of(plan: &Plan, world: &dyn World) -> Vec<InputFile> {
             InputFile { path, hash }
         })
         .collect();
+    for (_, hub) in plan.steps.iter().flat_map(|step| step.spec.hub_refs()) {
+        if let Some(pin) = &hub.pin {
+            let path = format!("hf:{}{}@{}", hub.wanted.repository.prefix(), hub.wanted.id, pin.commit);
+            inputs.push(InputFile { path, hash: pin.content() });
+        }
+    }
     inputs.sort();
+    inputs.dedup();
     inputs
 }
 

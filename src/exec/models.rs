@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::hub::{self, Hub};
 use super::wiring::{input, path_of};
-use super::{Error, Result, Store, hub};
+use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, PairSpec, TemplateSpec, TokenRef};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::data::{Corpus, Template, Tokenizer};
@@ -62,7 +63,7 @@ pub struct Text {
 ///
 /// # Errors
 /// When the step is no corpus, or its template file cannot be read.
-pub fn text(plan: &Plan, index: StepIndex) -> Result<Text> {
+pub fn text(plan: &Plan, hub: &Hub, index: StepIndex) -> Result<Text> {
     let step = &plan.steps[index.0];
     let Spec::Corpus(CorpusSpec { source, template }) = &step.spec else {
         return Err(Error::Failed(format!("{} is no corpus", step.address)));
@@ -76,7 +77,7 @@ pub fn text(plan: &Plan, index: StepIndex) -> Result<Text> {
         CorpusSource::Parquet { path, column } => Corpus::Parquet { path: path_of(path), column: column.clone() },
         CorpusSource::Text { path } => Corpus::Text { path: path_of(path) },
         CorpusSource::Builtin { name } => Corpus::Builtin { name: name.clone() },
-        CorpusSource::Hub { files, column } => Corpus::Shelf { files: hub::shelf(files)?, column: column.clone() },
+        CorpusSource::Hub { files, column } => Corpus::Shelf { files: hub.shelf(files)?, column: column.clone() },
     };
     let declared = match input(step, "template").map(|t| &plan.steps[t.0].spec) {
         Ok(Spec::Template(template)) => Some(template),

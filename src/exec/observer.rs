@@ -1,6 +1,7 @@
 //! What a run tells whoever watches it. The command line draws it; tests collect it.
 
 use crate::ml::Progress;
+use crate::ml::watch::Transfer;
 
 /// Hears of every step. Nothing it does changes a result.
 pub trait Observer: Sync {
@@ -8,6 +9,8 @@ pub trait Observer: Sync {
     fn started(&self, address: &str, kind: &str, number: usize, total: usize);
     /// It moves on.
     fn progress(&self, address: &str, progress: &Progress);
+    /// Files that it reads are being downloaded.
+    fn transfer(&self, _address: &str, _transfer: &Transfer) {}
     /// A remark, such as a norm warning.
     fn note(&self, address: &str, text: &str);
     /// It is done, or was in the store.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::hub::Hub;
 use super::manifest::InputFile;
 
 /// Where a run reads and writes.
@@ -23,4 +24,6 @@ pub struct Options {
     pub warnings: Vec<String>,
     /// Files read with their hashes.
     pub inputs: Vec<InputFile>,
+    /// Brings what the plan pins of the hub and this machine lacks.
+    pub hub: Hub,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::hub;
 use super::store::{Remembered, Store};
 use crate::lang::plan::{Plan, Spec, Step, spec};
 
@@ -12,6 +13,11 @@ use crate::lang::plan::{Plan, Spec, Step, spec};
 pub enum Status {
     /// Nothing to make: a folder, a corpus, a name for two models.
     Nothing,
+    /// Files of the hub that are not on this machine: so many bytes, `None` while nothing is pinned. Models come as a whole
+    /// before the first step that reads them, files of a corpus when they are first read.
+    Download { bytes: Option<u64> },
+    /// A model of the hub that is not on this machine, and that no step to do reads.
+    Away,
     /// In the store.
     Cached { seconds: f64 },
     /// To do, with the reason.
@@ -37,7 +43,37 @@ pub fn is_stored(spec: &Spec) -> bool {
 /// When a record of the store cannot be read.
 pub fn status(plan: &Plan, store: &Store, experiment: &str) -> super::Result<Vec<Status>> {
     let index = store.index(experiment);
-    plan.steps.iter().map(|step| status_of(plan, step, store, &index)).collect()
+    let found: super::Result<Vec<Status>> =
+        plan.steps.iter().map(|step| status_of(plan, step, store, &index)).collect();
+    let mut found = found?;
+    for at in 0..found.len() {
+        if matches!(found[at], Status::Download { .. }) && is_model(&plan.steps[at].spec) && !is_read(plan, &found, at)
+        {
+            found[at] = Status::Away;
+        }
+    }
+    Ok(found)
+}
+
+fn is_model(spec: &Spec) -> bool {
+    matches!(spec, Spec::Model(_))
+}
+
+/// True for a model that is read by a step that is to be made.
+pub fn is_read(plan: &Plan, statuses: &[Status], model: usize) -> bool {
+    let to_do = |reader: &usize| matches!(statuses[*reader], Status::ToDo { .. });
+    is_model(&plan.steps[model].spec) && (0..plan.steps.len()).filter(to_do).any(|reader| reads(plan, reader, model))
+}
+
+/// Whether making a step opens the files of another one. What is in the store stands for what it was made from, but only
+/// steps that train and measure on stored rows are known never to go back to the models.
+fn reads(plan: &Plan, reader: usize, other: usize) -> bool {
+    let step = &plan.steps[reader];
+    let rows_only = matches!(step.spec, Spec::Crosscoder(_) | Spec::Classify(_) | Spec::Scaling(_) | Spec::Recover(_));
+    step.inputs
+        .iter()
+        .map(|input| input.step.0)
+        .any(|input| input == other || !(rows_only && is_stored(&plan.steps[input].spec)) && reads(plan, input, other))
 }
 
 fn status_of(plan: &Plan, step: &Step, store: &Store, index: &BTreeMap<String, Remembered>) -> super::Result<Status> {
@@ -45,7 +81,10 @@ fn status_of(plan: &Plan, step: &Step, store: &Store, index: &BTreeMap<String, R
         return Ok(Status::Always);
     }
     if !is_stored(&step.spec) {
-        return Ok(Status::Nothing);
+        return Ok(match step.spec.hub_refs().first().map(|(_, hub)| hub::missing(hub)) {
+            Some(bytes) if bytes != Some(0) => Status::Download { bytes },
+            _ => Status::Nothing,
+        });
     }
     if let Some(record) = store.record(&step.id)? {
         return Ok(Status::Cached { seconds: record.seconds });

@@ -34,6 +34,7 @@ pub fn analyse(world: &dyn World, sources: &mut Sources, file: FileId, sets: &[S
     let sources = &*sources;
     let resolution = resolve::resolve(&scope, sources, &mut sink);
     let drafts = plan::drafts(world, &scope, sources, &resolution, &mut sink);
+    check::hub::lock(world, &scope, &drafts, &mut sink);
     check::sweeps::too_large(&scope, &resolution, &mut sink);
     check::unused::unused(&scope, &resolution, &mut sink);
     check::unused::nothing_to_do(&scope, &resolution, &mut sink);

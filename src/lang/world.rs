@@ -88,8 +88,8 @@ pub trait World {
     fn hub_model(&self, _model: &HubRef) -> Option<ModelFacts> {
         None
     }
-    /// Number of latents of a crosscoder of the hub, when what is pinned and already on this machine tells it.
-    fn hub_latents(&self, _crosscoder: &HubRef) -> Option<u64> {
+    /// Facts of a crosscoder of the hub, when what is pinned is on this machine.
+    fn hub_crosscoder(&self, _crosscoder: &HubRef) -> Option<CrosscoderFacts> {
         None
     }
 }

@@ -8,6 +8,8 @@ mod analysis;
 mod crosscoder;
 mod exports;
 mod format_verbs;
+mod hub;
+mod hub_server;
 mod largest_allocation;
 mod lm;
 mod lm_organism;

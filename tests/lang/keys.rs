@@ -133,6 +133,24 @@ fn changes() -> BTreeMap<String, (String, String)> {
         line("model", "folder(\"organism/base\")"),
         line("model", "folder(\"organism/base\", dtype = bf16)"),
     );
+    for (argument, before, after) in [
+        ("id", "hf(\"org/a\")", "hf(\"org/b\")"),
+        ("revision", "hf(\"org/a\")", "hf(\"org/a\", revision = \"v1\")"),
+        ("dtype", "hf(\"org/a\")", "hf(\"org/a\", dtype = bf16)"),
+    ] {
+        add(&format!("model:hf.{argument}"), line("model", before), line("model", after));
+    }
+    for (argument, before, after) in [
+        ("id", "hf(\"org/a\")", "hf(\"org/b\")"),
+        ("split", "hf(\"org/a\")", "hf(\"org/a\", split = \"test\")"),
+        ("column", "hf(\"org/a\")", "hf(\"org/a\", column = \"body\")"),
+        ("revision", "hf(\"org/a\")", "hf(\"org/a\", revision = \"v1\")"),
+        ("config", "hf(\"org/a\")", "hf(\"org/a\", config = \"en\")"),
+        ("files", "hf(\"org/a\")", "hf(\"org/a\", files = 1)"),
+        ("template", "hf(\"org/a\")", "hf(\"org/a\", template = gemma)"),
+    ] {
+        add(&format!("corpus:hf.{argument}"), line("corpus", before), line("corpus", after));
+    }
     let synthetic = [
         ("width", "64", "32"),
         ("shared", "176", "100"),
@@ -366,6 +384,13 @@ fn changes() -> BTreeMap<String, (String, String)> {
         }
         // Only one folder of weights exists, so the folder is compared with another file.
         add(&format!("crosscoder.{field}:folder.path"), file("folder(\"trained\")"), file(one));
+        for (argument, after) in [
+            ("id", "hf(\"org/b\")"),
+            ("revision", "hf(\"org/a\", revision = \"v1\")"),
+            ("folder", "hf(\"org/a\", folder = \"l13\")"),
+        ] {
+            add(&format!("crosscoder.{field}:hf.{argument}"), file("hf(\"org/a\")"), file(after));
+        }
         add(&format!("crosscoder.{field}:tensors.path"), file(one), file("tensors(\"more.safetensors\")"));
         add(
             &format!("crosscoder.{field}:tensors.prefix"),

@@ -5,6 +5,7 @@ mod dependency_rule;
 mod format;
 mod grammar;
 mod habits;
+mod hub;
 mod keys;
 mod memory;
 mod mistakes;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use xd::lang::hub::{HubRef, HubWanted, Lock};
 use xd::lang::plan::Plan;
 use xd::lang::world::{CacheFacts, CrosscoderFacts, ModelFacts, World};
 use xd::lang::{Analysis, Sources, analyse};
@@ -12,6 +13,11 @@ pub struct Memory {
     pub texts: BTreeMap<String, String>,
     pub models: BTreeMap<String, ModelFacts>,
     pub tensors: BTreeMap<(String, String), Vec<u64>>,
+    /// What is pinned of the hub.
+    pub lock: Lock,
+    /// Models and crosscoders of the hub whose files are on this machine, by id.
+    pub hub_models: BTreeMap<String, ModelFacts>,
+    pub hub_crosscoders: BTreeMap<String, CrosscoderFacts>,
     /// Sizes that replace the length of a text.
     pub sizes: BTreeMap<String, u64>,
 }
@@ -178,6 +184,22 @@ impl World for Memory {
             (true, true) => Ok(CacheFacts { width: 64, rows: 50_000, beside: vec!["cache/tokens.pt".to_string()] }),
             _ => Err("there is no such folder".to_string()),
         }
+    }
+
+    fn lock(&self) -> Result<Lock, String> {
+        Ok(self.lock.clone())
+    }
+
+    fn hub_folder(&self, wanted: &HubWanted, commit: &str) -> Option<String> {
+        Some(format!("cache/{}/snapshots/{commit}", wanted.cache_folder()))
+    }
+
+    fn hub_model(&self, model: &HubRef) -> Option<ModelFacts> {
+        model.pin.as_ref().and_then(|_| self.hub_models.get(&model.wanted.id).cloned())
+    }
+
+    fn hub_crosscoder(&self, crosscoder: &HubRef) -> Option<CrosscoderFacts> {
+        crosscoder.pin.as_ref().and_then(|_| self.hub_crosscoders.get(&crosscoder.wanted.id).cloned())
     }
 
     fn builtins(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use xd::lang::World;
+use xd::lang::hub::{Entry, HubFile, HubPart, HubPin, HubWanted, Lock, Repository};
 use xd::lang::world::{CrosscoderFacts, ModelFacts};
 
 /// What the wrong files can refer to. `folder` is where imports are looked up.
@@ -71,6 +72,20 @@ impl World for SmallWorld {
             "weights/wide" => Ok(CrosscoderFacts { width: 3584, ..facts }),
             _ => Err("there is no such file or folder".into()),
         }
+    }
+
+    fn lock(&self) -> Result<Lock, String> {
+        let file = HubFile { path: "config.json".into(), bytes: 3, sha256: "ab".repeat(32) };
+        let pin = HubPin { commit: "0123456789".repeat(4), files: vec![file] };
+        let wanted = HubWanted {
+            repository: Repository::Model,
+            id: "google/gemma-2-2b-it".into(),
+            revision: Some("v1".into()),
+            part: HubPart::Model,
+        };
+        let mut lock = Lock::default();
+        lock.set(Entry { wanted, pin });
+        Ok(lock)
     }
 
     fn tensor_shape(&self, _: &str, _: &str, _: &str) -> Result<Vec<u64>, String> {

@@ -82,6 +82,6 @@ fn portions(job: &Job<'_>, spec: &ActivationsSpec) -> Result<(Vec<Text>, Vec<Por
     };
     let train = list("train", &spec.train);
     let validate = list("validate", &spec.validate);
-    let texts = known.into_iter().map(|corpus| models::text(job.plan, corpus)).collect::<Result<_>>()?;
+    let texts = known.into_iter().map(|corpus| models::text(job.plan, job.hub, corpus)).collect::<Result<_>>()?;
     Ok((texts, train, validate))
 }

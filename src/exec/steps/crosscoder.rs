@@ -1,9 +1,12 @@
 //! `crosscoder`: training, points that share the data side by side, or weights trained elsewhere.
 
+use std::path::PathBuf;
+
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::wiring::{input, path_of};
 use crate::exec::{Error, Result, hub, rows};
+use crate::lang::hub::HubRef;
 use crate::lang::plan::spec::{self, CrosscoderSpec, WeightsRef};
 use crate::lang::plan::{Plan, Spec};
 use crate::ml::crosscoder::sweep::CHECKPOINT;
@@ -46,7 +49,7 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
     let opened = rows::open(first.plan, first.store, first.input("on")?)?;
     let spec = crosscoder_spec(first)?;
     if let Some(from) = &spec.from {
-        let crosscoder = load(from)?;
+        let crosscoder = load(first, from)?;
         let evaluation = evaluate(&crosscoder, opened.validate.as_ref(), None, first.watch)?;
         save(first, &crosscoder, &evaluation, None, 0)?;
         return Ok(vec![Ok(Made::default())]);
@@ -54,7 +57,7 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
     let mut points = Vec::new();
     for job in jobs {
         let spec = crosscoder_spec(job)?;
-        let from = spec.init.from.as_ref().map(load_to_start_from).transpose()?;
+        let from = spec.init.from.as_ref().map(|from| load_to_start_from(job, from)).transpose()?;
         points.push(SweepPoint::open(config(spec), opened.train.width(), from.as_ref(), job.folder)?);
     }
     let together = Together { jobs };
@@ -105,20 +108,26 @@ impl Watch for Together<'_> {
 }
 
 /// Weights that the file names.
-fn load(weights: &WeightsRef) -> Result<Crosscoder> {
+fn load(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder> {
     Ok(match weights {
         WeightsRef::Folder { path } => Crosscoder::load(&path_of(path))?,
         WeightsRef::Tensors { path, prefix } => Crosscoder::load_tensors(&path_of(path), prefix)?,
-        WeightsRef::Hub { repository } => Crosscoder::load(&hub::folder(repository)?)?,
+        WeightsRef::Hub { repository } => Crosscoder::load(&brought(job, repository)?)?,
     })
 }
 
+/// The folder of a crosscoder of the hub, once its files are here.
+fn brought(job: &Job<'_>, repository: &HubRef) -> Result<PathBuf> {
+    job.hub.bring(repository, job.watch)?;
+    hub::folder(repository)
+}
+
 /// Weights that training starts from; what only their use needs, such as a threshold, may be missing.
-fn load_to_start_from(weights: &WeightsRef) -> Result<Crosscoder> {
+fn load_to_start_from(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder> {
     let file = match weights {
         WeightsRef::Folder { path } => WeightsFile::open(&path_of(path), None)?,
         WeightsRef::Tensors { path, prefix } => WeightsFile::open(&path_of(path), Some(prefix))?,
-        WeightsRef::Hub { repository } => WeightsFile::open(&hub::folder(repository)?, None)?,
+        WeightsRef::Hub { repository } => WeightsFile::open(&brought(job, repository)?, None)?,
     };
     Ok(file.load_to_start_from()?)
 }

@@ -14,6 +14,7 @@ pub mod table;
 
 use std::path::Path;
 
+use super::hub::Hub;
 use super::{Error, Result, Store, wiring};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Watch;
@@ -23,6 +24,8 @@ pub struct Job<'a> {
     pub plan: &'a Plan,
     pub store: &'a Store,
     pub step: &'a Step,
+    /// Brings what the step reads of the hub.
+    pub hub: &'a Hub,
     /// The work folder; checkpoints stand in it beside the result.
     pub folder: &'a Path,
     pub watch: &'a dyn Watch,

@@ -58,7 +58,7 @@ fn portions(job: &Job<'_>, portions: &[PortionSpec]) -> Result<Vec<TextPortion>>
         .into_iter()
         .zip(portions)
         .map(|(corpus, portion)| {
-            let text = models::text(job.plan, corpus)?;
+            let text = models::text(job.plan, job.hub, corpus)?;
             Ok(TextPortion { corpus: text.corpus, template: text.template, tokens: portion.tokens })
         })
         .collect()

@@ -1,8 +1,70 @@
-//! Names of the hub that cannot be.
+//! Names of the hub that cannot be, and lock files that say something else than the experiment.
 
 use crate::lang::diagnostic::{Code, Diagnostic};
-use crate::lang::resolve::Sink;
+use crate::lang::hub::{HubWanted, LockProblem};
+use crate::lang::plan::draft::Drafts;
+use crate::lang::resolve::{DeclId, Scope, Sink};
 use crate::lang::source::Span;
+use crate::lang::world::World;
+
+/// What the experiment asks of the hub against what its lock file pins. A file without hub references has no lock file to look at.
+pub fn lock(world: &dyn World, scope: &Scope, drafts: &Drafts, sink: &mut Sink) {
+    let mut asked: Vec<(&HubWanted, Span)> = Vec::new();
+    for (index, own) in drafts.iter().enumerate() {
+        let span = scope.get(DeclId(index)).name_span;
+        let specs = own.iter().filter_map(|draft| draft.spec.as_ref());
+        asked.extend(specs.flat_map(|spec| spec.hub_refs()).map(|(_, hub)| (&hub.wanted, span)));
+    }
+    let Some(&(_, first)) = asked.first() else { return };
+    let lock = match world.lock() {
+        Ok(lock) => lock,
+        Err(why) => {
+            sink.push(
+                Diagnostic::new(Code::LockDiffers, first, format!("the lock file does not say what is pinned: {why}"))
+                    .label("pinned there")
+                    .help("mend it, take it back from version control, or delete it: `xd run` then pins what the hub has now"),
+            );
+            return;
+        }
+    };
+    let all: Vec<&HubWanted> = asked.iter().map(|(wanted, _)| *wanted).collect();
+    let mut said: Vec<&HubWanted> = Vec::new();
+    for (wanted, span) in &asked {
+        if said.contains(wanted) {
+            continue;
+        }
+        let Some(problem) = lock.problem(wanted, &all) else { continue };
+        said.push(wanted);
+        sink.push(differs(wanted, &problem, *span));
+    }
+}
+
+fn differs(wanted: &HubWanted, problem: &LockProblem, span: Span) -> Diagnostic {
+    let id = &wanted.id;
+    let asked = match &wanted.revision {
+        Some(revision) => format!("revision `{revision}`"),
+        None => "the default branch".to_string(),
+    };
+    let (locked, back) = match problem {
+        LockProblem::OtherRevision { locked: Some(revision) } => {
+            (format!("revision `{revision}`"), format!("write `revision = \"{revision}\"`"))
+        }
+        LockProblem::OtherRevision { locked: None } => {
+            ("the default branch".to_string(), "leave `revision` out".to_string())
+        }
+        LockProblem::OtherCommit { commit } => (format!("commit {commit}"), format!("write `revision = \"{commit}\"`")),
+    };
+    Diagnostic::new(
+        Code::LockDiffers,
+        span,
+        format!("the file asks for {asked} of `{id}`, and its lock file pins {locked}"),
+    )
+    .label("pinned differently")
+    .help(format!(
+        "to go on with what is pinned, {back}; to pin anew, delete the entry of `{id}` from the lock file, or \
+         `xd run FILE --update-lock` for all that the file names"
+    ))
+}
 
 /// A name of the hub: `owner/name`, or one word for the oldest repositories. False when it is reported.
 pub fn id(id: &str, span: Span, sink: &mut Sink) -> bool {

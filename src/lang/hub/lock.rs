@@ -23,6 +23,14 @@ pub struct Entry {
     pub pin: HubPin,
 }
 
+impl Entry {
+    /// True for the same files of the same repository, at whatever revision.
+    fn is_of(&self, wanted: &HubWanted) -> bool {
+        let own = &self.wanted;
+        own.repository == wanted.repository && own.id == wanted.id && own.part == wanted.part
+    }
+}
+
 /// Why a lock file does not fit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LockProblem {
@@ -95,17 +103,19 @@ impl Lock {
         self.entries.insert(place, entry);
     }
 
+    /// Forgets what is pinned of the same files of the same repositories, at any revision.
+    pub fn forget<'w>(&mut self, all: impl Iterator<Item = &'w HubWanted>) {
+        let all: Vec<&HubWanted> = all.collect();
+        self.entries.retain(|entry| !all.iter().any(|wanted| entry.is_of(wanted)));
+    }
+
     /// What speaks against the lock for one reference of an experiment that asks for `all`.
     pub fn problem(&self, wanted: &HubWanted, all: &[&HubWanted]) -> Option<LockProblem> {
         if let Some(pin) = self.pin(wanted) {
             let asked = wanted.revision.as_deref().filter(|r| is_commit(r))?;
             return (asked != pin.commit).then(|| LockProblem::OtherCommit { commit: pin.commit.clone() });
         }
-        let other = self.entries.iter().find(|e| {
-            let same =
-                e.wanted.repository == wanted.repository && e.wanted.id == wanted.id && e.wanted.part == wanted.part;
-            same && !all.contains(&&e.wanted)
-        })?;
+        let other = self.entries.iter().find(|e| e.is_of(wanted) && !all.contains(&&e.wanted))?;
         Some(LockProblem::OtherRevision { locked: other.wanted.revision.clone() })
     }
 }

@@ -87,7 +87,7 @@ pub fn plan(
                 spec: spec.clone(),
                 inputs,
                 span: declared.name_span,
-                resolved: resolved_fields(scope, id, fields, &point.labels),
+                resolved: with_pins(resolved_fields(scope, id, fields, &point.labels), spec),
                 cost: cost(spec, &draft.facts, reads),
             });
         }
@@ -149,6 +149,19 @@ fn resolved_fields(scope: &Scope, id: DeclId, fields: &Fields, point: &[(String,
         }
     }
     found
+}
+
+/// The commits that the lock file pins, after the fields that name what is pinned.
+fn with_pins(mut fields: Vec<ResolvedField>, spec: &super::spec::Spec) -> Vec<ResolvedField> {
+    for (field, hub) in spec.hub_refs() {
+        let Some(pin) = &hub.pin else { continue };
+        let prefix = if field.is_empty() { String::new() } else { format!("{field}.") };
+        let after = |name: &str| fields.iter().position(|f| f.path == format!("{prefix}{name}"));
+        let place = after("revision").or_else(|| after("id")).map_or(fields.len(), |at| at + 1);
+        let pinned = ResolvedField { path: format!("{prefix}commit"), value: pin.commit.clone(), origin: Origin::Lock };
+        fields.insert(place, pinned);
+    }
+    fields
 }
 
 fn field_lines(path: &str, node: &Node, found: &mut Vec<ResolvedField>) {

@@ -37,6 +37,26 @@ pub enum Spec {
     Expect(ExpectSpec),
 }
 
+impl Spec {
+    /// Everything that the step reads of the hub, with the field that names it (empty for the step's own value).
+    pub fn hub_refs(&self) -> Vec<(&'static str, &HubRef)> {
+        fn weights<'s>(field: &'static str, weights: &'s Option<WeightsRef>) -> Option<(&'static str, &'s HubRef)> {
+            match weights {
+                Some(WeightsRef::Hub { repository }) => Some((field, repository)),
+                _ => None,
+            }
+        }
+        match self {
+            Spec::Model(ModelSpec::Hub { repository, .. }) => vec![("", repository)],
+            Spec::Corpus(CorpusSpec { source: CorpusSource::Hub { files, .. }, .. }) => vec![("", files)],
+            Spec::Crosscoder(spec) => {
+                [weights("from", &spec.from), weights("init.from", &spec.init.from)].into_iter().flatten().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// A file, folder or glob as written, and the `.xd` file whose folder it is relative to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileRef {

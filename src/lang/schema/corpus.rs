@@ -74,8 +74,7 @@ const FORMS: &[Variant] = &[
         &[Field::new("name", Type::Text, "Its name.").positional(), TEMPLATE],
         "Text that xd ships, for examples and tests.",
     ),
-    Variant::new("hf", HF, "A split of a data set of the Hugging Face hub; the lock file pins its commit and files.")
-        .later("download it and name the file: `parquet(\"file\", column = \"text\")`"),
+    Variant::new("hf", HF, "A split of a data set of the Hugging Face hub; the lock file pins its commit and files."),
 ];
 
 pub const KIND: Kind = Kind {

@@ -30,8 +30,7 @@ const WEIGHTS: &[Variant] = &[
         ],
         "A crosscoder in one file with the published tensor names behind a prefix.",
     ),
-    Variant::new("hf", HF, "A crosscoder published on the Hugging Face hub; the lock file pins its commit and files.")
-        .later("download it and name its folder: `folder(\"path\")`"),
+    Variant::new("hf", HF, "A crosscoder published on the Hugging Face hub; the lock file pins its commit and files."),
 ];
 
 const VARIANTS: &[Variant] = &[

@@ -73,8 +73,7 @@ pub const FORMS: &[Variant] = &[
         "hf",
         HF,
         "A model of the Hugging Face hub; the lock file beside the experiment pins its commit and files.",
-    )
-    .later("download it and name its folder: `folder(\"path\")`"),
+    ),
     Variant::new("gguf", &[Field::new("file", Type::Path, "The file.").positional()], "A model in one GGUF file.")
         .later("convert it to safetensors and name its folder: `folder(\"path\")`"),
 ];

@@ -58,8 +58,10 @@ fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Weights
         let folder = super::hub::optional(call.get("folder").map(|n| at.string(n, sink)))?;
         let part = HubPart::Crosscoder { folder };
         let repository = super::hub::reference(at, call, Repository::Model, part, sink)?;
-        let latents = at.world.hub_latents(&repository);
-        return Some((WeightsRef::Hub { repository }, Weights { latents, facts: None }));
+        let facts = at.world.hub_crosscoder(&repository);
+        let span = call.get("id").map_or(at.span(), |node| node.span);
+        let known = Weights { latents: facts.as_ref().map(|f| f.latents), facts: facts.map(|f| (f, span)) };
+        return Some((WeightsRef::Hub { repository }, known));
     }
     let node = call.get("path")?;
     let path = at.file(node, sink)?;
