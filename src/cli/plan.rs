@@ -9,9 +9,9 @@ use super::progress::{bytes, duration, thousands};
 use super::session::{Loaded, Session, SessionArgs, ended};
 use super::{Format, Status as Ended};
 use crate::exec::device::Device;
-use crate::exec::limits;
 use crate::exec::status::{Status, status};
-use crate::lang::plan::{Plan, Spec};
+use crate::exec::{hub, limits};
+use crate::lang::plan::{Plan, Spec, Step};
 
 /// Arguments of `xd plan`.
 #[derive(clap::Args, Debug)]
@@ -62,7 +62,7 @@ pub struct Totals {
     /// The largest of a single step.
     pub memory: u64,
     pub seconds: f64,
-    /// Bytes of models of the hub that are not here, as far as the lock file tells them.
+    /// Bytes of models and crosscoders of the hub that are not here, as far as the lock file tells them.
     pub download: u64,
     /// The same of corpora, of which only the files come that are read.
     pub download_texts: u64,
@@ -76,6 +76,7 @@ impl Totals {
             match status {
                 Status::Cached { .. } => totals.cached += 1,
                 Status::ToDo { .. } => {
+                    totals.download += to_fetch(step).unwrap_or(0);
                     totals.to_do += 1;
                     totals.tokens += step.cost.tokens;
                     totals.disk += step.cost.disk_bytes;
@@ -106,7 +107,7 @@ pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<(&'static str, 
         refusals.push((
             "disk_full",
             format!(
-                "the models to download are {} and {} has {} free",
+                "what is to be downloaded is {} and {} has {} free",
                 bytes(totals.download),
                 cache.display(),
                 bytes(free)
@@ -134,6 +135,11 @@ pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<(&'static str, 
     refusals
 }
 
+/// Bytes of the hub that a step reads itself and that are not here; `None` while nothing is pinned.
+fn to_fetch(step: &Step) -> Option<u64> {
+    step.spec.hub_refs().into_iter().map(|(_, reference)| hub::missing(reference)).sum()
+}
+
 fn words(status: &Status) -> (&'static str, String) {
     match status {
         Status::Nothing => ("ready", String::new()),
@@ -153,6 +159,11 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
         let (word, why) = words(status);
         let mut costs = Vec::new();
         if matches!(status, Status::ToDo { .. }) {
+            match to_fetch(step) {
+                Some(0) => {}
+                Some(count) => costs.push(format!("{} to fetch", bytes(count))),
+                None => costs.push("not pinned yet; `xd run` asks the hub".to_string()),
+            }
             if step.cost.tokens > 0 {
                 costs.push(format!("{} tokens", thousands(step.cost.tokens)));
             }
@@ -180,7 +191,7 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
         duration(totals.seconds)
     );
     if totals.download > 0 {
-        say!("{} of models to download", bytes(totals.download));
+        say!("{} of models and crosscoders to download", bytes(totals.download));
     }
     if totals.download_texts > 0 {
         say!("at most {} of corpora to download; each file comes when it is first read", bytes(totals.download_texts));

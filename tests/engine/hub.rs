@@ -19,7 +19,7 @@ activations acts {
   of       = organism
   layer    = 1
   context  = 64 tokens
-  train    = [3K tokens of prose]
+  train    = [9K tokens of prose]
   validate = [500 tokens of prose]
 }
 
@@ -218,7 +218,10 @@ fn a_committed_lock_makes_the_same_run_on_another_machine() {
     let second = Machine::new(&server, FILE);
     std::fs::copy(first.lab.path().join("experiment.lock"), second.lab.path().join("experiment.lock")).unwrap();
     let plan = said(&second.xd(&["plan", "experiment.xd"]));
-    assert!(plan.contains("of the hub are not here yet") && plan.contains("of models to download"), "{plan}");
+    assert!(
+        plan.contains("of the hub are not here yet") && plan.contains("of models and crosscoders to download"),
+        "{plan}"
+    );
     second.run(&[]);
     assert_eq!(first.lock(), second.lock());
     assert_eq!(first.lab.results("runs/experiment"), second.lab.results("runs/experiment"));
@@ -619,7 +622,7 @@ fn corpora_come_file_by_file() {
     let server = server();
     // The first file is enough for what is asked.
     let text =
-        FILE.replace("3K tokens of prose", "1K tokens of prose").replace("500 tokens of prose", "200 tokens of prose");
+        FILE.replace("9K tokens of prose", "1K tokens of prose").replace("500 tokens of prose", "200 tokens of prose");
     let machine = Machine::new(&server, &text.replace("length    = 20 steps", "length    = 5 steps"));
     machine.run(&[]);
     let pinned = machine.lock();
@@ -669,6 +672,21 @@ fn a_published_crosscoder_is_analysed_and_started_from() {
 }
 
 #[test]
+fn what_does_not_fit_on_the_disk_is_not_begun() {
+    let server = server();
+    server.inflate("model.safetensors", 1 << 60);
+    let machine = Machine::new(&server, FILE);
+    let full = machine.refused(2, &[]);
+    assert!(full.contains("xd::disk_full") && full.contains("HF_HUB_CACHE"), "{full}");
+    // The files of a corpus come when they are read, and are looked at then.
+    let server = self::server();
+    server.inflate("data/train-00000-of-00002.jsonl", 1 << 60);
+    let full = Machine::new(&server, FILE).refused(3, &[]);
+    assert!(full.contains("`data/train-00000-of-00002.jsonl` needs 1152921.5 TB"), "{full}");
+    assert!(full.contains("make room"), "{full}");
+}
+
+#[test]
 fn doctor_shows_the_hub() {
     let server = server();
     let machine = Machine::new(&server, FILE).set("HF_TOKEN", TOKEN);
@@ -682,4 +700,58 @@ fn doctor_shows_the_hub() {
     let value: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((value["hub"]["offline"].as_bool(), value["hub"]["repositories"].as_u64()), (Some(false), Some(3)));
     assert_eq!(server.asked(), []);
+}
+
+/// Python with huggingface_hub against the cache of a machine; the lines it printed.
+fn python(machine: &Machine, verb: &str) -> Vec<String> {
+    let python =
+        std::env::var("XD_PYTHON").expect("XD_PYTHON names a Python with huggingface_hub: run tests/interop/hub.sh");
+    let mut command = Command::new(python);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/hub.py")).arg(verb);
+    command.env("HF_ENDPOINT", &machine.server.address).env("HF_HOME", machine.home());
+    for name in ["HF_TOKEN", "HF_TOKEN_PATH", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HTTP_PROXY", "http_proxy"] {
+        command.env_remove(name);
+    }
+    let output = command.output().unwrap();
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect()
+}
+
+#[test]
+#[ignore = "needs Python with huggingface_hub: tests/interop/hub.sh"]
+fn python_reads_what_xd_fetched() {
+    let server = server();
+    let machine = Machine::new(&server, FILE);
+    machine.run(&[]);
+    server.asked();
+    let lines = python(&machine, "read");
+    assert!(
+        lines.contains(&format!("tiny/chat model.safetensors {}", sha256(&organism("chat/model.safetensors")))),
+        "{lines:?}"
+    );
+    assert_eq!(lines.len(), 11, "{lines:?}");
+    let fetched: Vec<String> = downloads(&server);
+    assert_eq!(fetched, Vec::<String>::new(), "it only asks whether they are the newest");
+}
+
+#[test]
+#[ignore = "needs Python with huggingface_hub: tests/interop/hub.sh"]
+fn python_fetched_what_xd_reads() {
+    let server = server();
+    let machine = Machine::new(&server, FILE);
+    let lines = python(&machine, "write");
+    assert_eq!(lines.len(), 11, "{lines:?}");
+    server.asked();
+    machine.run(&[]);
+    assert_eq!(downloads(&server), Vec::<String>::new());
+    let offline = Machine {
+        lab: Lab::new(FILE),
+        server: &server,
+        variables: vec![("HF_HUB_OFFLINE", "1".into()), ("HF_HOME", machine.home().display().to_string())],
+    };
+    server.asked();
+    offline.run(&[]);
+    assert_eq!(server.asked(), []);
+    assert_eq!(machine.lock(), offline.lock(), "the cache pins what the hub pins");
 }

@@ -76,6 +76,8 @@ struct State {
     spoiled: Vec<String>,
     /// Paths that answer 200 with everything, whatever range was asked for.
     rangeless: Vec<String>,
+    /// Sizes that are told in place of the real ones.
+    inflated: BTreeMap<String, u64>,
     /// Answers to the next requests, whatever they are.
     failing: Vec<u16>,
     /// Pause between pieces of a body.
@@ -145,6 +147,11 @@ impl HubServer {
 
     pub fn without_ranges(&self, path: &str) {
         self.with(|state| state.rangeless.push(path.to_string()));
+    }
+
+    /// Tells another size of a large file.
+    pub fn inflate(&self, path: &str, bytes: u64) {
+        self.with(|state| state.inflated.insert(path.to_string(), bytes));
     }
 
     /// The next requests fail with these.
@@ -318,7 +325,7 @@ fn route(state: &mut State, request: &Request, own: &str) -> Reply {
         return Reply::error(401, "RepoNotFound", "Repository not found");
     }
     if is_api {
-        return api(&repo, &name, &tail, request, own);
+        return api(&repo, &state.inflated, &name, &tail, request, own);
     }
     let Some(file) = tail.strip_prefix("resolve/") else { return Reply::empty(404) };
     let mut revisions = repo.revisions.keys().cloned().chain(repo.commits.iter().map(|(c, _)| c.clone()));
@@ -338,7 +345,7 @@ fn route(state: &mut State, request: &Request, own: &str) -> Reply {
         return Reply::empty(302)
             .with("Location", &format!("/cdn/{hash}"))
             .with("X-Repo-Commit", commit)
-            .with("X-Linked-Size", &content.len().to_string())
+            .with("X-Linked-Size", &state.inflated.get(path).copied().unwrap_or(content.len() as u64).to_string())
             .with("X-Linked-ETag", &format!("\"{hash}\""));
     }
     let head = Reply::empty(200).with("X-Repo-Commit", commit).with("ETag", &format!("\"{}\"", git_hash(content)));
@@ -367,7 +374,7 @@ fn bytes(state: &mut State, path: &str, content: &[u8], request: &Request, mut r
     reply.with("Accept-Ranges", "bytes")
 }
 
-fn api(repo: &Repo, name: &str, tail: &str, request: &Request, own: &str) -> Reply {
+fn api(repo: &Repo, sizes: &BTreeMap<String, u64>, name: &str, tail: &str, request: &Request, own: &str) -> Reply {
     let id = name.split_once('/').unwrap().1;
     if tail == "refs" {
         let branches: Vec<Value> =
@@ -390,8 +397,11 @@ fn api(repo: &Repo, name: &str, tail: &str, request: &Request, own: &str) -> Rep
     let entries: Vec<Value> = files
         .iter()
         .map(|(path, content)| match content.len() >= LARGE {
-            true => json!({"type": "file", "oid": git_hash(b"pointer"), "size": content.len(), "path": path,
-                           "lfs": {"oid": sha256(content), "size": content.len(), "pointerSize": 134}}),
+            true => {
+                let size = sizes.get(path).copied().unwrap_or(content.len() as u64);
+                json!({"type": "file", "oid": git_hash(b"pointer"), "size": size, "path": path,
+                       "lfs": {"oid": sha256(content), "size": size, "pointerSize": 134}})
+            }
             false => json!({"type": "file", "oid": git_hash(content), "size": content.len(), "path": path}),
         })
         .collect();

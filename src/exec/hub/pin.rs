@@ -229,6 +229,9 @@ impl Hub {
             expected: Some(file),
             pinned,
         };
+        if !pinned {
+            self.traffic().expect(file.bytes);
+        }
         self.traffic().now(Some(&file.path));
         let result = download.run();
         self.traffic().now(None);

@@ -338,3 +338,71 @@ pub fn bytes(count: u64) -> String {
         c => format!("{:.1} TB", c / 1e12),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(token: Option<&str>) -> Place {
+        let page = "https://huggingface.co/google/gemma-2-2b".to_string();
+        Place { repository: Repository::Model, id: "google/gemma-2-2b".into(), page, token: token.map(str::to_string) }
+    }
+
+    /// Every message as a person reads it.
+    #[test]
+    fn every_problem_says_what_to_do() {
+        let (address, file) = ("https://huggingface.co".to_string(), "model.safetensors".to_string());
+        let commit = "0123456789".repeat(4);
+        let cache = PathBuf::from("/home/a/.cache/huggingface/hub");
+        let all = [
+            Problem::Stopped,
+            Problem::Gated(place(None)),
+            Problem::Gated(place(Some("HF_TOKEN"))),
+            Problem::BadToken(place(Some("/home/a/.cache/huggingface/token"))),
+            Problem::Missing(place(None)),
+            Problem::Missing(place(Some("HF_TOKEN"))),
+            Problem::NoRevision {
+                place: place(None),
+                revision: "mian".into(),
+                known: vec!["main".into(), "v1".into()],
+            },
+            Problem::NoRevision {
+                place: place(None),
+                revision: "2024".into(),
+                known: vec!["main".into(), "v1".into()],
+            },
+            Problem::NoRevision { place: place(None), revision: "2024".into(), known: Vec::new() },
+            Problem::NoFile { place: place(None), path: file.clone(), commit: commit.clone() },
+            Problem::Offline { place: place(None), revision: "main".into(), file: None, cache: cache.clone() },
+            Problem::Offline { place: place(None), revision: commit, file: Some(file.clone()), cache: cache.clone() },
+            Problem::Unreachable { address: address.clone(), why: "its name is not known to the network".into() },
+            Problem::BadEndpoint { endpoint: "huggingface.co".into() },
+            Problem::NoHub { address: address.clone(), why: "its answer is not JSON".into() },
+            Problem::Busy { address: address.clone(), status: 429, why: "too many requests".into() },
+            Problem::Busy { address, status: 503, why: "service unavailable".into() },
+            Problem::Broken { file: file.clone(), done: 700_000_000, total: 5_200_000_000, why: "it was cut".into() },
+            Problem::WrongContent {
+                file: file.clone(),
+                expected: "sha256 01234567..".into(),
+                found: "sha256 89abcdef..".into(),
+            },
+            Problem::LockDiffers {
+                place: place(None),
+                file: file.clone(),
+                where_: "on the hub".into(),
+                locked: "sha256 01234567..".into(),
+                found: "sha256 89abcdef..".into(),
+            },
+            Problem::DiskFull {
+                file: file.clone(),
+                needed: 5_200_000_000,
+                free: Some(1_000_000_000),
+                folder: cache.clone(),
+            },
+            Problem::file(cache.join(&file), &std::io::Error::from(std::io::ErrorKind::StorageFull)),
+            Problem::File { path: cache, why: "permission denied".into() },
+        ];
+        let text: Vec<String> = all.iter().map(|p| format!("{} {p}", p.code().slug())).collect();
+        insta::assert_snapshot!(text.join("\n\n"));
+    }
+}
