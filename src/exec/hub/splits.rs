@@ -1,7 +1,8 @@
 //! Which files of a data set make a split, by the conventions of the hub.
 //!
 //! First what the head of the README says (`configs`, with `data_files`), then names: `data/SPLIT-00000-of-00003.parquet`, then words such
-//! as `train` and `test` among the folders, then among the file names; and where no name tells, every file is the split `train`.
+//! as `train` and `test` among the folders, and among the file names for splits that no folder tells; and where no name tells, every
+//! file is the split `train`.
 
 use std::collections::BTreeMap;
 
@@ -195,13 +196,17 @@ fn infer(all: &[RemoteFile], folder: &str) -> Splits {
     };
     let in_folders = |path: &str| path.rsplit_once('/').and_then(|(folders, _)| word_in(folders));
     let in_name = |path: &str| word_in(path.rsplit('/').next().unwrap_or(path));
-    for name in [&sharded as &dyn Fn(&str) -> Option<String>, &in_folders, &in_name] {
-        let splits = by(name);
-        if !splits.is_empty() {
-            return splits;
-        }
+    let splits = by(&sharded);
+    if !splits.is_empty() {
+        return splits;
     }
-    by(&|_| Some("train".to_string()))
+    let mut splits = by(&in_folders);
+    // `train/00.jsonl` and beside it `val.jsonl`: names tell the splits that no folder tells.
+    let outside = |path: &str| if in_folders(path).is_none() { in_name(path) } else { None };
+    for (split, files) in by(&outside) {
+        splits.entry(split).or_insert(files);
+    }
+    if splits.is_empty() { by(&|_| Some("train".to_string())) } else { splits }
 }
 
 /// `train` of `train-00000-of-00003.parquet`.
@@ -376,6 +381,9 @@ mod tests {
         let paths = ["my-train/a.csv", "my-train/test.csv", "dev/b.csv"];
         assert_eq!(names(&paths, None, asked(None, "train")), ["my-train/a.csv", "my-train/test.csv"]);
         assert_eq!(names(&paths, None, asked(None, "validation")), ["dev/b.csv"]);
+        let paths = ["train/00.jsonl.zst", "train/01.jsonl.zst", "train.jsonl", "val.jsonl.zst"];
+        assert_eq!(names(&paths, None, asked(None, "train")), ["train/00.jsonl.zst", "train/01.jsonl.zst"]);
+        assert_eq!(names(&paths, None, asked(None, "validation")), ["val.jsonl.zst"]);
         let paths = ["corpus_train.jsonl", "corpus_eval.jsonl", "notes.md"];
         assert_eq!(names(&paths, None, asked(None, "train")), ["corpus_train.jsonl"]);
         assert_eq!(names(&paths, None, asked(None, "test")), ["corpus_eval.jsonl"]);
