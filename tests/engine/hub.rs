@@ -394,7 +394,7 @@ fn gated_missing_private_and_other_refusals_say_what_to_do() {
     let file = FILE.replace("tiny/base", "tiny/bsae");
     let missing = Machine::new(&server, &file).refused(2, &[]);
     assert!(missing.contains("xd::hub_missing") && missing.contains("the hub shows no model `tiny/bsae`"), "{missing}");
-    assert!(missing.contains("a private one looks missing"), "{missing}");
+    assert!(missing.contains("a private repository looks missing"), "{missing}");
     let file = FILE.replace("hf(\"tiny/prose\")", "hf(\"tiny/prose\", revision = \"mian\")");
     let machine = Machine::new(&server, &file).set("HF_TOKEN", TOKEN);
     let revision = machine.refused(2, &[]);

@@ -249,11 +249,11 @@ impl Problem {
                 "it may have expired or lost its end; make a new one in the settings of your account, then `hf auth login`, or set HF_TOKEN".to_string()
             }
             Problem::Missing(place) => {
-                let token = match place.token {
-                    None => "; a private one looks missing to whoever sends no token: `hf auth login`, or set HF_TOKEN",
-                    Some(_) => "; a private one looks missing to accounts that may not read it, such as that of your token",
+                let private = match place.token {
+                    None => "to whoever sends no token: `hf auth login`, or set HF_TOKEN",
+                    Some(_) => "to accounts that may not read it, such as that of your token",
                 };
-                format!("is it spelled as on its page, {}?{token}", place.page)
+                format!("compare the name with its page, {}; a private repository looks missing {private}", place.page)
             }
             Problem::NoRevision { known, place, .. } if known.is_empty() => {
                 format!("{}/tree/main shows its branches and tags", place.page)
