@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::linear::Linear;
 use super::norm::Norm;
-use super::ops::{Attention, attention, rotate};
+use super::ops::{Attention, attention, rotate, rotate_bf16};
 use super::rope::Angles;
 use super::{AttentionShape, DecoderConfig, Dtype, LayerShape, Weights};
 use crate::ml::Result;
@@ -50,8 +50,12 @@ impl SelfAttention {
             (q, k) = (self.by_head(&q, q_norm)?, self.by_head(&k, k_norm)?);
         }
         if let (Some(angles), Some(rope)) = (angles, self.layer.rope) {
-            let turn = |x: &Tensor| rotate(x, angles, self.shape.head, 2 * rope.pairs(), tokens);
-            (q, k) = (self.dtype.round(turn(&q)?)?, self.dtype.round(turn(&k)?)?);
+            let turn = match self.dtype {
+                Dtype::F32 => rotate,
+                Dtype::Bf16 => rotate_bf16,
+            };
+            let turn = |x: &Tensor| turn(x, angles, self.shape.head, 2 * rope.pairs(), tokens);
+            (q, k) = (turn(&q)?, turn(&k)?);
         }
         let shape = Attention {
             heads: self.shape.heads,

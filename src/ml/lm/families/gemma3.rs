@@ -67,9 +67,10 @@ fn ropes(fields: &Fields, head: usize) -> Result<(Rope, Rope), String> {
     let of_kind =
         |kind: &str| fields.get("rope_parameters").and_then(|p| p.get(kind)).filter(|v: &&Value| !v.is_null());
     let local = fields.number("rope_local_base_freq").unwrap_or(10_000.0);
+    let global = fields.number("rope_theta").unwrap_or(1_000_000.0);
     match (of_kind("sliding_attention"), of_kind("full_attention")) {
-        (Some(sliding), Some(full)) => Ok((parse_rope(sliding, head, local)?, parse_rope(full, head, 1_000_000.0)?)),
-        (None, None) => Ok((Rope::plain(head, local), fields.rope(head, 1_000_000.0)?)),
+        (Some(sliding), Some(full)) => Ok((parse_rope(sliding, head, local)?, parse_rope(full, head, global)?)),
+        (None, None) => Ok((Rope::plain(head, local), fields.rope(head, global)?)),
         _ => Err("`rope_parameters` names only one of the two layer types".into()),
     }
 }
