@@ -39,6 +39,7 @@ mod hub;
 mod hub_cache;
 #[cfg(feature = "engine")]
 mod import;
+mod model_facts;
 mod new;
 #[cfg(feature = "engine")]
 mod plan;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::hash_cache::HashCache;
-use super::hub_cache;
+use super::{hub_cache, model_facts};
 use crate::lang::hub::{HubPin, HubRef, HubWanted, Lock};
 #[cfg(feature = "engine")]
 use crate::lang::world::{CacheFacts, CrosscoderFacts};
@@ -59,12 +59,7 @@ impl World for FileWorld {
     }
 
     fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String> {
-        let folder = beside(from, folder);
-        if !folder.is_dir() {
-            return Err(if folder.exists() { "it is not a folder".into() } else { "there is no such folder".into() });
-        }
-        let parameters = parameters(&folder);
-        facts(&folder, |_| parameters)
+        model_facts::of_folder(&beside(from, folder))
     }
 
     fn bytes(&self, from: &str, path: &str) -> Result<u64, String> {
@@ -112,7 +107,7 @@ impl World for FileWorld {
     fn hub_model(&self, model: &HubRef) -> Option<ModelFacts> {
         let folder = PathBuf::from(model.folder.as_ref()?);
         let pin = model.pin.as_ref()?;
-        facts(&folder, |config| Ok(hub_parameters(&folder, pin, config))).ok()
+        model_facts::facts(&folder, |config| Ok((hub_parameters(&folder, pin, config), None))).ok()
     }
 
     #[cfg(feature = "engine")]
@@ -147,29 +142,6 @@ impl World for FileWorld {
     }
 }
 
-/// Facts of the model in a folder; `parameters` counts them, given the config.
-fn facts(folder: &Path, parameters: impl FnOnce(&Value) -> Result<u64, String>) -> Result<ModelFacts, String> {
-    let config = read_json(&folder.join("config.json"))?;
-    // Models that also see keep the language model's numbers in a part of their own.
-    let text = config.get("text_config").filter(|t| t.is_object()).unwrap_or(&config);
-    let number = |key: &str| {
-        let found = text.get(key).or_else(|| config.get(key)).and_then(Value::as_u64);
-        found.ok_or_else(|| format!("its config.json has no number `{key}`"))
-    };
-    let family = config.get("model_type").and_then(Value::as_str).ok_or("its config.json has no `model_type`")?;
-    let tokenizer =
-        std::fs::read(folder.join("tokenizer.json")).map_err(|e| format!("tokenizer.json: {}", reason(&e)))?;
-    Ok(ModelFacts {
-        family: family.to_string(),
-        width: number("hidden_size")?,
-        layers: number("num_hidden_layers")?,
-        vocabulary: number("vocab_size")?,
-        context: number("max_position_embeddings").ok(),
-        tokenizer: blake3::hash(&tokenizer).to_hex().to_string(),
-        parameters: parameters(&config)?,
-    })
-}
-
 /// The lock file of an experiment: `NAME.lock` beside `NAME.xd`.
 pub fn lock_path(experiment: &Path) -> PathBuf {
     experiment.with_extension("lock")
@@ -193,7 +165,7 @@ pub fn reason(error: &io::Error) -> String {
 }
 
 /// The file, the files of the folder and of those inside it, or those that the pattern fits; sorted, hidden ones left out.
-fn files(place: &Path) -> Result<Vec<PathBuf>, String> {
+pub fn files(place: &Path) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     if place.is_dir() {
         walk(place, &mut found)?;
@@ -267,30 +239,15 @@ fn hash_blocks(path: &Path, length: u64) -> io::Result<blake3::Hash> {
     Ok(hasher.finalize())
 }
 
-fn read_json(path: &Path) -> Result<Value, String> {
+/// A JSON file.
+pub fn read_json(path: &Path) -> Result<Value, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_string();
     let text = std::fs::read_to_string(path).map_err(|e| format!("{name}: {}", reason(&e)))?;
     serde_json::from_str(&text).map_err(|e| format!("{name} cannot be read: {e}"))
 }
 
-/// Number of parameters in all safetensors files of a folder, from their headers.
-fn parameters(folder: &Path) -> Result<u64, String> {
-    let mut total: u64 = 0;
-    let mut any = false;
-    for file in files(folder)? {
-        if file.extension().is_some_and(|e| e == "safetensors") {
-            any = true;
-            for shape in shapes(&file)?.values() {
-                let size = shape.iter().fold(1u64, |a, b| a.saturating_mul(*b));
-                total = total.saturating_add(size);
-            }
-        }
-    }
-    if any { Ok(total) } else { Err("it holds no weights (*.safetensors)".into()) }
-}
-
 /// Name and shape of every tensor of a safetensors file: eight bytes of length, then a JSON header.
-fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<u64>>, String> {
+pub fn shapes(path: &Path) -> Result<BTreeMap<String, Vec<u64>>, String> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_string();
     let wrong = |e: io::Error| format!("{name}: {}", reason(&e));
     let broken = || format!("{name} is not a safetensors file");

@@ -41,13 +41,17 @@ pub fn tokenizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Tokeniz
     Ok(Tokenizer::load(folder(plan, store, index)?)?)
 }
 
-/// What a model step computes with: f32 unless its file says otherwise.
+/// What a model step computes with: what its file says; a fine-tuned model, the same as the one that it started from.
 fn dtype(plan: &Plan, index: StepIndex) -> Dtype {
-    match &plan.steps[index.0].spec {
+    let step = &plan.steps[index.0];
+    match &step.spec {
         Spec::Model(ModelSpec::Folder { dtype, .. } | ModelSpec::Hub { dtype, .. }) => match dtype {
             spec::Dtype::F32 => Dtype::F32,
             spec::Dtype::Bf16 => Dtype::Bf16,
         },
+        Spec::Model(ModelSpec::Finetune { .. }) => {
+            input(step, "from").map_or(Dtype::F32, |from| self::dtype(plan, from))
+        }
         _ => Dtype::F32,
     }
 }

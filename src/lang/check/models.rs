@@ -1,7 +1,18 @@
-//! Shapes of models that are trained here.
+//! Models that cannot be used, and shapes of models that are trained here.
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::resolve::{Call, Sink};
+use crate::lang::source::Span;
+
+/// A folder that is not there, lacks a file, or holds a model of an unknown family.
+pub fn unusable(path: &str, why: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::FileMissing, span, format!("the model at `{path}` cannot be used: {why}"))
+        .label("cannot be used")
+        .help(
+            "a model folder holds config.json, tokenizer.json and model.safetensors or its shards; paths are relative to the \
+             file that writes them",
+        )
+}
 
 /// The width must divide by the heads, into heads of an even width (rotary positions turn pairs of coordinates).
 pub fn heads(call: &Call, sink: &mut Sink) {

@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{SyntheticSpec, TokenRef};
+use crate::lang::plan::spec::{Dtype, SyntheticSpec, TokenRef};
 use crate::lang::resolve::{Call, Node, Sink};
 use crate::lang::source::Span;
 use crate::lang::world::ModelFacts;
@@ -105,6 +105,25 @@ fn token(at: &At, node: &Node, sink: &mut Sink) -> Option<TokenRef> {
         Some(id) => u32::try_from(id).ok().map(TokenRef::Id),
         None => at.string(node, sink).map(TokenRef::Text),
     }
+}
+
+/// The roundings of bf16 are hundreds of times those of f32: they would be taken for what tuning changed.
+pub fn dtypes(at: &At, base: Dtype, tuned: Dtype, sink: &mut Sink) {
+    let place = |field: &str| at.fields.get(field).map_or(at.span(), |n| n.span);
+    let word = |dtype: Dtype| match dtype {
+        Dtype::F32 => "computes in f32",
+        Dtype::Bf16 => "computes in bf16",
+    };
+    let message = "these two models cannot be paired: one computes in bf16, the other in f32";
+    sink.push(
+        Diagnostic::new(Code::PairMismatch, place("tuned"), message)
+            .label(word(tuned))
+            .related(place("base"), word(base))
+            .help(
+                "roundings of one model alone would look like what tuning changed; give both the same `dtype` (models that are \
+                 fine-tuned here take that of the model they start from)",
+            ),
+    );
 }
 
 /// Ranges and counts of a planted pair.

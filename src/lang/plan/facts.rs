@@ -1,5 +1,6 @@
 //! What is known of a step before it is run, for the checks and costs of the steps that read it.
 
+use crate::lang::plan::spec::Dtype;
 use crate::lang::world::ModelFacts;
 
 /// Every fact is `None` where it does not apply or is not known.
@@ -9,6 +10,8 @@ pub struct Facts {
     pub model: Option<ModelFacts>,
     /// Of a pair, its base.
     pub base: Option<ModelFacts>,
+    /// What a model computes with; of a fine-tuned one, that of the model it started from.
+    pub dtype: Option<Dtype>,
     /// A synthetic pair, or activations of one.
     pub synthetic: bool,
     /// Width d of the activations.

@@ -6,8 +6,11 @@ const SITES: &[Word] = &[
         "The residual stream after the block (hidden_states[layer + 1] in HF, TransformerLens blocks.L.hook_resid_post).",
     ),
     Word::new("residual_pre", "The residual stream before the block."),
-    Word::new("mlp_out", "What the block's MLP adds to the stream."),
-    Word::new("attn_out", "What the block's attention adds to the stream."),
+    Word::new(
+        "mlp_out",
+        "What the block's MLP adds to the stream (in Gemma, after the norm that follows it). Pythia's MLP reads the stream before the block.",
+    ),
+    Word::new("attn_out", "What the block's attention adds to the stream (in Gemma, after the norm that follows it)."),
 ];
 
 const EXCLUDE: &[Variant] = &[

@@ -81,7 +81,9 @@ pub const FORMS: &[Variant] = &[
 pub const KIND: Kind = Kind {
     word: "model",
     doc: "A language model: a folder, or one that is trained here.",
-    details: "Layers count from 0. Gemma 2, Gemma 3 and Llama shapes are understood. A model made by `pretrain` or `finetune` is a step like \
+    details: "Layers count from 0. The `model_type`s of config.json that are understood: gemma2, gemma3 (of models that also see, the language \
+              model), gemma3_text, gpt2, gpt_neox (Pythia), llama (SmolLM too), mistral, qwen2 and qwen3, with safetensors in bf16, f16 or f32, in one \
+              file or in shards. A model that is fine-tuned computes with the `dtype` of the one it started from. A model made by `pretrain` or `finetune` is a step like \
               any other: it is trained once and kept in the store.",
     section: "paper",
     value: Some(Type::Variant(FORMS)),

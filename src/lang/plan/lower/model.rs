@@ -18,10 +18,11 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
                     draft.facts.model = Some(facts);
                 }
                 Err(why) => {
-                    sink.push(check::files::missing("model", &path.path, &why, node.span));
+                    sink.push(check::models::unusable(&path.path, &why, node.span));
                     return None;
                 }
             }
+            draft.facts.dtype = Some(dtype(call));
             Some(Spec::Model(ModelSpec::Folder { path, dtype: dtype(call) }))
         }
         "hf" => {
@@ -29,6 +30,7 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             let facts = at.world.hub_model(&repository);
             draft.facts.width = facts.as_ref().map(|f| f.width);
             draft.facts.model = facts;
+            draft.facts.dtype = Some(dtype(call));
             Some(Spec::Model(ModelSpec::Hub { repository, dtype: dtype(call) }))
         }
         "pretrain" => {
@@ -36,6 +38,7 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             let (width, layers, vocabulary, context) =
                 (whole("width"), whole("layers"), whole("vocabulary"), whole("context"));
             draft.facts.width = width;
+            draft.facts.dtype = Some(Dtype::F32);
             if let (Some(width), Some(layers), Some(vocabulary)) = (width, layers, vocabulary) {
                 draft.facts.model = Some(ModelFacts {
                     family: "gemma2".to_string(),

@@ -14,10 +14,15 @@ pub fn pair(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         }
         return Some(Spec::Pair(PairSpec::Synthetic(spec?)));
     }
-    let base = at.input("base", "base", draft).map(|d| d.facts.model.clone());
-    let tuned = at.input("tuned", "tuned", draft).map(|d| d.facts.model.clone());
-    draft.facts.base = base.flatten();
-    draft.facts.model = tuned.flatten();
+    let base = at.input("base", "base", draft).map(|d| d.facts.clone()).unwrap_or_default();
+    let tuned = at.input("tuned", "tuned", draft).map(|d| d.facts.clone()).unwrap_or_default();
+    if let (Some(base), Some(tuned)) = (base.dtype, tuned.dtype)
+        && base != tuned
+    {
+        check::pairs::dtypes(at, base, tuned, sink);
+    }
+    draft.facts.base = base.model;
+    draft.facts.model = tuned.model;
     draft.facts.width = draft.facts.model.as_ref().or(draft.facts.base.as_ref()).map(|m| m.width);
     if let (Some(base), Some(tuned)) = (&draft.facts.base, &draft.facts.model) {
         check::pairs::mismatch(at, base, tuned, sink);
