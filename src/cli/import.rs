@@ -70,14 +70,17 @@ fn crosscoder(args: &ImportArgs) -> Done {
     let file = WeightsFile::open(&args.path, args.prefix.as_deref()).map_err(failed)?;
     let facts = file.facts().map_err(failed)?;
     let choices = choices(args, &facts)?;
-    let crosscoder = file.load(&choices).map_err(failed)?;
     // A folder beside the target takes the files until they have been read back.
     let new = beside(&args.out);
-    let made = write(&crosscoder, &new).and_then(|()| {
+    let made = write(&file.load(&choices).map_err(failed)?, &new).and_then(|()| {
         let back = Crosscoder::load(&new).map_err(failed)?;
         let probe = verify_import(&file, &choices, &back).map_err(failed)?;
         match probe.agrees() {
-            true => Ok(probe),
+            true => Ok((back, probe)),
+            false if probe.active == 0.0 => Err(failed(format!(
+                "{}: no latent fires on a probe of its own directions, however strong, so nothing can be compared; nothing was written",
+                args.path.display()
+            ))),
             false => Err(failed(format!(
                 "{}: on a probe xd does not give what the convention of its project gives ({}); nothing was written",
                 args.path.display(),
@@ -85,8 +88,8 @@ fn crosscoder(args: &ImportArgs) -> Done {
             ))),
         }
     });
-    let probe = match made {
-        Ok(probe) => probe,
+    let (crosscoder, probe) = match made {
+        Ok(made) => made,
         Err(problem) => {
             let _ = std::fs::remove_dir_all(&new);
             return Err(problem);

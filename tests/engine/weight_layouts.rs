@@ -1,10 +1,12 @@
 //! Crosscoders of other projects: what xd reads encodes as their convention does (tests/fixtures/weights/make.py, by formulas in torch).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use xd::ml::crosscoder::tensor_file::TensorFile;
+use proptest::prelude::*;
+use xd::ml::crosscoder::tensor_file::{Tensor, TensorFile};
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
-use xd::ml::formats::{Choices, Layout, WeightsFile};
+use xd::ml::formats::{Choices, Layout, WeightsFile, write_torch};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights").join(name)
@@ -138,4 +140,77 @@ fn a_prefix_chooses_among_crosscoders() {
     WeightsFile::open(&file, Some("init.")).unwrap().facts().unwrap();
     let error = WeightsFile::open(&file, Some("start.")).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("no `start.encoder.weight`"), "{error}");
+}
+
+/// Files as they lie beside one another in a training folder of the published project.
+#[test]
+fn a_checkpoint_takes_its_trainers_config_and_any_prefix() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = TensorFile::open(&fixture("no_threshold/model.safetensors")).unwrap();
+    let tensors: Vec<(String, Vec<usize>, Vec<f32>)> =
+        ["encoder.weight", "encoder.bias", "decoder.weight", "decoder.bias"]
+            .iter()
+            .map(|name| {
+                let (shape, values) = source.floats(name).unwrap().unwrap();
+                (format!("state_dict.{name}"), shape, values)
+            })
+            .collect();
+    let mut written: BTreeMap<&str, Tensor> =
+        tensors.iter().map(|(name, shape, values)| (name.as_str(), Tensor::f32(shape, values))).collect();
+    written.insert("state_dict.threshold", Tensor::f32_scalar(1.7));
+    written.insert("state_dict.k", Tensor::i32_scalar(4));
+    written.insert("step", Tensor::i64(&[], &[20_000]));
+    write_torch(&folder.path().join("checkpoint_20000.pt"), &written).unwrap();
+    std::fs::write(
+        folder.path().join("config.json"),
+        r#"{"trainer": {"dict_class": "BatchTopKCrossCoder", "code_normalization": "SAE", "target_rms": NaN}, "buffer": null}"#,
+    )
+    .unwrap();
+    let crosscoder = Crosscoder::load(folder.path()).unwrap();
+    assert_eq!(crosscoder.code_norm, CodeNorm::Concat);
+    let (features, _) = differences(&crosscoder, "batch_topk_march_2025");
+    assert!(features < 1e-5, "{features}");
+    // A second checkpoint leaves the choice to the user.
+    std::fs::copy(folder.path().join("checkpoint_20000.pt"), folder.path().join("checkpoint_40000.pt")).unwrap();
+    let error = Crosscoder::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("name one of checkpoint_20000.pt, checkpoint_40000.pt"), "{error}");
+    assert!(Crosscoder::load(&folder.path().join("checkpoint_40000.pt")).is_ok());
+}
+
+#[test]
+fn an_activation_cache_is_told_from_weights() {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cache/older/base");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(cache.join("shard_0.memmap"), folder.path().join("shard_0.memmap")).unwrap();
+    let error = Crosscoder::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("from = cache("), "{error}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, rng_seed: proptest::test_runner::RngSeed::Fixed(2), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Neither opening nor looking nor loading nor encoding panics, whatever the bytes.
+    #[test]
+    fn damaged_weights_are_errors_or_crosscoders(
+        name in prop::sample::select(vec!["checkpoint_20000.pt", "kissane/cc_weights.pt", "normalizing/model.safetensors", "batch_topk_march_2025/model.safetensors"]),
+        changes in prop::collection::vec((0.0f64..1.0, any::<u8>()), 1..8),
+        near_the_start in any::<bool>(),
+    ) {
+        let mut bytes = std::fs::read(fixture(name)).unwrap();
+        for (place, value) in changes {
+            let among = if near_the_start { bytes.len().min(1200) } else { bytes.len() };
+            let place = (place * among as f64) as usize;
+            bytes[place] = value;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(if name.ends_with("pt") { "model.pt" } else { "model.safetensors" });
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(file) = WeightsFile::open(&path, None)
+            && let Ok(crosscoder) = file.load(&Choices { threshold: Some(1.0), norm: None })
+        {
+            let x = vec![0.5; 4 * 2 * crosscoder.width];
+            let code = crosscoder.encode(&x);
+            prop_assert_eq!(crosscoder.decode(&code).len(), x.len());
+        }
+    }
 }

@@ -181,6 +181,7 @@ impl World for Memory {
 
     fn cache(&self, _from: &str, base: &str, tuned: &str) -> Result<CacheFacts, String> {
         match (self.texts.contains_key(base), self.texts.contains_key(tuned)) {
+            (true, true) if base == tuned => Err("the base has 9 rows, the tuned model 8".to_string()),
             (true, true) => Ok(CacheFacts { width: 64, rows: 50_000, beside: vec!["cache/tokens.pt".to_string()] }),
             _ => Err("there is no such folder".to_string()),
         }

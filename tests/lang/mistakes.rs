@@ -259,6 +259,7 @@ fn values() {
     one("crosscoder x { on = planted\n  from = folder(\"nowhere\") }", "file_missing", "\"nowhere\"");
     one("crosscoder x { on = planted }", "missing_field", "x");
     one("crosscoder x { on = planted\n  from = folder(\"no_threshold\") }", "unusable", "\"no_threshold\"");
+    one("crosscoder x { on = planted\n  from = folder(\"organism/base\") }", "unusable", "\"organism/base\"");
     one("crosscoder x { on = planted\n  from = folder(\"old\") }", "assumed", "\"old\"");
     one("crosscoder x { on = planted\n  from = folder(\"kissane\") }", "assumed", "\"kissane\"");
     let scaled =
@@ -331,6 +332,11 @@ fn activations() {
     one(
         &acts("from = cache(\"cache/base\", \"cache/nothing\")\n  train = 1K tokens\n  validate = 1K tokens"),
         "file_missing",
+        "\"cache/base\"",
+    );
+    one(
+        &acts("from = cache(\"cache/base\", \"cache/base\")\n  train = 1K tokens\n  validate = 1K tokens"),
+        "unusable",
         "\"cache/base\"",
     );
     one(

@@ -10,6 +10,13 @@ pub fn missing(what: &str, path: &str, why: &str, span: Span) -> Diagnostic {
         .help("paths are relative to the file that writes them")
 }
 
+/// Files that are there and cannot be used.
+pub fn unusable(what: &str, path: &str, why: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::Unusable, span, format!("the {what} at `{path}` cannot be used: {why}"))
+        .label("cannot be used")
+        .help("docs/formats.md tells what is read of other projects' files, and what is not")
+}
+
 /// `builtin("shakespere")`.
 pub fn unknown_builtin(name: &str, known: &[String], span: Span) -> Diagnostic {
     let help = match suggest(name, known) {

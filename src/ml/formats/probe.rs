@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::slow_crosscoder::SlowCode;
 use crate::ml::crosscoder::{Crosscoder, SparseCode};
+use crate::ml::kernels::squared_norm;
 
 /// Rows of a probe.
 pub const PROBE_ROWS: usize = 32;
@@ -45,19 +46,17 @@ pub fn probe_rows(crosscoder: &Crosscoder) -> Vec<f32> {
     // Strengths grow until half of the rows' latents fire; what reads large activations needs large rows.
     for power in 0..12 {
         let strength = size * 2f32.powi(power);
-        let mut rows = Vec::with_capacity(noise.len());
-        for row in 0..PROBE_ROWS {
-            for model in 0..2 {
-                for i in 0..d {
-                    let mut value =
-                        crosscoder.decoder_bias[model * d + i] + 0.1 * strength * noise[(2 * row + model) * d + i];
-                    for &latent in &chosen[row * MIXED..(row + 1) * MIXED] {
-                        let direction = crosscoder.decoder_row(model, latent);
-                        let norm = crosscoder.decoder_row(0, latent).iter().chain(crosscoder.decoder_row(1, latent));
-                        let norm = norm.map(|w| w * w).sum::<f32>().sqrt().max(1e-12);
-                        value += strength * direction[i] / norm;
-                    }
-                    rows.push(value);
+        let mut rows: Vec<f32> = noise
+            .iter()
+            .enumerate()
+            .map(|(place, noise)| crosscoder.decoder_bias[place % (2 * d)] + 0.1 * strength * noise)
+            .collect();
+        for (row, chosen) in rows.chunks_mut(2 * d).zip(chosen.chunks(MIXED)) {
+            for &latent in chosen {
+                let directions = [crosscoder.decoder_row(0, latent), crosscoder.decoder_row(1, latent)];
+                let norm = directions.iter().map(|direction| squared_norm(direction)).sum::<f32>().sqrt().max(1e-12);
+                for (half, direction) in row.chunks_mut(d).zip(directions) {
+                    half.iter_mut().zip(direction).for_each(|(value, weight)| *value += strength * weight / norm);
                 }
             }
         }

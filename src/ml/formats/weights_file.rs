@@ -111,11 +111,20 @@ impl WeightsFile {
     /// # Errors
     /// Tensors are missing or do not fit together, or the crosscoder is of a kind that is not built.
     pub fn facts(&self) -> Result<WeightsFacts> {
-        match self.layout {
+        let facts = match self.layout {
             Layout::Published => published::facts(self),
             Layout::Kissane => kissane::facts(self),
             Layout::Crosscode => crosscode::facts(self),
+        }?;
+        if facts.width == 0 || facts.latents == 0 {
+            return Err(self.bad(&format!("it has {} latents of width {}", facts.latents, facts.width)));
         }
+        if let Ok(Activation::TopK { k }) = facts.activation
+            && !(1..=facts.latents as u64).contains(&k)
+        {
+            return Err(self.bad(&format!("its k is {k}, and it has {} latents", facts.latents)));
+        }
+        Ok(facts)
     }
 
     /// The crosscoder, complete.
@@ -224,6 +233,10 @@ fn weights_in(folder: &Path) -> Result<PathBuf> {
     files.sort();
     match &files[..] {
         [one] => Ok(one.clone()),
+        [] if folder.join("shard_0.memmap").is_file() => refuse(
+            "it is an activation cache: name it in `activations`, `from = cache(\"base folder\", \"tuned folder\")`"
+                .into(),
+        ),
         [] => refuse("it holds no weights (model.safetensors, or a .pt)".into()),
         several => {
             let names: Vec<String> =

@@ -96,7 +96,9 @@ fn cache(at: &At, call: &Call, draft: &mut Draft, sink: &mut Sink) -> Option<Act
     let facts = match at.world.cache(&base.from, &base.path, &tuned.path) {
         Ok(facts) => facts,
         Err(why) => {
-            sink.push(check::files::missing("activation cache", &base.path, &why, node.span));
+            let there = [&base, &tuned].into_iter().all(|file| at.world.bytes(&file.from, &file.path).is_ok());
+            let problem = if there { check::files::unusable } else { check::files::missing };
+            sink.push(problem("activation cache", &base.path, &why, node.span));
             return None;
         }
     };

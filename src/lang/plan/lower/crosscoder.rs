@@ -72,7 +72,9 @@ fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Weights
     let facts = match at.world.crosscoder(&path.from, &path.path, &prefix) {
         Ok(facts) => facts,
         Err(why) => {
-            sink.push(check::files::missing("crosscoder", &path.path, &why, node.span));
+            let there = at.world.bytes(&path.from, &path.path).is_ok();
+            let problem = if there { check::files::unusable } else { check::files::missing };
+            sink.push(problem("crosscoder", &path.path, &why, node.span));
             return None;
         }
     };
