@@ -93,8 +93,8 @@ pub fn export(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOpti
     let step = &plan.steps[index.0];
     done(store, step)?;
     match (&step.spec, options.format) {
-        (Spec::Crosscoder(_), ExportAs::Layout(layout)) => crosscoder(store, step, layout, options),
-        (Spec::Crosscoder(_), ExportAs::Tensors) => tensors_of(store, step, options),
+        (Spec::Crosscoder(_), ExportAs::Layout(layout)) => crosscoder(plan, store, index, layout, options),
+        (Spec::Crosscoder(_), ExportAs::Tensors) => tensors_of(plan, store, index, options),
         (Spec::Crosscoder(_), ExportAs::Delphi) => for_delphi(plan, store, index, options),
         (Spec::Activations(_), ExportAs::Tensors | ExportAs::Cache) => activations(plan, store, index, options),
         (Spec::Classify(_) | Spec::Scaling(_), ExportAs::LatentDf) => table(plan, store, index, options),
@@ -120,8 +120,29 @@ fn done(store: &Store, step: &Step) -> Result<()> {
     Ok(())
 }
 
-fn crosscoder(store: &Store, step: &Step, layout: ExportLayout, options: &ExportOptions<'_>) -> Result<Exported> {
-    let crosscoder = Crosscoder::load(&store.artifact(&step.id))?;
+/// A crosscoder that reads rows as the models give them: what `normalize` did to the rows of its training goes with it.
+fn of_raw_rows(plan: &Plan, store: &Store, index: StepIndex) -> Result<(Crosscoder, Vec<String>)> {
+    let mut crosscoder = Crosscoder::load(&store.artifact(&plan.steps[index.0].id))?;
+    let mut notes = Vec::new();
+    if let Some(normalizer) = rows::normalizer(plan, store, rows::behind(plan, index)?)? {
+        let [base, tuned] = normalizer.scale;
+        notes.push(format!(
+            "it was trained on normalised rows; the mean and the scales {base} (base) and {tuned} (tuned) go with it, so it reads rows as the \
+             models give them"
+        ));
+        crosscoder.fold(normalizer);
+    }
+    Ok((crosscoder, notes))
+}
+
+fn crosscoder(
+    plan: &Plan,
+    store: &Store,
+    index: StepIndex,
+    layout: ExportLayout,
+    options: &ExportOptions<'_>,
+) -> Result<Exported> {
+    let (crosscoder, mut notes) = of_raw_rows(plan, store, index)?;
     let lost = lost(&crosscoder, layout);
     if !lost.is_empty() && !options.lossy {
         return Err(Error::Failed(format!(
@@ -142,7 +163,6 @@ fn crosscoder(store: &Store, step: &Step, layout: ExportLayout, options: &Export
             options.out.display()
         )));
     }
-    let mut notes = Vec::new();
     if layout == ExportLayout::Saelens {
         let [base, tuned] = slices_apart(&crosscoder, options.out)?;
         notes.push(format!(
@@ -155,13 +175,17 @@ fn crosscoder(store: &Store, step: &Step, layout: ExportLayout, options: &Export
     Ok(Exported { what, lost, notes, probe })
 }
 
-/// The weights as they are, in one safetensors file.
-fn tensors_of(store: &Store, step: &Step, options: &ExportOptions<'_>) -> Result<Exported> {
-    let from = store.artifact(&step.id).join("model.safetensors");
-    std::fs::copy(&from, options.out).map_err(|error| Error::file(options.out, error))?;
-    let crosscoder = Crosscoder::load(&store.artifact(&step.id))?;
+/// The published names in one safetensors file.
+fn tensors_of(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {
+    let (crosscoder, notes) = of_raw_rows(plan, store, index)?;
+    let folder = options.out.with_extension("new");
+    let moved = |error| Error::file(options.out, error);
+    std::fs::create_dir_all(&folder).map_err(moved)?;
+    crosscoder.save(&folder)?;
+    std::fs::rename(folder.join("model.safetensors"), options.out).map_err(moved)?;
+    std::fs::remove_dir_all(&folder).map_err(moved)?;
     let what = format!("{} latents of width {}", crosscoder.latents, crosscoder.width);
-    Ok(Exported { what, ..Exported::default() })
+    Ok(Exported { what, notes, ..Exported::default() })
 }
 
 fn activations(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {

@@ -9,6 +9,7 @@ use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Rows;
 use crate::ml::activations::{Harvested, Normalize, Normalizer, Raw, Statistics, TensorRows, split_rows};
+use crate::ml::crosscoder::weights::FoldedNormalizer;
 use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 
@@ -50,6 +51,37 @@ pub fn open_raw(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> 
     open_as(plan, store, index, &ActivationsSpec { normalize: spec::Normalize::None, ..spec.clone() })
 }
 
+/// How an activations step scales its rows, as a crosscoder keeps it; `None` where it does not.
+///
+/// # Errors
+/// When rows are missing or damaged.
+pub fn normalizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Option<FoldedNormalizer>> {
+    let step = &plan.steps[index.0];
+    let spec = spec_of(step)?;
+    let by = normalize(spec);
+    let statistics = match (&spec.source, by) {
+        (_, Normalize::None) => return Ok(None),
+        (ActivationsSource::Models { .. }, _) => {
+            Harvested::open(&store.artifact(&step.id))?.train.index().statistics.clone()
+        }
+        _ => Statistics::over(open_raw(plan, store, index)?.train.as_ref())?,
+    };
+    let fitted = Normalizer::fit(by, &statistics)?;
+    let mean = match fitted.mean() {
+        [] => vec![0.0; 2 * statistics.width()],
+        mean => mean.to_vec(),
+    };
+    Ok(Some(FoldedNormalizer {
+        mean,
+        std: statistics.variance().iter().map(|variance| variance.sqrt() as f32).collect(),
+        scale: fitted.scale(),
+        target_rms: match by {
+            Normalize::Rms(target) => target as f32,
+            _ => 1.0,
+        },
+    }))
+}
+
 fn spec_of(step: &Step) -> Result<&ActivationsSpec> {
     match &step.spec {
         Spec::Activations(spec) => Ok(spec),
@@ -66,10 +98,7 @@ fn open_as(plan: &Plan, store: &Store, index: StepIndex, spec: &ActivationsSpec)
                 let asked: u64 = portions.iter().map(|p| p.tokens).sum();
                 SyntheticRows::new(dictionary.clone(), split, asked.min(limit.unwrap_or(u64::MAX)))
             };
-            Ok(Opened {
-                train: Box::new(rows(Split::Train, &spec.train, spec.limit)),
-                validate: Box::new(rows(Split::Validate, &spec.validate, None)),
-            })
+            normalized(spec, rows(Split::Train, &spec.train, spec.limit), rows(Split::Validate, &spec.validate, None))
         }
         ActivationsSource::Models { .. } => {
             let harvested = Harvested::open(&store.artifact(&step.id))?;

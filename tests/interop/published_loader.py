@@ -40,7 +40,27 @@ crosscoder cc for loss in [l1(weight = 0.06), batch_topk(k = 8, threshold_from =
     optimizer = adam(lr = 1e-3, warmup = 20 steps)
   }
 }
+activations scaled {
+  of        = organism
+  layer     = 3
+  context   = 128 tokens
+  train     = [20K tokens of talk]
+  validate  = [4K tokens of talk]
+  store     = f32
+  normalize = rms(10)
+}
+crosscoder inner {
+  on      = scaled
+  latents = 4x
+  loss    = batch_topk(k = 8, threshold_from = 50 steps)
+  train {
+    batch     = 512 tokens
+    length    = 300 steps
+    optimizer = adam(lr = 1e-3, warmup = 20 steps)
+  }
+}
 classify classes { of = cc }
+classify inside { of = inner }
 scaling nu { of = cc }
 table verdicts {
   rows    = [classes, nu]
@@ -88,6 +108,10 @@ def main():
         for kind in (["published", "torch", "kissane"] if point == "l1" else ["published", "torch"] if point == "batch_topk" else []) + ["saelens", "crosscode"][: 1 if point == "topk" else 2]:
             xd("export", "e.xd", f"cc[loss={point}]", "--as", kind, "--out", f"{point}.pt" if kind == "torch" else f"{point}-{kind}")
     xd("export", "e.xd", "cc[loss=batch_topk]", "--as", "delphi", "--out", "delphi", "--part", "validate")
+    xd("export", "e.xd", "inner", "--as", "published", "--out", "inner-published")
+    xd("export", "e.xd", "inner", "--as", "torch", "--out", "inner.pt")
+    xd("export", "e.xd", "inner", "--as", "saelens", "--out", "inner-saelens")
+    xd("export", "e.xd", "inner", "--as", "delphi", "--out", "inner-delphi", "--part", "validate")
     xd("export", "e.xd", "acts", "--as", "tensors", "--out", "acts.safetensors", "--part", "validate")
     xd("export", "e.xd", "acts", "--as", "cache", "--out", "cache", "--part", "validate")
     xd("export", "e.xd", "nu[loss=batch_topk]", "--as", "latent_df", "--out", "latent_df.csv")
@@ -95,15 +119,16 @@ def main():
     x = rows["activations"][:512]
 
     # What xd itself gives: the delphi export holds f_j S_j of every validation row; for the others xd's import compares both on a probe.
-    ours = features_of_delphi(folder, rows, torch)
+    ours = features_of_delphi(folder / "delphi", rows, torch)
+    inner = features_of_delphi(folder / "inner-delphi", rows, torch)[:512]
 
     own = {point: own_features(folder / f"{point}-published", x, torch, safetensors.torch) for point in ["l1", "batch_topk"]}
     scaled = own["batch_topk"][0] * own["batch_topk"][2]
     said("published: formulas / xd's encode", apart(ours[:512], scaled), f"{(scaled > 0).sum(1).float().mean():.1f} active a row")
-    published(folder, x, own, torch)
+    published(folder, x, own, inner, torch)
     saelens(folder, x, own, torch)
     torch_files(folder, own, x, torch)
-    delphi(folder)
+    delphi(folder, rows, torch, safetensors.torch)
     cache(folder, rows, torch, numpy)
     table(folder)
     failed = [name for name, fine in results if not fine]
@@ -115,7 +140,7 @@ def features_of_delphi(folder, rows, torch):
     sequences = sorted(set(zip(rows["corpus"].tolist(), rows["sequence"].tolist())))
     index = {sequence: place for place, sequence in enumerate(sequences)}
     row_of = {(index[(c, s)], p): row for row, (c, s, p) in enumerate(zip(*(rows[k].tolist() for k in ["corpus", "sequence", "position"])))}
-    files = list((folder / "delphi/crosscoder").glob("*.safetensors"))
+    files = list((folder / "crosscoder").glob("*.safetensors"))
     latents = 1 + max(int(f.stem.split("_")[1]) for f in files)
     dense = torch.zeros(len(row_of), latents)
     for file in files:
@@ -133,7 +158,7 @@ def own_features(folder, x, torch, safetensors):
         f = f * (f * norms > w["threshold"])
     return f, torch.einsum("bl,mld->bmd", f, w["decoder.weight"]) + w["decoder.bias"], norms
 
-def published(folder, x, own, torch):
+def published(folder, x, own, inner, torch):
     try:
         try:
             from crosscoder_learning.dictionary import BatchTopKCrossCoder, CrossCoder
@@ -155,6 +180,19 @@ def published(folder, x, own, torch):
             except Exception as error:
                 results.append((name, False))
                 print(f"FAILED     {name:34} {type(error).__name__}: {error}")
+
+    # Trained on rows of `normalize = rms(10)`, exported as a crosscoder of rows as they are: its activations are those that xd has on scaled rows.
+    for form, load in [("folder", lambda: BatchTopKCrossCoder.from_pretrained(str(folder / "inner-published"), from_hub=True)),
+                       (".pt", lambda: BatchTopKCrossCoder.from_pretrained(str(folder / "inner.pt")))]:
+        name = f"published: normalised, {form}"
+        try:
+            theirs = load()
+            with torch.no_grad():
+                g = theirs.get_activations(x)
+            said(name, apart(g, inner), f"normaliser {'on' if theirs.has_activation_normalizer else 'OFF'}, {(g > 0).sum(1).float().mean():.1f} active a row")
+        except Exception as error:
+            results.append((name, False))
+            print(f"FAILED     {name:34} {type(error).__name__}: {error}")
 
 def saelens(folder, x, own, torch):
     try:
@@ -178,7 +216,7 @@ def saelens(folder, x, own, torch):
     print(f"           saelens: topk, joint ({joint.cfg.architecture()}) fires {(g > 0).sum(1).float().mean():.1f} a row")
 
 def torch_files(folder, own, x, torch):
-    for file in sorted(folder.glob("*.pt")):
+    for file in [folder / "l1.pt", folder / "batch_topk.pt"]:
         state = torch.load(file, weights_only=True)
         f, _, norms = own[file.stem]
         g = (torch.einsum("bmd,mdl->bl", x, state["encoder.weight"]) + state["encoder.bias"]).relu()
@@ -198,14 +236,23 @@ def torch_files(folder, own, x, torch):
         back = torch.einsum("bl,lmpd->bmpd", g, w["_W_dec_LXoDo"]) + w["_b_dec_XoDo"]
         said(f"crosscode: {point}, model.pt", max(apart(g, f), apart(back[:, :, 0], reconstruction)))
 
-def delphi(folder):
+def delphi(folder, rows, torch, safetensors):
     try:
         from delphi.latents.loader import TensorBuffer
     except Exception as error:
         return skipped("delphi", f"{error} (the package of that name on PyPI is another one)")
-    file = next((folder / "delphi/crosscoder").glob("*.safetensors"))
-    latents, locations, activations = TensorBuffer(str(file), "crosscoder").load_data_per_latent()
-    said("delphi: TensorBuffer", 0.0 if len(latents) == len(locations) == len(activations) else 1.0, f"{len(latents)} latents")
+    f, _, norms = own_features(folder / "batch_topk-published", rows["activations"], torch, safetensors)
+    sequences = sorted(set(zip(rows["corpus"].tolist(), rows["sequence"].tolist())))
+    index = {sequence: place for place, sequence in enumerate(sequences)}
+    places = {(index[(c, s)], p): row for row, (c, s, p) in enumerate(zip(*(rows[k].tolist() for k in ["corpus", "sequence", "position"])))}
+    dense = torch.zeros_like(f)
+    for file in (folder / "delphi/crosscoder").glob("*.safetensors"):
+        buffer = TensorBuffer(str(file), "crosscoder")
+        for latent, locations, activations in zip(*buffer.load_data_per_latent()):
+            for (s, p, _), value in zip(locations.tolist(), activations.tolist()):
+                dense[places[(s, p)], int(latent)] = value
+                assert buffer.tokens[s, p] == rows["tokens"][places[(s, p)]]
+    said("delphi: TensorBuffer", apart(dense, f * norms), f"{int((dense > 0).sum())} activations, tokens checked")
 
 def cache(folder, rows, torch, numpy):
     order = sorted(range(len(rows["tokens"])), key=lambda r: tuple(int(rows[k][r]) for k in ["corpus", "sequence", "position"]))

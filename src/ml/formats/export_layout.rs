@@ -42,7 +42,8 @@ pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
         CodeNorm::Concat => "concat",
         CodeNorm::None => "none",
     };
-    let normalizes = crosscoder.normalizer.is_some();
+    // One scale for both models leaves the norms in proportion.
+    let normalizes = crosscoder.normalizer.as_ref().is_some_and(|by| by.scale[0] != by.scale[1]);
     match (layout, crosscoder.activation) {
         (ExportLayout::Published | ExportLayout::Torch, Activation::TopK { .. }) => {
             lost.push(
