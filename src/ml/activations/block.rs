@@ -168,7 +168,7 @@ pub struct Seed {
 }
 
 /// A uniform order of `0..rows` (Fisher and Yates), the same for the same seed on every machine.
-fn permutation(rows: usize, seed: Seed) -> Vec<u32> {
+pub(super) fn permutation(rows: usize, seed: Seed) -> Vec<u32> {
     let mut random = ChaCha8Rng::seed_from_u64(seed.seed);
     random.set_stream((seed.set as u64) << 40 | seed.block as u64);
     let mut order: Vec<u32> = (0..rows as u32).collect();

@@ -25,7 +25,7 @@ const SAVE: Duration = Duration::from_secs(20);
 /// Rows between two looks at the clock and the watch.
 const LOOK: u64 = 1024;
 /// Folders of the sets, in the order in which they are made.
-const SETS: [&str; 2] = ["validate", "train"];
+pub(super) const SETS: [&str; 2] = ["validate", "train"];
 
 /// What to harvest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,15 +116,15 @@ impl Harvest {
         Ok(done)
     }
 
-    fn portions(&self, set: usize) -> &[Portion] {
+    pub(super) fn portions(&self, set: usize) -> &[Portion] {
         [&self.validate, &self.train][set]
     }
 
-    fn schedule(&self, set: usize) -> Schedule {
+    pub(super) fn schedule(&self, set: usize) -> Schedule {
         Schedule::new(self.portions(set), [None, self.limit][set])
     }
 
-    fn check(&self, corpora: &[&dyn Documents]) -> Result<()> {
+    pub(super) fn check(&self, corpora: &[&dyn Documents]) -> Result<()> {
         let refuse = |problem: String| Err(Error::invalid("harvest", problem));
         for (set, name) in SETS.iter().enumerate() {
             for (p, portion) in self.portions(set).iter().enumerate() {
@@ -155,7 +155,7 @@ impl Harvest {
     }
 
     /// Hash of what decides the bytes, as far as it is known here (not of the models' weights and the texts).
-    fn key(&self, pair: &Pair, corpora: &[&dyn Documents]) -> String {
+    pub(super) fn key(&self, pair: &Pair, corpora: &[&dyn Documents]) -> String {
         let names: Vec<&str> = corpora.iter().map(|corpus| corpus.name()).collect();
         let facts = (FORMAT, self, &pair.vocabulary().hash, pair.width(), names);
         // Plain data: it has a JSON form.
@@ -196,7 +196,22 @@ impl Harvest {
         Ok(())
     }
 
-    fn filter<'a>(&'a self, pair: &'a Pair) -> TokenFilter<'a> {
+    /// The corpus of a portion has ended too early.
+    pub(super) fn ran_dry(&self, corpora: &[&dyn Documents], set: usize, portion: usize, reader: &Reader) -> Error {
+        let Portion { corpus, tokens } = self.portions(set)[portion];
+        let (name, taken) = (corpora[corpus].name(), reader.cursor().taken);
+        Error::invalid(
+            "harvest",
+            format!(
+                "`{name}` ends after {taken} of the {tokens} tokens that {} asks for ({} were left out by norm_above): write \
+                 at most `{taken} tokens of {name}`, or give the corpus more text",
+                SETS[set],
+                reader.long()
+            ),
+        )
+    }
+
+    pub(super) fn filter<'a>(&'a self, pair: &'a Pair) -> TokenFilter<'a> {
         TokenFilter { skip: self.skip, exclude: &self.exclude, vocabulary: pair.vocabulary() }
     }
 }
@@ -339,6 +354,7 @@ impl<'a> Run<'a> {
             filter: self.harvest.filter(self.pair),
             context: self.harvest.context,
             longest: [f64::INFINITY; 2],
+            is_dry: false,
             watch: self.watch,
         };
         let totals = self.harvest.schedule(state.set).totals();
@@ -366,7 +382,7 @@ impl<'a> Run<'a> {
         }
         let mut norms = Vec::new();
         for reader in readers.iter_mut() {
-            norms.extend(reader.sample(setting)?);
+            norms.extend(reader.sample(setting)?.into_iter().map(|(_, norms)| norms));
         }
         if norms.is_empty() {
             return Ok([f64::INFINITY; 2]);
@@ -387,7 +403,7 @@ impl<'a> Run<'a> {
         while let Some(turn) = schedule.next() {
             match readers[turn].next(setting)? {
                 Some((row, info)) => block.push(row, info),
-                None => return Err(self.ran_dry(state.set, turn, &readers[turn])),
+                None => return Err(self.harvest.ran_dry(self.corpora, state.set, turn, &readers[turn])),
             }
             if block.rows() == self.block_rows() || schedule.left() == 0 {
                 self.finish_block(state, readers, block)?;
@@ -405,20 +421,6 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    fn ran_dry(&self, set: usize, portion: usize, reader: &Reader) -> Error {
-        let Portion { corpus, tokens } = self.harvest.portions(set)[portion];
-        let (name, taken) = (self.corpora[corpus].name(), reader.cursor().taken);
-        Error::invalid(
-            "harvest",
-            format!(
-                "`{name}` ends after {taken} of the {tokens} tokens that {} asks for ({} were left out by norm_above): write \
-                 at most `{taken} tokens of {name}`, or give the corpus more text",
-                SETS[set],
-                reader.long()
-            ),
-        )
     }
 
     fn finish_block(&self, state: &mut State, readers: &[Reader], block: &mut Block) -> Result<()> {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::statistics::Statistics;
-use super::{ShardRows, TensorRows};
+use super::{ShardRows, StreamedRows, TensorRows};
 use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::SyntheticRows;
 use crate::ml::{Error, MemoryRows, Result, RowInfo, Rows};
@@ -35,6 +35,7 @@ pub trait Raw: Rows {}
 impl Raw for CacheRows {}
 impl Raw for MemoryRows {}
 impl Raw for ShardRows {}
+impl Raw for StreamedRows<'_> {}
 impl Raw for TensorRows {}
 impl Raw for SyntheticRows {}
 impl<R: Raw + ?Sized> Raw for &R {}

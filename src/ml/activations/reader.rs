@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::exclude::TokenFilter;
+use super::sidecar::Record;
 use super::source::{Documents, Pair};
 use super::statistics::norm;
 use super::window::{TOKENS, Window};
@@ -62,6 +63,8 @@ pub struct Setting<'a> {
     pub context: usize,
     /// Longest norm that is kept, of each model.
     pub longest: [f64; 2],
+    /// Origins only: the models are not run, and rows have no values.
+    pub is_dry: bool,
     pub watch: &'a dyn Watch,
 }
 
@@ -86,6 +89,23 @@ impl<'a> Reader<'a> {
     pub fn new(corpus: &'a dyn Documents, portion: u16, total: u64, cursor: Cursor) -> Result<Self> {
         let documents = corpus.read(cursor.document)?;
         Ok(Reader { corpus, portion, total, documents, window: None, cursor, long: 0 })
+    }
+
+    /// A reader that goes on in the window in which another one was left, if that is there still.
+    pub fn go_on(
+        corpus: &'a dyn Documents,
+        portion: u16,
+        total: u64,
+        cursor: Cursor,
+        window: Option<Window>,
+    ) -> Result<Self> {
+        let documents = corpus.read(cursor.document + window.as_ref().map_or(0, |window| window.documents))?;
+        Ok(Reader { corpus, portion, total, documents, window, cursor, long: 0 })
+    }
+
+    /// Where it stands, and its window.
+    pub fn leave(self) -> (Cursor, Option<Window>) {
+        (self.cursor, self.window)
     }
 
     pub fn cursor(&self) -> &Cursor {
@@ -127,14 +147,18 @@ impl<'a> Reader<'a> {
         Ok(self.window.as_ref().map(|window| (window.row(at), window.infos[at])))
     }
 
-    /// Norms `[base, tuned]` of the rows of the window that pass the filter.
-    pub fn sample(&mut self, setting: &Setting) -> Result<Vec<[f64; 2]>> {
+    /// The rows of the window that pass the filter, with their norms `[base, tuned]`.
+    pub fn sample(&mut self, setting: &Setting) -> Result<Vec<(Record, [f64; 2])>> {
         if self.total == 0 || !self.fill(setting)? {
             return Ok(Vec::new());
         }
         let Some(window) = &self.window else { return Ok(Vec::new()) };
         let rows = (0..window.infos.len()).filter(|&row| setting.filter.keeps(&window.infos[row]));
-        Ok(rows.map(|row| window.row(row).map(norm)).collect())
+        let sample = |row: usize| {
+            let norms = window.row(row).map(norm);
+            (Record { info: window.infos[row], norms: norms.map(|norm| norm as f32) }, norms)
+        };
+        Ok(rows.map(sample).collect())
     }
 
     /// Sees to it that the window has a token that has not been looked at. `false`: there is none.
@@ -154,7 +178,10 @@ impl<'a> Reader<'a> {
             if documents.is_empty() {
                 return Ok(false);
             }
-            let window = Window::compute(&setting.pair, &documents, self.portion, self.cursor.document, setting.watch)?;
+            let window = match setting.is_dry {
+                true => Window::dry(&documents, self.portion, self.cursor.document)?,
+                false => Window::compute(&setting.pair, &documents, self.portion, self.cursor.document, setting.watch)?,
+            };
             self.cursor.window = Ran { tokens: window.infos.len() as u64, padding: window.padding };
             self.window = Some(window);
         }

@@ -49,10 +49,7 @@ impl Window {
         first: u64,
         watch: &dyn Watch,
     ) -> Result<Self> {
-        let mut window = Window { documents: documents.len() as u64, ..Window::default() };
-        for (number, document) in documents.iter().enumerate() {
-            window.infos.extend(infos(document, corpus, first + number as u64)?);
-        }
+        let mut window = Window::dry(documents, corpus, first)?;
         let size = window.infos.len() * pair.width();
         window.values = [vec![0.0; size], vec![0.0; size]];
         let lengths: Vec<usize> = documents.iter().map(|document| document.ids.len()).collect();
@@ -81,6 +78,21 @@ impl Window {
             }
         })?;
         Ok(window)
+    }
+
+    /// Where the tokens stand, without values.
+    pub fn dry(documents: &[TokenSequence], corpus: u16, first: u64) -> Result<Self> {
+        let mut window = Window { documents: documents.len() as u64, ..Window::default() };
+        for (number, document) in documents.iter().enumerate() {
+            window.infos.extend(infos(document, corpus, first + number as u64)?);
+        }
+        Ok(window)
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        let values: usize = self.values.iter().map(|values| 4 * values.capacity()).sum();
+        values + self.infos.capacity() * size_of::<RowInfo>()
     }
 
     /// The row `[base, tuned]`.
