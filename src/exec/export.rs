@@ -252,7 +252,7 @@ fn for_delphi(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOpti
     let step = &plan.steps[index.0];
     let artifact = store.artifact(&step.id);
     let crosscoder = Crosscoder::load(&artifact)?;
-    let opened = rows::open(plan, store, rows::behind(plan, index)?)?;
+    let opened = rows::open_stored(plan, store, rows::behind(plan, index)?)?;
     let rows = if options.validate { opened.validate } else { opened.train };
     let model = tuned_model(plan, rows::behind(plan, index)?);
     let count = delphi::write_delphi(&crosscoder, rows.as_ref(), options.out, &model, options.watch)?;

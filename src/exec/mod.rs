@@ -20,6 +20,7 @@ pub mod observer;
 pub mod options;
 pub mod report;
 pub mod rows;
+mod sources;
 pub mod status;
 pub mod steps;
 pub mod store;

@@ -3,21 +3,28 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::sources::Sources;
+use super::steps::Job;
 use super::wiring::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Rows;
-use crate::ml::activations::{Harvested, Normalize, Normalizer, Raw, Statistics, TensorRows, split_rows};
+use crate::ml::activations::{
+    Harvested, Normalize, Normalizer, Raw, Statistics, StreamIndex, StreamedRows, Supply, TensorRows, split_rows,
+};
 use crate::ml::crosscoder::weights::FoldedNormalizer;
 use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 
 /// Training and validation rows, normalised as the step says.
-pub struct Opened {
-    pub train: Box<dyn Rows>,
-    pub validate: Box<dyn Rows>,
+pub struct Opened<'a> {
+    pub train: Box<dyn Rows + 'a>,
+    pub validate: Box<dyn Rows + 'a>,
 }
+
+/// Name of the log of a stream's refills, beside the result that was made of it.
+pub const REFILLS: &str = "refills.csv";
 
 /// The activations that a step reads in the role `of` (a crosscoder) or `on`, directly or through classes and crosscoders.
 ///
@@ -33,22 +40,31 @@ pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
     }
 }
 
-/// Opens the rows of an activations step.
+/// Opens the rows of an activations step for a job.
 ///
 /// # Errors
 /// When they are missing or damaged.
-pub fn open(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
+pub fn open<'a>(job: &Job<'a>, index: StepIndex) -> Result<Opened<'a>> {
+    let spec = spec_of(&job.plan.steps[index.0])?;
+    open_as(job.plan, job.store, index, spec, Some(job))
+}
+
+/// The same rows where nothing is made: those that are stored.
+///
+/// # Errors
+/// When they are missing or damaged, or not stored.
+pub fn open_stored(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened<'static>> {
     let spec = spec_of(&plan.steps[index.0])?;
-    open_as(plan, store, index, spec)
+    open_as(plan, store, index, spec, None)
 }
 
 /// The same rows as they were before they were normalised.
 ///
 /// # Errors
 /// When they are missing or damaged.
-pub fn open_raw(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened> {
+pub fn open_raw(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened<'static>> {
     let spec = spec_of(&plan.steps[index.0])?;
-    open_as(plan, store, index, &ActivationsSpec { normalize: spec::Normalize::None, ..spec.clone() })
+    open_as(plan, store, index, &ActivationsSpec { normalize: spec::Normalize::None, ..spec.clone() }, None)
 }
 
 /// How an activations step scales its rows, as a crosscoder keeps it; `None` where it does not.
@@ -61,6 +77,9 @@ pub fn normalizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Option
     let by = normalize(spec);
     let statistics = match (&spec.source, by) {
         (_, Normalize::None) => return Ok(None),
+        (ActivationsSource::Models { .. }, _) if spec.store == spec::StoreAs::None => {
+            StreamIndex::read(&store.artifact(&step.id).join("train"))?.statistics
+        }
         (ActivationsSource::Models { .. }, _) => {
             Harvested::open(&store.artifact(&step.id))?.train.index().statistics.clone()
         }
@@ -89,7 +108,13 @@ fn spec_of(step: &Step) -> Result<&ActivationsSpec> {
     }
 }
 
-fn open_as(plan: &Plan, store: &Store, index: StepIndex, spec: &ActivationsSpec) -> Result<Opened> {
+fn open_as<'a>(
+    plan: &Plan,
+    store: &Store,
+    index: StepIndex,
+    spec: &ActivationsSpec,
+    job: Option<&Job<'a>>,
+) -> Result<Opened<'a>> {
     let step = &plan.steps[index.0];
     match &spec.source {
         ActivationsSource::Synthetic => {
@@ -99,6 +124,23 @@ fn open_as(plan: &Plan, store: &Store, index: StepIndex, spec: &ActivationsSpec)
                 SyntheticRows::new(dictionary.clone(), split, asked.min(limit.unwrap_or(u64::MAX)))
             };
             normalized(spec, rows(Split::Train, &spec.train, spec.limit), rows(Split::Validate, &spec.validate, None))
+        }
+        ActivationsSource::Models { .. } if spec.store == spec::StoreAs::None => {
+            let Some(job) = job else {
+                let problem = "keeps no rows (`store = none`); write `store = f32` and run it to have them in files";
+                return Err(Error::Failed(format!("{} {problem}", step.address)));
+            };
+            let sources = Sources::open(plan, store, job.hub, step, spec)?;
+            let harvest = sources.harvest.clone();
+            let sources: Arc<dyn Supply> = Arc::new(sources);
+            let folder = store.artifact(&step.id);
+            let rows = |set| {
+                let log = Some(job.folder.join(REFILLS));
+                StreamedRows::open(harvest.clone(), &folder, set, sources.clone(), log, job.watch)
+            };
+            let (train, validate) = (rows("train")?, rows("validate")?);
+            let normalizer = Normalizer::fit(normalize(spec), &train.index().statistics)?;
+            Ok(Opened { train: Box::new(normalizer.wrap(train)?), validate: Box::new(normalizer.wrap(validate)?) })
         }
         ActivationsSource::Models { .. } => {
             let harvested = Harvested::open(&store.artifact(&step.id))?;
@@ -128,7 +170,7 @@ fn divide(spec: &ActivationsSpec, rows: u64) -> Result<(Range<u64>, Range<u64>)>
 }
 
 /// Rows harvested elsewhere, scaled as the step says by statistics of the training rows.
-fn normalized<R: Raw + 'static>(spec: &ActivationsSpec, train: R, validate: R) -> Result<Opened> {
+fn normalized<R: Raw + 'static>(spec: &ActivationsSpec, train: R, validate: R) -> Result<Opened<'static>> {
     let statistics = match normalize(spec) {
         Normalize::None => Statistics::new(train.width()),
         _ => Statistics::over(&train)?,

@@ -19,7 +19,7 @@ const WIDTH: usize = 5;
 const BOS: u32 = 0;
 
 /// Residuals that depend on all ids so far; those of BOS are `sink` times as long.
-struct Formula {
+pub struct Formula {
     model: u64,
     width: usize,
     sink: f32,
@@ -27,7 +27,7 @@ struct Formula {
 }
 
 impl Formula {
-    fn new(model: u64) -> Self {
+    pub fn new(model: u64) -> Self {
         let vocabulary = Vocabulary { hash: "h".into(), bos: Some(BOS), special: [BOS, 3].into() };
         Formula { model, width: WIDTH, sink: 1.0, vocabulary }
     }
@@ -58,9 +58,9 @@ impl Residuals for Formula {
     }
 }
 
-struct Texts {
+pub struct Texts {
     name: String,
-    documents: Vec<TokenSequence>,
+    pub documents: Vec<TokenSequence>,
 }
 
 impl Texts {
@@ -75,7 +75,7 @@ impl Texts {
     }
 
     /// `documents` documents of 1 to 40 tokens.
-    fn many(name: &str, seed: u32, documents: usize) -> Self {
+    pub fn many(name: &str, seed: u32, documents: usize) -> Self {
         let lengths: Vec<usize> = (0..documents).map(|i| (i * 7919 + seed as usize * 13) % 41).collect();
         Texts::new(name, seed, &lengths)
     }
@@ -117,7 +117,7 @@ fn expected(harvest: &Harvest, texts: &Texts, portion: u16, validate: u64, train
     [first, second]
 }
 
-fn read(rows: &dyn Rows) -> (Vec<f32>, Vec<RowInfo>) {
+pub fn read(rows: &dyn Rows) -> (Vec<f32>, Vec<RowInfo>) {
     let mut values = vec![0.0; rows.count() as usize * 2 * rows.width()];
     let mut infos = vec![RowInfo::default(); rows.count() as usize];
     rows.read(0, &mut values).unwrap();
@@ -138,7 +138,7 @@ fn check_values(rows: &ShardRows, models: [&Formula; 2], corpora: &[&Texts], sto
 }
 
 /// Every file of a folder and its bytes.
-fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -153,7 +153,7 @@ fn bytes(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The mix of two corpora that most tests use.
-fn mixed() -> Harvest {
+pub fn mixed() -> Harvest {
     let portion = |corpus, tokens| Portion { corpus, tokens };
     Harvest {
         context: 30,
@@ -164,7 +164,7 @@ fn mixed() -> Harvest {
     }
 }
 
-fn run(harvest: &Harvest, corpora: [&Texts; 2], folder: &Path, watch: &dyn Watch) -> Result<Harvested> {
+pub fn run(harvest: &Harvest, corpora: [&Texts; 2], folder: &Path, watch: &dyn Watch) -> Result<Harvested> {
     let [base, tuned] = [1, 2].map(Formula::new);
     let corpora = corpora.map(|texts| texts as &dyn Documents);
     harvest.run(&Pair::new(&base, &tuned)?, &corpora, folder, watch)
@@ -281,7 +281,7 @@ fn a_bos_of_id_0_is_left_out() {
 }
 
 /// Keeps the notes; stops when it has been asked so many times.
-struct Recorder {
+pub struct Recorder {
     notes: Mutex<Vec<String>>,
     asked: AtomicUsize,
     patience: usize,
@@ -289,7 +289,7 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(patience: usize) -> Self {
+    pub fn new(patience: usize) -> Self {
         Recorder { notes: Mutex::default(), asked: AtomicUsize::new(0), patience, last: Mutex::default() }
     }
 }
@@ -464,6 +464,37 @@ fn a_changed_shard_is_noticed() {
         let error = ShardRows::open(&folder.path().join("train")).unwrap_err().to_string();
         assert!(error.contains(file) && error.contains("the index says"), "{error}");
     }
+}
+
+/// Puts a folder where a shard must go.
+struct Saboteur<'a>(&'a Path);
+
+impl Watch for Saboteur<'_> {
+    fn progress(&self, _: &Progress) {
+        fs::create_dir_all(self.0.join("train/shard-00001.info/occupied")).unwrap();
+    }
+
+    fn note(&self, _: &str) {}
+}
+
+#[test]
+fn an_error_of_the_writing_in_the_background_ends_the_harvest() {
+    let texts = [Texts::many("a", 1, 200), Texts::many("b", 2, 120)];
+    let folder = tempfile::tempdir().unwrap();
+    let harvest = Harvest { validate: vec![portion_of(0, 150)], ..mixed() };
+    fs::create_dir_all(folder.path().join("train")).unwrap();
+    let error = run(&harvest, [&texts[0], &texts[1]], folder.path(), &Saboteur(folder.path())).unwrap_err().to_string();
+    assert!(error.contains("shard-00001.info"), "{error}");
+    // Once the place is free, it goes on to what an undisturbed harvest writes.
+    fs::remove_dir_all(folder.path().join("train/shard-00001.info")).unwrap();
+    run(&harvest, [&texts[0], &texts[1]], folder.path(), &Unwatched).unwrap();
+    let whole = tempfile::tempdir().unwrap();
+    run(&harvest, [&texts[0], &texts[1]], whole.path(), &Unwatched).unwrap();
+    assert!(bytes(folder.path()) == bytes(whole.path()));
+}
+
+fn portion_of(corpus: usize, tokens: u64) -> Portion {
+    Portion { corpus, tokens }
 }
 
 #[test]

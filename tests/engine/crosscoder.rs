@@ -2,7 +2,7 @@
 
 mod gradient;
 mod reference;
-mod rows;
+pub mod rows;
 mod speed;
 mod sweep;
 mod trajectory;

@@ -19,6 +19,7 @@ mod lm_organism;
 mod lm_training;
 mod runs;
 mod scaling;
+mod streams;
 mod support;
 mod synthetic;
 mod torch_files;

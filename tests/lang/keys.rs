@@ -271,7 +271,7 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("limit", "", "500 tokens"),
         ("skip", "0 tokens", "3 tokens"),
         ("exclude", "[]", "[bos]"),
-        ("store", "bf16", "f32"),
+        ("store", "bf16", "none"),
         ("normalize", "none", "per_model_scale"),
     ] {
         add(&format!("activations.{field}"), acts(field, before), acts(field, after));

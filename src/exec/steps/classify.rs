@@ -15,7 +15,7 @@ use crate::out::{Column, Frame};
 pub fn make(job: &Job<'_>, spec: &ClassifySpec) -> Result<Made> {
     let of = job.input("of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
-    let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
+    let opened = rows::open(job, rows::behind(job.plan, of)?)?;
     let classes = classify(&crosscoder, opened.validate.as_ref(), &thresholds(spec), job.watch)?;
     frame(&classes)?.write(&job.folder.join(ROWS))?;
     Ok(Made { tokens: classes.rows })

@@ -46,7 +46,7 @@ pub fn make(jobs: &[Job<'_>]) -> Vec<Result<Made>> {
 
 fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
     let first = &jobs[0];
-    let opened = rows::open(first.plan, first.store, first.input("on")?)?;
+    let opened = rows::open(first, first.input("on")?)?;
     let spec = crosscoder_spec(first)?;
     if let Some(from) = &spec.from {
         let crosscoder = load(first, from)?;

@@ -14,7 +14,7 @@ use crate::out::{Column, Frame};
 pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
     let of = job.input("of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
-    let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
+    let opened = rows::open(job, rows::behind(job.plan, of)?)?;
     let limit = (spec.tokens > 0).then_some(spec.tokens);
     let found = evaluate(&crosscoder, opened.validate.as_ref(), limit, job.watch)?;
     let models = [("base", found.base), ("tuned", found.tuned), ("joint", found.joint)];

@@ -25,7 +25,7 @@ pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
     };
     let crosscoder_step = input(step, "of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[crosscoder_step.0].id))?;
-    let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
+    let opened = rows::open(job, rows::behind(job.plan, of)?)?;
     let classes = classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
     let dictionary = rows::dictionary(&job.plan.steps[job.input("against")?.0])?;
     let recovery = recover_unflagged(&crosscoder, &classes, &dictionary, spec.cosine, &flagged(job)?)?;

@@ -17,7 +17,7 @@ use crate::out::{Column, Frame};
 pub fn make(job: &Job<'_>, spec: &ScalingSpec) -> Result<Made> {
     let of = job.input("of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
-    let opened = rows::open(job.plan, job.store, rows::behind(job.plan, of)?)?;
+    let opened = rows::open(job, rows::behind(job.plan, of)?)?;
     let latents = spec.latents.as_deref().map(|class| latents(job, "latents", class)).transpose()?;
     let control = match &spec.control {
         Some(class) => {

@@ -79,6 +79,25 @@ pub fn k(at: &At, latents: Option<u64>, width: Option<u64>, sink: &mut Sink) {
     }
 }
 
+/// A shuffle over all rows reads them one by one, and those of a stream are not there.
+pub fn shuffle(at: &At, draft: &Draft, sink: &mut Sink) {
+    let Some(node) = at.fields.get("train.shuffle") else { return };
+    if draft.facts.streamed.is_none() || at.fields.word("train.shuffle") != Some("global") {
+        return;
+    }
+    let on = at.fields.get("on").map_or(at.span(), |n| n.span);
+    sink.push(
+        Diagnostic::new(
+            Code::OutOfRange,
+            node.span,
+            "rows that are not stored cannot be shuffled as a whole".to_string(),
+        )
+        .label("would harvest a block for every row")
+        .related(on, "these activations have `store = none`")
+        .help("write `shuffle = local`: the mixing buffer is shuffled as a whole, and read in another order in every epoch; or `store = bf16`"),
+    );
+}
+
 /// Training that is over before it has begun.
 pub fn training(at: &At, train: &Train, draft: &Draft, sink: &mut Sink) {
     if let Some(rows) = draft.facts.train

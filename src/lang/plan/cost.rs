@@ -2,7 +2,9 @@
 
 use super::Cost;
 use super::facts::Facts;
-use super::spec::{ActivationsSource, ActivationsSpec, CrosscoderSpec, Loss, ModelSpec, Spec, StoreAs};
+use super::spec::{
+    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, Loss, ModelSpec, Normalize, Spec, StoreAs,
+};
 
 /// The cost of a step; `own` are its facts, `reads` those of the step it reads first.
 pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
@@ -35,26 +37,26 @@ fn trained_model(own: &Facts, length: u64, batch: u64, _context: u64) -> Cost {
     }
 }
 
-/// Forward passes of both models up to the layer, 2 flops a parameter and token; rows of both models on disk.
+/// Forward passes of both models up to the layer; rows of both models on disk, unless nothing is stored.
 fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
     let rows = own.train.unwrap_or(0) + own.validate.unwrap_or(0);
     let width = own.width.unwrap_or(0);
     let number = match spec.store {
         StoreAs::Bf16 => 2,
         StoreAs::F32 => 4,
+        StoreAs::None => 0,
     };
     let disk_bytes = rows * 2 * width * number;
     match &spec.source {
-        ActivationsSource::Models { layer, .. } => {
+        ActivationsSource::Models { layer, exclude, .. } => {
             let Some(model) = &own.model else { return Cost { tokens: rows, disk_bytes, ..Cost::default() } };
-            let blocks = model.parameters.saturating_sub(model.vocabulary * model.width) as f64;
-            let run = blocks * (layer + 1) as f64 / model.layers.max(1) as f64;
-            Cost {
-                tokens: rows,
-                flops: 2.0 * 2.0 * run * rows as f64,
-                disk_bytes,
-                memory_bytes: 2 * 4 * model.parameters,
-            }
+            // A stream is surveyed without the models, unless every row must be seen to know what is kept or how it is scaled.
+            let sees_all = spec.store != StoreAs::None
+                || exclude.iter().any(|reason| matches!(reason, Exclude::NormAbove(_)))
+                || spec.normalize != Normalize::None;
+            let flops = if sees_all { harvested(own, layer + 1) * rows as f64 } else { 0.0 };
+            // The weights of the blocks are kept twice, as they were read and laid out for products.
+            Cost { tokens: rows, flops, disk_bytes, memory_bytes: 4 * 4 * model.parameters }
         }
         // Two directions of width d for each active feature; the share that is active is some percent.
         ActivationsSource::Synthetic => {
@@ -68,6 +70,28 @@ fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
         }
         ActivationsSource::Cache { .. } => Cost { tokens: rows, ..Cost::default() },
         ActivationsSource::Tensors { .. } => Cost { tokens: rows, flops: 0.0, disk_bytes, memory_bytes: 0 },
+    }
+}
+
+/// Flops of a row of both models, run over so many blocks, in those of a whole step, which reach half of the device's speed. The
+/// products (2 a parameter) run at nine tenths of it; norms, activations and attention take as long as 1,700 flops for each
+/// coordinate of each block (fitted to the measurements in docs/performance.md).
+fn harvested(own: &Facts, blocks: u64) -> f64 {
+    let Some(model) = &own.model else { return 0.0 };
+    let parameters = model.parameters.saturating_sub(model.vocabulary * model.width) as f64;
+    let products = 2.0 * parameters * blocks as f64 / model.layers.max(1) as f64;
+    2.0 * (products * 0.5 / 0.9 + 1700.0 * (model.width * blocks) as f64)
+}
+
+/// Adds what reading so many rows takes where they are not stored: the models run again, and the mixing buffer.
+fn streamed(cost: Cost, own: &Facts, rows: u64) -> Cost {
+    let Some(blocks) = own.streamed else { return cost };
+    let weights = own.model.as_ref().map_or(0, |model| 16 * model.parameters);
+    let buffer = (8 * own.width.unwrap_or(0) * own.train.unwrap_or(0).min(1 << 18)).min(1 << 30);
+    Cost {
+        flops: cost.flops + harvested(own, blocks) * rows as f64,
+        memory_bytes: cost.memory_bytes + weights + buffer,
+        ..cost
     }
 }
 
@@ -85,21 +109,23 @@ fn crosscoder(spec: &CrosscoderSpec, own: &Facts, _reads: Option<&Facts>) -> Cos
         Loss::L1 { .. } => 6.0 * dense,
         Loss::BatchTopK(top) | Loss::TopK(top) => dense + 20.0 * width as f64 * top.k as f64,
     };
-    Cost {
+    let cost = Cost {
         tokens,
         flops: per_token * tokens as f64,
         disk_bytes: 4 * weights,
         memory_bytes: 16 * weights + 4 * spec.train.batch * latents,
-    }
+    };
+    streamed(cost, own, tokens)
 }
 
 /// One pass of the encoder over `tokens`.
 fn encoded(own: &Facts, tokens: u64) -> Cost {
     let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
-    Cost {
+    let cost = Cost {
         tokens,
         flops: 4.0 * width as f64 * latents as f64 * tokens as f64,
         disk_bytes: 0,
         memory_bytes: 4 * (4 * width * latents),
-    }
+    };
+    streamed(cost, own, tokens)
 }

@@ -20,6 +20,8 @@ pub struct Facts {
     pub features: Option<u64>,
     /// Activations are scaled before a crosscoder sees them, and by what: `rms` or `per_model_scale`.
     pub normalize: Option<&'static str>,
+    /// Of activations that are not stored: blocks that run for each row that is read.
+    pub streamed: Option<u64>,
     /// Rows for training and validation.
     pub train: Option<u64>,
     pub validate: Option<u64>,

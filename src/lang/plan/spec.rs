@@ -273,6 +273,8 @@ pub enum Normalize {
 pub enum StoreAs {
     Bf16,
     F32,
+    /// Harvested again whenever rows are read.
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -43,7 +43,11 @@ const NORMALIZE: &[Variant] = &[
 const STORE: &[Word] = &[
     Word::new("bf16", "Two bytes a number."),
     Word::new("f32", "Four bytes a number."),
-    Word::new("none", "Keep nothing and stream.").later("use `store = bf16`"),
+    Word::new(
+        "none",
+        "Keep nothing: rows are harvested when they are read, and again for every pass over them. They are those of `f32`, to the bit \
+         and in the same order. A mixing buffer of at most 1 GiB and 262,144 rows is shuffled as a whole; `refills.csv` tells of each refill.",
+    ),
 ];
 
 const FROM: &[Variant] = &[

@@ -18,6 +18,7 @@ use super::source::{Documents, Pair};
 use super::statistics::Statistics;
 use super::store::Store;
 use super::window::infos;
+use super::writer::Writer;
 use crate::ml::{Error, Progress, Result, Watch};
 
 /// Time between two saves within a block. Changes no result.
@@ -366,7 +367,9 @@ impl<'a> Run<'a> {
         let longest = self.longest(state, &mut readers, &setting)?;
         let mut block = self.journal(state).unwrap_or_else(|| Block::new(self.pair.width(), self.harvest.store));
         let setting = Setting { longest, ..setting };
-        let ended = self.fill(state, &mut readers, &setting, &mut block);
+        let mut writer = Writer::default();
+        let ended = self.fill(state, &mut readers, &setting, &mut block, &mut writer);
+        self.settle(state, &mut writer)?;
         if matches!(ended, Err(Error::Interrupted)) {
             self.save(state, &readers, &mut block)?;
         }
@@ -394,7 +397,14 @@ impl<'a> Run<'a> {
     }
 
     /// Takes rows in turns until the set is complete.
-    fn fill(&self, state: &mut State, readers: &mut [Reader], setting: &Setting, block: &mut Block) -> Result<()> {
+    fn fill(
+        &self,
+        state: &mut State,
+        readers: &mut [Reader],
+        setting: &Setting,
+        block: &mut Block,
+        writer: &mut Writer,
+    ) -> Result<()> {
         let taken: Vec<u64> = readers.iter().map(|reader| reader.cursor().taken).collect();
         let mut schedule = self.harvest.schedule(state.set).resume(&taken);
         let total = self.harvest.schedule(0).left() + self.harvest.schedule(1).left();
@@ -406,7 +416,7 @@ impl<'a> Run<'a> {
                 None => return Err(self.harvest.ran_dry(self.corpora, state.set, turn, &readers[turn])),
             }
             if block.rows() == self.block_rows() || schedule.left() == 0 {
-                self.finish_block(state, readers, block)?;
+                self.finish_block(state, readers, block, writer)?;
                 saved = Instant::now();
             }
             if schedule.left() % LOOK == 0 {
@@ -414,7 +424,8 @@ impl<'a> Run<'a> {
                 if self.watch.stop() && schedule.left() > 0 {
                     return Err(Error::Interrupted);
                 }
-                if saved.elapsed() > SAVE && schedule.left() > 0 {
+                if saved.elapsed() > SAVE && schedule.left() > 0 && writer.is_ready() {
+                    self.settle(state, writer)?;
                     self.save(state, readers, block)?;
                     saved = Instant::now();
                 }
@@ -423,13 +434,31 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn finish_block(&self, state: &mut State, readers: &[Reader], block: &mut Block) -> Result<()> {
-        let folder = self.folder(state.set);
-        let seed = Seed { seed: self.harvest.seed, set: state.set, block: state.shards.len() };
-        let shard = block.finish(&folder, state.shards.len(), seed, &mut state.statistics)?;
-        state.shards.push(shard);
-        self.save(state, readers, block)?;
-        block::forget(&folder);
+    /// Hands a full block to the writer.
+    fn finish_block(
+        &self,
+        state: &mut State,
+        readers: &[Reader],
+        block: &mut Block,
+        writer: &mut Writer,
+    ) -> Result<()> {
+        self.settle(state, writer)?;
+        let number = state.shards.len();
+        let seed = Seed { seed: self.harvest.seed, set: state.set, block: number };
+        let full = std::mem::replace(block, Block::new(self.pair.width(), self.harvest.store));
+        let cursors = readers.iter().map(|reader| reader.cursor().clone()).collect();
+        writer.start(full, self.folder(state.set), number, seed, state.statistics.clone(), cursors);
+        Ok(())
+    }
+
+    /// Waits for the shard that is being written and writes down the moment of its end. Until then the moment before it holds,
+    /// with its journal.
+    fn settle(&self, state: &mut State, writer: &mut Writer) -> Result<()> {
+        let Some(written) = writer.wait()? else { return Ok(()) };
+        state.shards.push(written.shard);
+        (state.statistics, state.cursors, state.journal) = (written.statistics, written.cursors, 0);
+        state.save(self.folder)?;
+        block::forget(&self.folder(state.set));
         Ok(())
     }
 

@@ -10,6 +10,8 @@
 //! f32), `shard-00000.info` (one [`sidecar`] record a row) and `index.json`. Blocks are shuffled once, when they are
 //! written; readers go from the first row to the last.
 //!
+//! With `store = none` no shard is written: [`StreamedRows`] makes the same rows again, block by block, whenever they are read.
+//!
 //! Decisions, where the paper leaves a choice:
 //! - A portion counts the rows that are stored, after `skip` and `exclude`; the last document is cut to hit it exactly.
 //! - Documents longer than `context` are cut, and the rest is not used (published code: truncation, no packing).
@@ -37,6 +39,7 @@ mod tap;
 mod tensors;
 mod texts;
 mod window;
+mod writer;
 
 pub use exclude::Exclude;
 pub use harvest::{Harvest, Harvested};

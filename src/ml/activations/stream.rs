@@ -8,7 +8,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
@@ -294,7 +294,7 @@ pub struct StreamedRows<'a> {
     index: StreamIndex,
     /// First row of each block, and N.
     starts: Vec<u64>,
-    supply: &'a dyn Supply,
+    supply: Arc<dyn Supply>,
     watch: &'a dyn Watch,
     log: Option<PathBuf>,
     buffer: Mutex<Buffer>,
@@ -318,7 +318,7 @@ impl<'a> StreamedRows<'a> {
         harvest: Harvest,
         folder: &Path,
         set: &str,
-        supply: &'a dyn Supply,
+        supply: Arc<dyn Supply>,
         log: Option<PathBuf>,
         watch: &'a dyn Watch,
     ) -> Result<Self> {

@@ -22,6 +22,9 @@ pub fn activations(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> 
         Some(Normalize::Rms(_)) => Some("rms"),
         Some(Normalize::PerModelScale) => Some("per_model_scale"),
     };
+    if let (Some("none"), Some(ActivationsSource::Models { layer, .. })) = (at.fields.word("store"), &source) {
+        draft.facts.streamed = Some(layer + 1);
+    }
     check::corpora::enough_text(at, sink);
     check::corpora::leak(at, sink);
     Some(Spec::Activations(ActivationsSpec {
@@ -32,6 +35,7 @@ pub fn activations(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> 
         normalize: normalize(at)?,
         store: match at.fields.word("store")? {
             "f32" => StoreAs::F32,
+            "none" => StoreAs::None,
             _ => StoreAs::Bf16,
         },
     }))

@@ -31,6 +31,7 @@ pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     draft.facts.k = loss.and_then(|c| c.get("k")).and_then(|n| n.whole());
     check::crosscoders::k(at, draft.facts.latents, draft.facts.width, sink);
     let train = train(at, draft);
+    check::crosscoders::shuffle(at, draft, sink);
     draft.facts.trained = train.as_ref().map(|t| t.steps * t.batch);
     if let Some(train) = &train {
         check::crosscoders::training(at, train, draft, sink);
