@@ -149,8 +149,9 @@ fn texts_that_changed_are_noticed_at_the_refill() {
     survey(&harvest, &Toy::new(), folder.path(), false, &Unwatched).unwrap();
     let mut values = vec![0f32; 10];
     let mut changed = Toy::new();
-    let last = changed.texts[0].documents.len() - 40;
-    changed.texts[0].documents[last].ids[3] = 96;
+    // A document in the middle of the training rows.
+    let document = changed.texts[0].documents[60..].iter_mut().find(|document| document.ids.len() > 10).unwrap();
+    document.ids[7] = 96;
     let rows = stream(&harvest, changed, folder.path(), "train", &Unwatched);
     let failed = (0..3000).step_by(256).filter_map(|row| rows.read(row, &mut values).err()).collect::<Vec<_>>();
     assert!(failed.iter().any(|error| error.to_string().contains("the texts have changed")), "{failed:?}");
