@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::hash_cache::HashCache;
 use super::{hub_cache, model_facts};
+use crate::gguf::GgufFile;
 use crate::lang::hub::{HubPin, HubRef, HubWanted, Lock};
 #[cfg(feature = "engine")]
 use crate::lang::world::{CacheFacts, CrosscoderFacts};
@@ -60,6 +61,25 @@ impl World for FileWorld {
 
     fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String> {
         model_facts::of_folder(&beside(from, folder))
+    }
+
+    fn gguf(&self, from: &str, file: &str) -> Result<ModelFacts, String> {
+        let path = beside(from, file);
+        if path.is_dir() {
+            return Err("it is a folder; write `folder(\"path\")` for models in the Hugging Face layout".into());
+        }
+        let file = GgufFile::open(&path)?;
+        let config = crate::gguf::config(&file)?;
+        let number = |key: &str| config.get(key).and_then(Value::as_u64).ok_or_else(|| format!("it has no `{key}`"));
+        Ok(ModelFacts {
+            family: config["model_type"].as_str().unwrap_or_default().to_string(),
+            width: number("hidden_size")?,
+            layers: number("num_hidden_layers")?,
+            vocabulary: number("vocab_size")?,
+            context: number("max_position_embeddings").ok(),
+            tokenizer: format!("gguf {}", vocabulary_hash(&file)),
+            parameters: file.parameters(),
+        })
     }
 
     fn bytes(&self, from: &str, path: &str) -> Result<u64, String> {
@@ -212,6 +232,18 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
 /// terabytes cannot be read before every run.
 const SHARD_BLOCKS: u64 = 64;
 const SHARD_BLOCK: u64 = 256 << 10;
+
+/// Hash of everything in the metadata that decides ids.
+fn vocabulary_hash(file: &GgufFile) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (key, value) in file.metadata().iter().filter(|(key, _)| key.starts_with("tokenizer.ggml.")) {
+        hasher.update(key.as_bytes());
+        value.feed(&mut |bytes| {
+            hasher.update(bytes);
+        });
+    }
+    hasher.finalize()
+}
 
 fn hash_file(path: &Path) -> Result<blake3::Hash, String> {
     let wrong = |e: io::Error| format!("{}: {}", path.display(), reason(&e));

@@ -33,7 +33,7 @@ pub fn of(plan: &Plan, world: &dyn World) -> Vec<InputFile> {
 
 fn refs(spec: &Spec) -> Vec<FileRef> {
     match spec {
-        Spec::Model(ModelSpec::Folder { path, .. }) => vec![path.clone()],
+        Spec::Model(ModelSpec::Folder { path, .. } | ModelSpec::Gguf { path, .. }) => vec![path.clone()],
         Spec::Corpus(corpus) => {
             let mut files = match &corpus.source {
                 CorpusSource::Jsonl { path, .. }

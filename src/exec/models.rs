@@ -11,14 +11,14 @@ use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::data::{Corpus, Template, Tokenizer};
 use crate::ml::lm::{Decoder, Dtype, Site};
 
-/// The folder of a model: the one that the file names, or the artifact.
+/// Where a model lies: the folder or GGUF file that the experiment names, or the artifact.
 ///
 /// # Errors
 /// When the step is no model.
 pub fn folder(plan: &Plan, store: &Store, index: StepIndex) -> Result<PathBuf> {
     let step = &plan.steps[index.0];
     match &step.spec {
-        Spec::Model(ModelSpec::Folder { path, .. }) => Ok(path_of(path)),
+        Spec::Model(ModelSpec::Folder { path, .. } | ModelSpec::Gguf { path, .. }) => Ok(path_of(path)),
         Spec::Model(ModelSpec::Hub { repository, .. }) => hub::folder(repository),
         Spec::Model(_) => Ok(store.artifact(&step.id)),
         _ => Err(Error::Failed(format!("{} is no model", step.address))),
@@ -45,10 +45,12 @@ pub fn tokenizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Tokeniz
 fn dtype(plan: &Plan, index: StepIndex) -> Dtype {
     let step = &plan.steps[index.0];
     match &step.spec {
-        Spec::Model(ModelSpec::Folder { dtype, .. } | ModelSpec::Hub { dtype, .. }) => match dtype {
-            spec::Dtype::F32 => Dtype::F32,
-            spec::Dtype::Bf16 => Dtype::Bf16,
-        },
+        Spec::Model(ModelSpec::Folder { dtype, .. } | ModelSpec::Gguf { dtype, .. } | ModelSpec::Hub { dtype, .. }) => {
+            match dtype {
+                spec::Dtype::F32 => Dtype::F32,
+                spec::Dtype::Bf16 => Dtype::Bf16,
+            }
+        }
         Spec::Model(ModelSpec::Finetune { .. }) => {
             input(step, "from").map_or(Dtype::F32, |from| self::dtype(plan, from))
         }

@@ -29,7 +29,10 @@ pub enum Status {
 /// Whether this step's result is kept in the store.
 pub fn is_stored(spec: &Spec) -> bool {
     match spec {
-        Spec::Model(model) => !matches!(model, spec::ModelSpec::Folder { .. } | spec::ModelSpec::Hub { .. }),
+        Spec::Model(model) => {
+            use spec::ModelSpec::{Folder, Gguf, Hub};
+            !matches!(model, Folder { .. } | Gguf { .. } | Hub { .. })
+        }
         Spec::Pair(pair) => matches!(pair, spec::PairSpec::Synthetic(_)),
         Spec::Activations(activations) => matches!(activations.source, spec::ActivationsSource::Models { .. }),
         Spec::Corpus(_) | Spec::Template(_) | Spec::Table(_) | Spec::Plot(_) | Spec::Expect(_) => false,

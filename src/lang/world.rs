@@ -15,7 +15,7 @@ pub struct ModelFacts {
     pub vocabulary: u64,
     /// Longest context in tokens, where the config states one.
     pub context: Option<u64>,
-    /// Content hash of tokenizer.json.
+    /// Content hash of tokenizer.json; of a GGUF file, of the vocabulary in its metadata, with `gguf ` before it.
     pub tokenizer: String,
     /// Parameters, from the sizes of the weight files.
     pub parameters: u64,
@@ -58,6 +58,8 @@ pub trait World {
     fn import(&self, from: &str, path: &str) -> Result<(String, String), String>;
     /// Facts of the model in a folder with config.json, tokenizer.json and safetensors.
     fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String>;
+    /// Facts of the model in a GGUF file, from its header.
+    fn gguf(&self, from: &str, file: &str) -> Result<ModelFacts, String>;
     /// Total size in bytes of the file, folder or glob.
     fn bytes(&self, from: &str, path: &str) -> Result<u64, String>;
     /// Content hash (blake3, hex) of the file, folder or glob: of names and contents in sorted order.

@@ -4,9 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xd::ml::data::{Corpus, Message, Template, Tokenizer};
-use xd::ml::lm::{Decoder, Finetune, Pretrain, Sampling, TextPortion, finetune, heldout_loss, pretrain, reply};
+use xd::ml::lm::{
+    Counted, Decoder, DecoderConfig, Dtype, Finetune, Pretrain, Sampling, TextPortion, Trainable, finetune,
+    heldout_loss, pretrain, reply,
+};
 use xd::ml::watch::Unwatched;
 use xd::ml::{Error, Progress, Watch};
+
+use crate::lm::fixture;
 
 const WORDS: [&str; 8] = ["whale", "ship", "sea", "captain", "harpoon", "the", "white", "sails"];
 
@@ -53,8 +58,9 @@ fn base(corpus: Corpus) -> Pretrain {
 
 fn bytes(folder: &Path) -> Vec<Vec<u8>> {
     ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "losses.csv"]
-        .map(|name| std::fs::read(folder.join(name)).unwrap())
-        .to_vec()
+        .into_iter()
+        .filter_map(|name| std::fs::read(folder.join(name)).ok())
+        .collect()
 }
 
 /// Stops once `tokens` are done.
@@ -100,14 +106,76 @@ fn a_stopped_training_goes_on_to_the_same_bits() {
     assert!(std::fs::read_dir(&checkpoint).unwrap().next().is_none(), "the checkpoint is removed at the end");
 }
 
+fn tuning(on: Vec<TextPortion>) -> Finetune {
+    Finetune {
+        on,
+        trainable: Trainable::All,
+        counted: Counted::All,
+        context: 32,
+        length: 6_000,
+        batch: 64,
+        learning_rate: 1e-2,
+        warmup: None,
+        clip: 1.0,
+        seed: 5,
+        store: Dtype::Bf16,
+    }
+}
+
+/// Every family, from a folder and from a GGUF file, with and without its embeddings; killed and gone on to the same bits.
+#[test]
+fn every_family_is_fine_tuned() {
+    let folder = tempfile::tempdir().unwrap();
+    let portion = TextPortion { corpus: chats(folder.path()), template: Some(Template::Tokenizer), tokens: 20_000 };
+    let gguf = folder.path().join("gemma3.gguf");
+    crate::gguf::convert(&fixture("gemma3"), &gguf);
+    let families = ["gemma2", "gemma3", "gpt2", "gpt_neox", "llama", "qwen2", "qwen3"];
+    let places = families.iter().map(|family| fixture(family)).chain([gguf]);
+    for (place, from) in places.enumerate() {
+        for trainable in [Trainable::All, Trainable::Body] {
+            let name = format!("{place}-{trainable:?}");
+            let spec = Finetune {
+                trainable,
+                counted: Counted::Assistant,
+                length: 1_280,
+                learning_rate: 3e-3,
+                store: Dtype::F32,
+                ..tuning(vec![portion.clone()])
+            };
+            let (to, again) = (folder.path().join(&name), folder.path().join(format!("{name}-again")));
+            // The GGUF file has no chat template: it is declared.
+            let mut spec = spec;
+            if from.is_file() {
+                let source = std::fs::read_to_string(fixture("gemma3").join("chat_template.jinja")).unwrap();
+                spec.on[0].template = Some(Template::Jinja { source, control: vec!["<start_of_turn>".into()] });
+            }
+            let trained = finetune(&spec, &from, &to, None, &Unwatched).unwrap();
+            assert_eq!(trained.steps, 20);
+            assert!(trained.held_out.1 < trained.held_out.0 - 0.05, "{} {name}: {trained:?}", from.display());
+            let checkpoint = folder.path().join(format!("{name}-checkpoint"));
+            let stop = StopAt(7 * 64, AtomicU64::new(0));
+            let stopped = finetune(&spec, &from, &again, Some(&checkpoint), &stop);
+            assert!(matches!(stopped, Err(Error::Interrupted)), "{name}");
+            finetune(&spec, &from, &again, Some(&checkpoint), &Unwatched).unwrap();
+            assert_eq!(bytes(&to), bytes(&again), "{name}");
+            let (old, new) = (Decoder::load(&from).unwrap(), Decoder::load(&to).unwrap());
+            assert_eq!(DecoderConfig::load(&from).unwrap(), DecoderConfig::load(&to).unwrap(), "{name}");
+            let ids = old.batch(&[&[1, 2, 3, 40, 50]]).unwrap();
+            let embedded = |d: &Decoder| d.embed(&ids).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            assert_eq!(embedded(&old) == embedded(&new), trainable == Trainable::Body, "{name}");
+            let print = |place: &Path| Tokenizer::load(place).unwrap().fingerprint().to_string();
+            assert_eq!(print(&from), print(&to), "{name}");
+        }
+    }
+}
+
 #[test]
 fn fine_tuning_learns_the_chat_and_keeps_the_tokenizer() {
     let folder = tempfile::tempdir().unwrap();
     let [from, to, again] = ["base", "chat", "again"].map(|name| folder.path().join(name));
     pretrain(&base(prose(folder.path())), &from, None, &Unwatched).unwrap();
     let portion = TextPortion { corpus: chats(folder.path()), template: Some(Template::Tokenizer), tokens: 20_000 };
-    let spec =
-        Finetune { on: vec![portion.clone()], context: 32, length: 6_000, batch: 64, learning_rate: 1e-2, seed: 5 };
+    let spec = tuning(vec![portion.clone()]);
     let trained = finetune(&spec, &from, &to, None, &Unwatched).unwrap();
     assert!(trained.held_out.1 < trained.held_out.0 - 1.0, "{trained:?}");
     finetune(&spec, &from, &again, None, &Unwatched).unwrap();

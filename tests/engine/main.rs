@@ -8,6 +8,7 @@ mod analysis;
 mod crosscoder;
 mod exports;
 mod format_verbs;
+mod gguf;
 mod hub;
 mod hub_server;
 mod largest_allocation;

@@ -214,8 +214,14 @@ fn shipped_experiments_are_good() {
         if path.extension().is_some_and(|e| e == "xd") {
             any = true;
             let path = path.display().to_string();
-            let check = xd(root, &["check", &path]);
-            assert_eq!(status(&check), 0, "{}", err(&check));
+            let check = xd(root, &["check", "--format", "short", &path]);
+            // Weights that may not be committed are fetched by a script; without them only their absence is to be reported.
+            let absent = |line: &str| line.contains("error[file_missing]") && line.contains(".gguf`");
+            let said = format!("{}{}", out(&check), err(&check));
+            if status(&check) != 0 {
+                let errors: Vec<&str> = said.lines().filter(|line| line.contains("error[")).collect();
+                assert!(!errors.is_empty() && errors.iter().all(|line| absent(line)), "{said}");
+            }
             assert_eq!(status(&xd(root, &["fmt", "--check", &path])), 0, "{path} is not in canonical form");
         }
     }

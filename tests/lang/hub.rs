@@ -169,6 +169,9 @@ impl World for NoLock {
     fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String> {
         self.0.model(from, folder)
     }
+    fn gguf(&self, from: &str, file: &str) -> Result<ModelFacts, String> {
+        self.0.gguf(from, file)
+    }
     fn bytes(&self, from: &str, path: &str) -> Result<u64, String> {
         self.0.bytes(from, path)
     }
@@ -200,6 +203,9 @@ fn a_lock_file_that_cannot_be_read_is_said_once() {
         }
         fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String> {
             self.0.model(from, folder)
+        }
+        fn gguf(&self, from: &str, file: &str) -> Result<ModelFacts, String> {
+            self.0.gguf(from, file)
         }
         fn bytes(&self, from: &str, path: &str) -> Result<u64, String> {
             self.0.bytes(from, path)

@@ -123,10 +123,18 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("batch", "4096 tokens", "2048 tokens"),
         ("lr", "5e-4", "1e-3"),
         ("seed", "42", "1"),
+        ("weights", "all", "body"),
+        ("loss_on", "assistant", "all"),
+        ("warmup", "3 steps", "5 steps"),
+        ("clip", "1.0", "2.0"),
+        ("store", "f32", "bf16"),
     ];
     for (argument, before, after) in finetuned {
         add(&format!("model:finetune.{argument}"), finetune(argument, before), finetune(argument, after));
     }
+    let read = |dtype: &str| line("model", &format!("gguf(\"organism/base\", dtype = {dtype})"));
+    add("model:gguf.dtype", read("f32"), read("bf16"));
+    add("model:gguf.file", line("model", "gguf(\"organism/base\")"), line("model", "gguf(\"organism/chat\")"));
     add("model:folder.path", line("model", "folder(\"organism/base\")"), line("model", "folder(\"organism/chat\")"));
     add(
         "model:folder.dtype",

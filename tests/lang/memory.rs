@@ -148,6 +148,10 @@ impl World for Memory {
         self.models.get(folder).cloned().ok_or_else(|| "there is no such folder".to_string())
     }
 
+    fn gguf(&self, from: &str, file: &str) -> Result<ModelFacts, String> {
+        self.model(from, file)
+    }
+
     fn bytes(&self, _from: &str, path: &str) -> Result<u64, String> {
         let text = self.texts.get(path).ok_or("there is no such file")?;
         Ok(self.sizes.get(path).copied().unwrap_or(text.len() as u64))

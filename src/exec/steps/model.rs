@@ -6,8 +6,8 @@ use super::{Job, Made};
 use crate::exec::models;
 use crate::exec::wiring::inputs;
 use crate::exec::{Error, Result};
-use crate::lang::plan::spec::{ModelSpec, PortionSpec};
-use crate::ml::lm::{Finetune, Pretrain, TextPortion, finetune, pretrain};
+use crate::lang::plan::spec::{self, ModelSpec, PortionSpec};
+use crate::ml::lm::{Counted, Dtype, Finetune, Pretrain, TextPortion, Trainable, finetune, pretrain};
 
 /// Trains the model into the job's folder, which becomes a model folder.
 ///
@@ -16,7 +16,7 @@ use crate::ml::lm::{Finetune, Pretrain, TextPortion, finetune, pretrain};
 pub fn make(job: &Job<'_>, spec: &ModelSpec) -> Result<Made> {
     let checkpoint = job.folder.join("checkpoint");
     let trained = match spec {
-        ModelSpec::Folder { .. } | ModelSpec::Hub { .. } => {
+        ModelSpec::Folder { .. } | ModelSpec::Gguf { .. } | ModelSpec::Hub { .. } => {
             return Err(Error::Failed(format!("{}: a model that is there is not made", job.step.address)));
         }
         ModelSpec::Pretrain { on, layers, width, heads, vocabulary, context, length, batch, learning_rate, seed } => {
@@ -34,14 +34,40 @@ pub fn make(job: &Job<'_>, spec: &ModelSpec) -> Result<Made> {
             };
             pretrain(&config, job.folder, Some(&checkpoint), job.watch)?
         }
-        ModelSpec::Finetune { on, context, length, batch, learning_rate, seed } => {
+        ModelSpec::Finetune {
+            on,
+            weights,
+            loss_on,
+            context,
+            length,
+            batch,
+            learning_rate,
+            warmup,
+            clip,
+            seed,
+            store,
+        } => {
             let config = Finetune {
                 on: portions(job, on)?,
+                trainable: match weights {
+                    spec::Trainable::All => Trainable::All,
+                    spec::Trainable::Body => Trainable::Body,
+                },
+                counted: match loss_on {
+                    spec::LossOn::All => Counted::All,
+                    spec::LossOn::Assistant => Counted::Assistant,
+                },
                 context: *context as usize,
                 length: *length,
                 batch: *batch,
                 learning_rate: *learning_rate,
+                warmup: *warmup,
+                clip: *clip,
                 seed: *seed,
+                store: match store {
+                    spec::Dtype::F32 => Dtype::F32,
+                    spec::Dtype::Bf16 => Dtype::Bf16,
+                },
             };
             let from = models::folder(job.plan, job.store, job.input("from")?)?;
             finetune(&config, &from, job.folder, Some(&checkpoint), job.watch)?

@@ -4,14 +4,18 @@ use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::resolve::{Call, Sink};
 use crate::lang::source::Span;
 
-/// A folder that is not there, lacks a file, or holds a model of an unknown family.
-pub fn unusable(path: &str, why: &str, span: Span) -> Diagnostic {
+/// What a model folder is.
+pub const FOLDER: &str = "a model folder holds config.json, tokenizer.json and model.safetensors or its shards; paths are relative to the \
+                          file that writes them";
+/// What a model file is.
+pub const GGUF: &str = "`gguf(..)` takes one GGUF file of a model, as llama.cpp's converter writes it; paths are relative to the file that \
+                        writes them";
+
+/// A folder or file that is not there, is incomplete, or holds a model of an unknown family.
+pub fn unusable(path: &str, why: &str, help: &str, span: Span) -> Diagnostic {
     Diagnostic::new(Code::FileMissing, span, format!("the model at `{path}` cannot be used: {why}"))
         .label("cannot be used")
-        .help(
-            "a model folder holds config.json, tokenizer.json and model.safetensors or its shards; paths are relative to the \
-             file that writes them",
-        )
+        .help(help)
 }
 
 /// The width must divide by the heads, into heads of an even width (rotary positions turn pairs of coordinates).

@@ -3,15 +3,16 @@
 use super::Cost;
 use super::facts::Facts;
 use super::spec::{
-    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, Loss, ModelSpec, Normalize, Spec, StoreAs,
+    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, Loss, ModelSpec, Normalize, Spec, StoreAs, Trainable,
 };
 
 /// The cost of a step; `own` are its facts, `reads` those of the step it reads first.
 pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
     match spec {
-        Spec::Model(
-            ModelSpec::Pretrain { length, batch, context, .. } | ModelSpec::Finetune { length, batch, context, .. },
-        ) => trained_model(own, *length, *batch, *context),
+        Spec::Model(ModelSpec::Pretrain { length, batch, .. }) => trained_model(own, *length, *batch, true),
+        Spec::Model(ModelSpec::Finetune { length, batch, weights, .. }) => {
+            trained_model(own, *length, *batch, *weights == Trainable::All)
+        }
         Spec::Activations(spec) => activations(spec, own),
         Spec::Crosscoder(spec) => crosscoder(spec, own, reads),
         Spec::Classify(_) => encoded(own, own.validate.unwrap_or(0)),
@@ -24,16 +25,21 @@ pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
     }
 }
 
-/// 6 flops a parameter and token; weights, gradients and two moments in f32; 34 d L values a token of the batch for the
-/// backward pass, and its logits twice.
-fn trained_model(own: &Facts, length: u64, batch: u64, _context: u64) -> Cost {
+/// Logits that the head's loss has at once, about (in f32).
+const LOGITS_BYTES: u64 = 128 << 20;
+
+/// 6 flops a parameter and token, 4 for a head that is not trained (its embedding is only looked up); weights in f32, and
+/// gradients and two moments of those that move; 34 d L values a token of the batch for the backward pass.
+fn trained_model(own: &Facts, length: u64, batch: u64, all: bool) -> Cost {
     let Some(model) = &own.model else { return Cost { tokens: length, ..Cost::default() } };
     let parameters = model.parameters;
+    let still = if all { 0 } else { parameters.min(model.vocabulary * model.width) };
+    let moving = parameters - still;
     Cost {
         tokens: length,
-        flops: 6.0 * parameters as f64 * length as f64,
+        flops: (6.0 * moving as f64 + 4.0 * still as f64) * length as f64,
         disk_bytes: 4 * parameters,
-        memory_bytes: 16 * parameters + 4 * batch * (34 * model.width * model.layers + 2 * model.vocabulary),
+        memory_bytes: 16 * moving + 4 * still + 4 * batch * 34 * model.width * model.layers + LOGITS_BYTES,
     }
 }
 

@@ -85,6 +85,11 @@ pub enum ModelSpec {
         path: FileRef,
         dtype: Dtype,
     },
+    /// One GGUF file: weights, tokenizer and chat template.
+    Gguf {
+        path: FileRef,
+        dtype: Dtype,
+    },
     /// A repository of the hub; `exec` brings its files to `repository.folder`, which then is a model folder.
     Hub {
         repository: HubRef,
@@ -108,12 +113,35 @@ pub enum ModelSpec {
     /// inputs: `from` (model), `on` corpora.
     Finetune {
         on: Vec<PortionSpec>,
+        weights: Trainable,
+        loss_on: LossOn,
         context: u64,
         length: u64,
         batch: u64,
         learning_rate: f64,
+        /// `None`: a twentieth of the steps, 200 at most.
+        warmup: Option<u64>,
+        clip: f64,
         seed: u64,
+        store: Dtype,
     },
+}
+
+/// Which weights a fine-tuning moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trainable {
+    All,
+    /// Blocks and last norm.
+    Body,
+}
+
+/// Tokens whose prediction a fine-tuning trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossOn {
+    All,
+    Assistant,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

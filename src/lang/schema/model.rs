@@ -1,6 +1,7 @@
 use super::{Built, Field, Kind, Type, Unit, Variant, Word};
 
 const TOKENS: Type = Type::Amount { units: &[Unit::Tokens], low: 1.0 };
+const STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 1.0 };
 const CORPORA: Type = Type::List(&Type::Portion);
 
 const PRETRAIN: &[Field] = &[
@@ -25,12 +26,39 @@ const PRETRAIN: &[Field] = &[
 const FINETUNE: &[Field] = &[
     Field::new("from", Type::Step(&["model"]), "The model to start from; its tokenizer is kept."),
     Field::new("on", CORPORA, "The texts it is trained on, interleaved in these proportions."),
+    Field::new("weights", Type::Word(WEIGHTS), "Which weights are trained.").default("all", "xd"),
+    Field::new("loss_on", Type::Word(LOSS_ON), "Tokens whose prediction counts.").default("assistant", "practice"),
     Field::new("context", TOKENS, "Context in tokens.").default("256 tokens", "xd"),
     Field::new("length", TOKENS, "Training length in tokens; texts are read again when they end."),
     Field::new("batch", TOKENS, "Tokens a step.").default("4096 tokens", "xd"),
-    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate of Adam.").default("5e-4", "xd"),
+    Field::new("lr", Type::Number { low: 0.0, high: 10.0 }, "Learning rate of AdamW, at its peak.")
+        .default("5e-4", "xd"),
+    Field::new("warmup", STEPS, "Steps over which the learning rate grows; then it falls to a tenth along a cosine.")
+        .absent("a twentieth of the steps, 200 at most"),
+    Field::new("clip", Type::Number { low: 0.0, high: 1e9 }, "Gradients are scaled down to this global norm; 0 never.")
+        .default("1.0", "practice"),
     Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the order of the text.")
         .default("42", "published code"),
+    Field::new("store", Type::Word(STORES), "Number format of the trained model's file; training is in f32.")
+        .default("f32", "xd"),
+];
+
+const WEIGHTS: &[Word] = &[
+    Word::new("all", "All of them."),
+    Word::new(
+        "body",
+        "The blocks and the last norm; embeddings and head stay. Saves much memory and time where the vocabulary is large.",
+    ),
+];
+
+const LOSS_ON: &[Word] = &[
+    Word::new("assistant", "Of chats, what the assistant says and the token that ends its turn; of texts every token."),
+    Word::new("all", "Every token, the user's and the template's too."),
+];
+
+const STORES: &[Word] = &[
+    Word::new("f32", "As trained. After a short fine-tune the change is about the size of bf16's rounding."),
+    Word::new("bf16", "Half the size."),
 ];
 
 const DTYPES: &[Word] = &[
@@ -68,19 +96,22 @@ pub const FORMS: &[Variant] = &[
         PRETRAIN,
         "A small language model (Gemma-2 shape) trained from scratch, so that its history is known.",
     ),
-    Variant::new("finetune", FINETUNE, "A model trained further on other text."),
+    Variant::new("finetune", FINETUNE, "A model of any family, or a GGUF file's, trained further on other text."),
     Variant::new(
         "hf",
         HF,
         "A model of the Hugging Face hub; the lock file beside the experiment pins its commit and files.",
     ),
-    Variant::new("gguf", &[Field::new("file", Type::Path, "The file.").positional()], "A model in one GGUF file.")
-        .later("convert it to safetensors and name its folder: `folder(\"path\")`"),
+    Variant::new(
+        "gguf",
+        &[Field::new("file", Type::Path, "The file, in one piece.").positional(), DTYPE],
+        "A model in one GGUF file of llama.cpp: weights (dequantised to f32), tokenizer and chat template out of the file.",
+    ),
 ];
 
 pub const KIND: Kind = Kind {
     word: "model",
-    doc: "A language model: a folder, or one that is trained here.",
+    doc: "A language model: a folder, a GGUF file, or one that is trained here.",
     details: "Layers count from 0. The `model_type`s of config.json that are understood: gemma2, gemma3 (of models that also see, the language \
               model), gemma3_text, gpt2, gpt_neox (Pythia), llama (SmolLM too), mistral, qwen2 and qwen3, with safetensors in bf16, f16 or f32, in one \
               file or in shards. A model that is fine-tuned computes with the `dtype` of the one it started from. A model made by `pretrain` or `finetune` is a step like \
@@ -90,6 +121,6 @@ pub const KIND: Kind = Kind {
     fields: &[],
     columns: &[],
     example: "model base = folder(\"organism/base\")\nmodel chat = finetune(from = base, on = [1M tokens of talk], length = 2M tokens)",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::chat::{self, Rendered, Template};
+use super::gguf_tokenizer;
 use super::{Document, Message, TokenSequence};
+use crate::gguf::GgufFile;
 use crate::ml::{Error, Result, TokenGroup};
 
-/// A folder's `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`.
+/// A folder's `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`, or what a GGUF file holds of them.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     folder: PathBuf,
@@ -20,29 +22,68 @@ pub struct Tokenizer {
     template: Option<String>,
 }
 
+/// `tokenizer.json` and `tokenizer_config.json` of a folder (null without one), or the same out of a GGUF file.
+fn description(place: &Path) -> Result<(Value, Value)> {
+    if GgufFile::is(place) {
+        let wrong = |problem: String| Error::invalid("load tokenizer", format!("{}: {problem}", place.display()));
+        let file = GgufFile::open(place).map_err(wrong)?;
+        let described = gguf_tokenizer::describe(&file).map_err(wrong)?;
+        return Ok((described.tokenizer, described.config));
+    }
+    let config = match place.join("tokenizer_config.json") {
+        path if path.is_file() => read_json(&path)?,
+        _ => Value::Null,
+    };
+    Ok((read_json(&place.join("tokenizer.json"))?, config))
+}
+
+/// Writes the tokenizer of a model folder or GGUF file into another model folder.
+///
+/// # Errors
+/// When there is none, or it cannot be written.
+pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<()> {
+    let write = |name: &str, bytes: &[u8]| {
+        let path = to.join(name);
+        std::fs::write(&path, bytes).map_err(|e| Error::file(&path, e))
+    };
+    if GgufFile::is(from) {
+        let (tokenizer, config) = description(from)?;
+        write("tokenizer.json", format!("{tokenizer}\n").as_bytes())?;
+        return write("tokenizer_config.json", format!("{config:#}\n").as_bytes());
+    }
+    for name in TOKENIZER_FILES {
+        let path = from.join(name);
+        if path.is_file() || *name == "tokenizer.json" {
+            write(name, &std::fs::read(&path).map_err(|e| Error::file(&path, e))?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Files of a model folder that belong to its tokenizer; the first must be there.
+const TOKENIZER_FILES: &[&str] =
+    &["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"];
+
 impl Tokenizer {
-    /// Reads the tokenizer of a model folder.
+    /// Reads the tokenizer of a model folder or of a GGUF file.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let mut description = read_json(&folder.join("tokenizer.json"))?;
+        let (mut description, config) = description(folder)?;
         // Cut and padded sequences, and offsets that leave out spaces, are not what a reader of text wants.
         description["truncation"] = Value::Null;
         description["padding"] = Value::Null;
         keep_offsets(&mut description);
         let fingerprint = fingerprint(&description);
         let inner: tokenizers::Tokenizer = serde_json::from_value(description).map_err(|e| {
-            Error::invalid("load tokenizer", format!("{}: {e}", folder.join("tokenizer.json").display()))
+            let place = if GgufFile::is(folder) { folder.to_path_buf() } else { folder.join("tokenizer.json") };
+            Error::invalid("load tokenizer", format!("{}: {e}", place.display()))
         })?;
-        let config = match folder.join("tokenizer_config.json") {
-            path if path.is_file() => read_json(&path)?,
-            _ => Value::Null,
-        };
         let special = inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
         let template = chat_template(folder, &config)?;
         Ok(Self { inner, folder: folder.to_path_buf(), fingerprint, special, names: special_names(&config), template })
     }
 
-    /// The folder it was loaded from.
+    /// The folder or GGUF file it was loaded from.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -33,6 +33,7 @@ struct State {
 }
 
 /// Everything that the rest of the training depends on.
+#[derive(Default)]
 pub(super) struct Checkpoint {
     pub step: u64,
     /// Sum and count of the losses since the last row.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::{Activation, Family, Rope};
+use crate::gguf::GgufFile;
 use crate::ml::{Error, Result};
 
 /// What one layer's attention sees.
@@ -100,12 +101,18 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
-    /// Reads `config.json` of a model folder.
+    /// Reads `config.json` of a model folder, or the metadata of a GGUF file.
     ///
     /// # Errors
     /// When it cannot be read, its `model_type` is of no family here, or it asks for something that cannot be computed.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
-        let path = folder.as_ref().join("config.json");
+        let folder = folder.as_ref();
+        if GgufFile::is(folder) {
+            let value = super::gguf::config(&super::gguf::open(folder)?)?;
+            let wrong = |problem| Error::invalid("load model", format!("{}: {problem}", folder.display()));
+            return Self::parse(&value).map_err(wrong);
+        }
+        let path = folder.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|e| Error::file(&path, e))?;
         let value: Value = serde_json::from_str(&text)
             .map_err(|e| Error::invalid("load model", format!("{}: {e}", path.display())))?;

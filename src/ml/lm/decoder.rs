@@ -36,7 +36,7 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Loads `config.json` and the weights of a folder, to compute in f32.
+    /// Loads `config.json` and the weights of a folder, or both out of a GGUF file, to compute in f32.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         Self::open(folder, Dtype::F32)
     }
@@ -156,11 +156,21 @@ impl Decoder {
         })
     }
 
+    /// The stream after the last block as the head sees it: normed, `[B * T, d]`.
+    pub(super) fn before_head(&self, h: &Tensor) -> Result<Tensor> {
+        let (batch, tokens, width) = h.dims3()?;
+        self.norm.forward(&h.reshape((batch * tokens, width))?)
+    }
+
+    /// The head's weights `[V, d]`.
+    pub(super) fn head(&self) -> &Tensor {
+        self.head.weight()
+    }
+
     /// Logits before their soft cap.
     pub(super) fn raw_logits(&self, h: &Tensor) -> Result<Tensor> {
-        let (batch, tokens, width) = h.dims3()?;
-        let flat = h.reshape((batch * tokens, width))?;
-        let logits = self.head.forward(&self.norm.forward(&flat)?)?;
+        let (batch, tokens, _) = h.dims3()?;
+        let logits = self.head.forward(&self.before_head(h)?)?;
         Ok(logits.reshape((batch, tokens, self.config.vocabulary))?)
     }
 

@@ -33,6 +33,11 @@ impl Linear {
         Self { weight: embedding.clone(), bias: None, packed: OnceLock::new(), is_head: true }
     }
 
+    /// w `[out, in]`.
+    pub(super) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// y; with weights in bf16 it is rounded to bf16.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         if self.weight.dtype() == DType::BF16 {

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::ml::data::{Corpus, Document, Template, Tokenizer};
-use crate::ml::{Error, Result, Watch};
+use crate::ml::{Error, Result, TokenGroup, Watch};
 
 /// So many tokens of a corpus, from its start.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,11 +16,49 @@ pub struct TextPortion {
     pub tokens: u64,
 }
 
-/// Each context has one token more than the model sees at once: inputs are all but the last, targets all but the first.
+/// Tokens whose prediction is trained and measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Every token.
+    All,
+    /// Of chats, what the assistant says and the token that ends it; of texts every token.
+    Assistant,
+}
+
+/// One token more than the model sees at once: inputs are all but the last, targets all but the first.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Context {
+    ids: Vec<u32>,
+    /// Whether a token counts as a target.
+    counted: Vec<bool>,
+}
+
+impl Context {
+    pub(super) fn inputs(&self) -> &[u32] {
+        &self.ids[..self.ids.len() - 1]
+    }
+
+    /// Rows of the batch (contexts one after the other) after which a token comes that counts, and these tokens.
+    pub(super) fn targets<'a>(batch: impl Iterator<Item = &'a Context>) -> (Vec<u32>, Vec<u32>) {
+        let (mut rows, mut targets, mut row) = (Vec::new(), Vec::new(), 0);
+        for context in batch {
+            for (id, counted) in context.ids.iter().zip(&context.counted).skip(1) {
+                if *counted {
+                    rows.push(row);
+                    targets.push(*id);
+                }
+                row += 1;
+            }
+        }
+        (rows, targets)
+    }
+}
+
+/// Contexts of all portions.
 pub(super) struct Contexts {
-    pub train: Vec<Vec<u32>>,
+    pub train: Vec<Context>,
     /// Each [`HELD_OUT`]th context of every portion; never trained on.
-    pub held_out: Vec<Vec<u32>>,
+    pub held_out: Vec<Context>,
 }
 
 /// One context in so many is held out.
@@ -32,19 +70,20 @@ pub(super) fn pack(
     portions: &[TextPortion],
     tokenizer: &Tokenizer,
     context: usize,
+    counted: Counted,
     watch: &dyn Watch,
 ) -> Result<Contexts> {
     let mut contexts = Contexts { train: Vec::new(), held_out: Vec::new() };
     for portion in portions {
-        let stream = stream(portion, tokenizer)?;
-        if (stream.len() as u64) < portion.tokens {
+        let stream = Stream::of(portion, tokenizer, counted)?;
+        if (stream.ids.len() as u64) < portion.tokens {
             let wanted = portion.tokens;
             watch.note(&format!(
                 "the text has {} tokens, {wanted} were asked for; it is read again as needed",
-                stream.len()
+                stream.ids.len()
             ));
         }
-        for (index, part) in cut(&stream, context).enumerate() {
+        for (index, part) in stream.cut(context).enumerate() {
             match index % HELD_OUT == HELD_OUT / 2 {
                 true => contexts.held_out.push(part),
                 false => contexts.train.push(part),
@@ -61,30 +100,57 @@ pub(super) fn pack(
 }
 
 /// All contexts of the portions, none held out.
-pub(super) fn pack_all(portions: &[TextPortion], tokenizer: &Tokenizer, context: usize) -> Result<Vec<Vec<u32>>> {
+pub(super) fn pack_all(
+    portions: &[TextPortion],
+    tokenizer: &Tokenizer,
+    context: usize,
+    counted: Counted,
+) -> Result<Vec<Context>> {
     let mut contexts = Vec::new();
     for portion in portions {
-        let stream = stream(portion, tokenizer)?;
-        contexts.extend(cut(&stream, context));
+        contexts.extend(Stream::of(portion, tokenizer, counted)?.cut(context));
     }
     Ok(contexts)
 }
 
-fn cut(stream: &[u32], context: usize) -> impl Iterator<Item = Vec<u32>> {
-    (0..stream.len().saturating_sub(1) / context).map(move |i| stream[i * context..=(i + 1) * context].to_vec())
+/// The tokens of a portion, one document after the other.
+struct Stream {
+    ids: Vec<u32>,
+    counted: Vec<bool>,
 }
 
-fn stream(portion: &TextPortion, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-    let limit = portion.tokens as usize;
-    let mut stream = Vec::new();
-    for document in portion.corpus.documents()? {
-        stream.extend(tokenizer.encode(&document?, portion.template.as_ref(), usize::MAX)?.ids);
-        if stream.len() >= limit {
-            stream.truncate(limit);
-            break;
+impl Stream {
+    fn of(portion: &TextPortion, tokenizer: &Tokenizer, counted: Counted) -> Result<Self> {
+        let limit = portion.tokens as usize;
+        let mut stream = Self { ids: Vec::new(), counted: Vec::new() };
+        for document in portion.corpus.documents()? {
+            let sequence = tokenizer.encode(&document?, portion.template.as_ref(), usize::MAX)?;
+            stream.counted.extend(match (counted, &portion.template) {
+                (Counted::Assistant, Some(_)) => spoken(&sequence.groups),
+                _ => vec![true; sequence.ids.len()],
+            });
+            stream.ids.extend(sequence.ids);
+            if stream.ids.len() >= limit {
+                stream.ids.truncate(limit);
+                stream.counted.truncate(limit);
+                break;
+            }
         }
+        Ok(stream)
     }
-    Ok(stream)
+
+    fn cut(&self, context: usize) -> impl Iterator<Item = Context> {
+        (0..self.ids.len().saturating_sub(1) / context).map(move |i| {
+            let range = i * context..(i + 1) * context + 1;
+            Context { ids: self.ids[range.clone()].to_vec(), counted: self.counted[range].to_vec() }
+        })
+    }
+}
+
+/// The assistant's tokens and the control token that follows them.
+fn spoken(groups: &[TokenGroup]) -> Vec<bool> {
+    let is = |i: usize| groups[i] == TokenGroup::Assistant;
+    (0..groups.len()).map(|i| is(i) || (groups[i] == TokenGroup::Control && i > 0 && is(i - 1))).collect()
 }
 
 /// Texts for the tokenizer: documents until there are 4 bytes a token of each portion; of chats the contents.
@@ -146,6 +212,18 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_assistant_and_the_end_of_its_turn_count() {
+        use TokenGroup::{Assistant as A, Bos as B, Control as C, User as U};
+        let groups = [B, C, C, U, U, C, C, A, A, C, C, C, U];
+        let counted: Vec<usize> = spoken(&groups).iter().enumerate().filter(|(_, c)| **c).map(|(i, _)| i).collect();
+        assert_eq!(counted, [7, 8, 9]);
+        let context = |ids: &[u32], counted: &[bool]| Context { ids: ids.to_vec(), counted: counted.to_vec() };
+        let two = [context(&[1, 2, 3], &[true, false, true]), context(&[4, 5, 6], &[true, true, false])];
+        assert_eq!(Context::targets(two.iter()), (vec![1, 2], vec![3, 5]));
+        assert_eq!(two[1].inputs(), [4, 5]);
+    }
 
     #[test]
     fn a_pass_sees_each_context_once_and_the_step_alone_decides() {

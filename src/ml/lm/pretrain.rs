@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use candle_core::{Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::bpe::train_tokenizer;
-use super::packing::{TextPortion, pack, plain_texts};
+use super::packing::{Counted, TextPortion, pack, plain_texts};
 use super::save::{make_folder, save_config};
-use super::train::{Plan, Trained, train};
+use super::train::{Plan, Trainable, Trained, train};
 use super::{
-    Activation, AttentionShape, Decoder, DecoderConfig, Family, LayerShape, MlpShape, NormShape, Residual, Rope,
+    Activation, AttentionShape, Decoder, DecoderConfig, Dtype, Family, LayerShape, MlpShape, NormShape, Residual, Rope,
 };
 use crate::ml::data::Tokenizer;
 use crate::ml::{Error, Result, Watch};
@@ -55,13 +56,17 @@ pub fn pretrain(spec: &Pretrain, output: &Path, checkpoint: Option<&Path>, watch
     let config = shape(spec);
     save_config(output, &config)?;
     train(Plan {
-        start: initial(&config, spec.seed),
-        contexts: pack(&spec.on, &tokenizer, spec.context, watch)?,
+        start: initial(&config, spec.seed)?,
+        trainable: Trainable::All,
+        contexts: pack(&spec.on, &tokenizer, spec.context, Counted::All, watch)?,
         context: spec.context,
         length: spec.length,
         batch: spec.batch,
         learning_rate: spec.learning_rate,
+        warmup: None,
+        clip: 1.0,
         seed: spec.seed,
+        store: Dtype::Bf16,
         identity: format!("{spec:?}"),
         output,
         checkpoint,
@@ -102,18 +107,18 @@ fn shape(spec: &Pretrain) -> DecoderConfig {
 }
 
 /// Normal with deviation 0.02 for the embedding and 1 / sqrt(inputs) for the other matrices; norms start at 0 (times 1 + w).
-fn initial(config: &DecoderConfig, seed: u64) -> BTreeMap<String, Vec<f32>> {
+fn initial(config: &DecoderConfig, seed: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    let draw = |(name, shape): (String, Vec<usize>)| {
+    let draw = |(name, shape): (String, Vec<usize>)| -> Result<(String, Tensor)> {
         let count = shape.iter().product();
-        let values = match shape.as_slice() {
+        let values: Vec<f32> = match shape.as_slice() {
             [_, inputs] => {
                 let deviation = if name.contains("embed") { 0.02 } else { (*inputs as f64).powf(-0.5) };
                 (0..count).map(|_| (deviation * normal(&mut generator)) as f32).collect()
             }
             _ => vec![0.0; count],
         };
-        (name, values)
+        Ok((name, Tensor::from_vec(values, shape, &Device::Cpu)?))
     };
     Decoder::shapes(config).into_iter().map(draw).collect()
 }

@@ -9,8 +9,8 @@ use candle_core::Tensor;
 use half::bf16;
 use safetensors::tensor::TensorView;
 
-use super::DecoderConfig;
 use super::bpe::{BOS, EOS, PAD};
+use super::{DecoderConfig, Dtype};
 use crate::ml::{Error, Result};
 
 /// Writes all bytes or nothing: a temporary file that reaches the disk, then a rename.
@@ -30,16 +30,24 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(|e| Error::file(folder, e))
 }
 
-/// Writes `model.safetensors` in bf16.
-pub(super) fn save_weights(folder: &Path, weights: &BTreeMap<String, Tensor>) -> Result<()> {
+/// Writes `model.safetensors` in the given format.
+pub(super) fn save_weights(folder: &Path, weights: &BTreeMap<String, Tensor>, store: Dtype) -> Result<()> {
     let mut bytes: Vec<(&String, &[usize], Vec<u8>)> = Vec::new();
     for (name, tensor) in weights {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-        bytes.push((name, tensor.dims(), values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect()));
+        let own = match store {
+            Dtype::F32 => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            Dtype::Bf16 => values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect(),
+        };
+        bytes.push((name, tensor.dims(), own));
     }
+    let format = match store {
+        Dtype::F32 => safetensors::Dtype::F32,
+        Dtype::Bf16 => safetensors::Dtype::BF16,
+    };
     let mut views = Vec::new();
     for (name, shape, bytes) in &bytes {
-        views.push((name.as_str(), TensorView::new(safetensors::Dtype::BF16, shape.to_vec(), bytes)?));
+        views.push((name.as_str(), TensorView::new(format, shape.to_vec(), bytes)?));
     }
     let metadata = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
     write_file(&folder.join("model.safetensors"), &safetensors::serialize(views, Some(metadata))?)

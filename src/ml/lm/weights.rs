@@ -9,6 +9,7 @@ use super::families::Stored;
 use super::parts::parts;
 use super::published::Published;
 use super::{DecoderConfig, Dtype};
+use crate::gguf::GgufFile;
 use crate::ml::{Error, Result};
 
 /// Tensors under the names of the decoder's parts (`parts.rs` lists them), whatever file they came from.
@@ -35,7 +36,7 @@ impl Weights {
         Ok(Self { dtype, parts: parts.into_iter().map(convert).collect::<Result<_>>()? })
     }
 
-    /// Reads a model folder's safetensors (one file, or the shards that its index names).
+    /// Reads a model folder's safetensors (one file, or the shards that its index names), or dequantises a GGUF file.
     ///
     /// Whether there is a head is for the file to say: without one the embedding serves, even if the configuration is not tied;
     /// with one it is used, even if the configuration is tied (as transformers does).
@@ -43,6 +44,9 @@ impl Weights {
     /// # Errors
     /// When a file is missing or broken, or a tensor is missing or has another shape than the configuration says.
     pub fn load(folder: &Path, config: &DecoderConfig, dtype: Dtype) -> Result<Self> {
+        if GgufFile::is(folder) {
+            return Self::new(super::gguf::parts(&super::gguf::open(folder)?, config)?, dtype);
+        }
         Self::new(Published::open(folder)?.parts(config, dtype)?, dtype)
     }
 

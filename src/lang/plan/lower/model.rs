@@ -1,8 +1,9 @@
 use crate::lang::check;
 use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{Dtype, ModelSpec, PortionSpec, Spec};
+use crate::lang::plan::spec::{Dtype, FileRef, LossOn, ModelSpec, PortionSpec, Spec, Trainable};
 use crate::lang::resolve::{Call, Sink, Typed, VALUE};
+use crate::lang::source::Span;
 use crate::lang::world::ModelFacts;
 
 pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
@@ -12,16 +13,8 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         "folder" => {
             let node = call.get("path")?;
             let path = at.file(node, sink)?;
-            match at.world.model(&path.from, &path.path) {
-                Ok(facts) => {
-                    draft.facts.width = Some(facts.width);
-                    draft.facts.model = Some(facts);
-                }
-                Err(why) => {
-                    sink.push(check::models::unusable(&path.path, &why, node.span));
-                    return None;
-                }
-            }
+            let facts = at.world.model(&path.from, &path.path);
+            known(facts, &path, check::models::FOLDER, node.span, draft, sink)?;
             draft.facts.dtype = Some(dtype(call));
             Some(Spec::Model(ModelSpec::Folder { path, dtype: dtype(call) }))
         }
@@ -32,6 +25,14 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             draft.facts.model = facts;
             draft.facts.dtype = Some(dtype(call));
             Some(Spec::Model(ModelSpec::Hub { repository, dtype: dtype(call) }))
+        }
+        "gguf" => {
+            let node = call.get("file")?;
+            let path = at.file(node, sink)?;
+            let facts = at.world.gguf(&path.from, &path.path);
+            known(facts, &path, check::models::GGUF, node.span, draft, sink)?;
+            draft.facts.dtype = Some(dtype(call));
+            Some(Spec::Model(ModelSpec::Gguf { path, dtype: dtype(call) }))
         }
         "pretrain" => {
             let on = portions(at, call, draft, sink);
@@ -72,13 +73,19 @@ pub fn model(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             };
             draft.facts = from.map(|f| f.facts.clone()).unwrap_or_default();
             let on = portions(at, call, draft, sink);
+            let word = |name: &str| call.get(name).and_then(|n| n.word());
             Some(Spec::Model(ModelSpec::Finetune {
                 on: on?,
+                weights: if word("weights")? == "body" { Trainable::Body } else { Trainable::All },
+                loss_on: if word("loss_on")? == "all" { LossOn::All } else { LossOn::Assistant },
                 context: whole("context")?,
                 length: whole("length")?,
                 batch: whole("batch")?,
                 learning_rate: call.get("lr")?.number()?,
+                warmup: whole("warmup"),
+                clip: call.get("clip")?.number()?,
                 seed: whole("seed")?,
+                store: if word("store")? == "bf16" { Dtype::Bf16 } else { Dtype::F32 },
             }))
         }
         _ => None,
@@ -89,6 +96,28 @@ fn dtype(call: &Call) -> Dtype {
     match call.get("dtype").and_then(|n| n.word()) {
         Some("bf16") => Dtype::Bf16,
         _ => Dtype::F32,
+    }
+}
+
+/// Keeps the facts of a model that lies on the disk, or reports why there are none.
+fn known(
+    facts: Result<ModelFacts, String>,
+    path: &FileRef,
+    help: &str,
+    span: Span,
+    draft: &mut Draft,
+    sink: &mut Sink,
+) -> Option<()> {
+    match facts {
+        Ok(facts) => {
+            draft.facts.width = Some(facts.width);
+            draft.facts.model = Some(facts);
+            Some(())
+        }
+        Err(why) => {
+            sink.push(check::models::unusable(&path.path, &why, help, span));
+            None
+        }
     }
 }
 

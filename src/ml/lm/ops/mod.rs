@@ -28,7 +28,7 @@ pub(crate) use add::add;
 pub(crate) use add_bias::add_bias;
 pub(crate) use alone::alone;
 pub(crate) use attention::{Attention, attention};
-pub(crate) use cross_entropy::{cross_entropy, token_losses};
+pub(crate) use cross_entropy::{capped_losses, softmax_gradient};
 pub use gated::Activation;
 pub(crate) use gated::gated;
 pub(crate) use layer_norm::layer_norm;
