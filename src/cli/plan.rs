@@ -146,7 +146,7 @@ fn words(status: &Status) -> (&'static str, String) {
         Status::Cached { seconds } => ("cached", format!("took {}", duration(*seconds))),
         Status::ToDo { why } => ("to do", why.clone()),
         Status::Always => ("each run", String::new()),
-        Status::Away => ("away", "not on this machine; no step to do reads it".to_string()),
+        Status::Away => ("away", "not all on this machine; no step to do reads it".to_string()),
         Status::Download { bytes: Some(count) } => ("fetch", format!("{} of the hub are not here yet", bytes(*count))),
         Status::Download { bytes: None } => ("fetch", "not pinned yet; `xd run` asks the hub".to_string()),
     }

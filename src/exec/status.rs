@@ -16,7 +16,7 @@ pub enum Status {
     /// Files of the hub that are not on this machine: so many bytes, `None` while nothing is pinned. Models come as a whole
     /// before the first step that reads them, files of a corpus when they are first read.
     Download { bytes: Option<u64> },
-    /// A model of the hub that is not on this machine, and that no step to do reads.
+    /// A model or corpus of the hub that is not all on this machine, and that no step to do reads.
     Away,
     /// In the store.
     Cached { seconds: f64 },
@@ -50,22 +50,17 @@ pub fn status(plan: &Plan, store: &Store, experiment: &str) -> super::Result<Vec
         plan.steps.iter().map(|step| status_of(plan, step, store, &index)).collect();
     let mut found = found?;
     for at in 0..found.len() {
-        if matches!(found[at], Status::Download { .. }) && is_model(&plan.steps[at].spec) && !is_read(plan, &found, at)
-        {
+        if matches!(found[at], Status::Download { .. }) && !is_read(plan, &found, at) {
             found[at] = Status::Away;
         }
     }
     Ok(found)
 }
 
-fn is_model(spec: &Spec) -> bool {
-    matches!(spec, Spec::Model(_))
-}
-
-/// True for a model that is read by a step that is to be made.
-pub fn is_read(plan: &Plan, statuses: &[Status], model: usize) -> bool {
+/// True for a model or corpus that is read by a step that is to be made.
+pub fn is_read(plan: &Plan, statuses: &[Status], read: usize) -> bool {
     let to_do = |reader: &usize| matches!(statuses[*reader], Status::ToDo { .. });
-    is_model(&plan.steps[model].spec) && (0..plan.steps.len()).filter(to_do).any(|reader| reads(plan, reader, model))
+    (0..plan.steps.len()).filter(to_do).any(|reader| reads(plan, reader, read))
 }
 
 /// Whether making a step opens the files of another one. What is in the store stands for what it was made from, but only

@@ -631,6 +631,8 @@ fn corpora_come_file_by_file() {
     let commit = std::fs::read_dir(&snapshot).unwrap().next().unwrap().unwrap().path();
     assert!(commit.join("data/train-00000-of-00002.jsonl").exists());
     assert!(!commit.join("data/train-00001-of-00002.jsonl").exists(), "nobody read it");
+    let plan = said(&machine.xd(&["plan", "experiment.xd"]));
+    assert!(plan.contains("no step to do reads it") && !plan.contains("to download"), "{plan}");
     let limited = Machine::new(&server, &FILE.replace("hf(\"tiny/prose\")", "hf(\"tiny/prose\", files = 1)"));
     limited.run(&[]);
     assert!(!limited.lock().contains("train-00001-of-00002"));

@@ -205,13 +205,13 @@ impl Client {
         self.api.repo(repo(wanted, commit)).url(&path.join("/"))
     }
 
-    /// Asks, with the token, and follows redirects as long as they stay within the hub; with the address that answered.
+    /// Asks, with the token where that is the hub itself, and follows redirects as long as they stay within the hub; with the address that answered.
     fn follow(&self, method: &str, address: &str, stop: Stop) -> Result<(Response<Body>, String)> {
         let mut address = address.to_string();
         for _ in 0..=REDIRECTS {
             let response = self.try_often(&address, stop, || {
                 let mut request = if method == "HEAD" { self.agent.head(&address) } else { self.agent.get(&address) };
-                if let Some(token) = &self.settings.token {
+                if let Some(token) = self.settings.token.as_ref().filter(|_| self.is_same_host(&address)) {
                     request = request.header("Authorization", format!("Bearer {}", token.text));
                 }
                 request.call()
