@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::exec::Observer;
+pub use crate::exec::limits::bytes;
 use crate::ml::Progress;
 use crate::ml::watch::Transfer;
 
@@ -221,18 +222,6 @@ pub fn duration(seconds: f64) -> String {
         s if s < 60.0 => format!("{s:.1} s"),
         s if s < 3600.0 => format!("{} min {} s", whole / 60, whole % 60),
         _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-/// `3.2 GB`, in powers of ten.
-pub fn bytes(count: u64) -> String {
-    let count = count as f64;
-    match count {
-        c if c < 1e3 => format!("{c:.0} B"),
-        c if c < 1e6 => format!("{:.0} kB", c / 1e3),
-        c if c < 1e9 => format!("{:.1} MB", c / 1e6),
-        c if c < 1e12 => format!("{:.1} GB", c / 1e9),
-        c => format!("{:.1} TB", c / 1e12),
     }
 }
 

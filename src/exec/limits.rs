@@ -20,3 +20,15 @@ pub fn free_memory() -> Option<u64> {
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
 }
+
+/// `3.2 GB`, in powers of ten.
+pub fn bytes(count: u64) -> String {
+    let count = count as f64;
+    match count {
+        c if c < 1e3 => format!("{c:.0} B"),
+        c if c < 1e6 => format!("{:.0} kB", c / 1e3),
+        c if c < 1e9 => format!("{:.1} MB", c / 1e6),
+        c if c < 1e12 => format!("{:.1} GB", c / 1e9),
+        c => format!("{:.1} TB", c / 1e12),
+    }
+}

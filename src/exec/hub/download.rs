@@ -161,7 +161,7 @@ impl Download<'_> {
         self.check_room(&partial, total, coming.bytes())?;
         self.traffic.add(coming.bytes());
         if coming.bytes() > 0 {
-            let kept = super::problem::bytes(coming.bytes());
+            let kept = limits::bytes(coming.bytes());
             self.traffic.note(format!("{}: goes on after the {kept} that are here", self.path));
         }
         let mut attempt = 0;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::exec::limits::bytes;
 use crate::lang::diagnostic::Code;
 use crate::lang::hub::{HubWanted, Repository};
 
@@ -325,18 +326,6 @@ pub fn list(names: &[String]) -> String {
 /// The first digits of a commit or hash.
 pub fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
-}
-
-/// `3.2 GB`, in powers of ten.
-pub fn bytes(count: u64) -> String {
-    let value = count as f64;
-    match value {
-        c if c < 1e3 => format!("{c:.0} B"),
-        c if c < 1e6 => format!("{:.0} kB", c / 1e3),
-        c if c < 1e9 => format!("{:.1} MB", c / 1e6),
-        c if c < 1e12 => format!("{:.1} GB", c / 1e9),
-        c => format!("{:.1} TB", c / 1e12),
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 use super::listing::RemoteFile;
 use super::problem::{Place, Result, list};
 use super::select::unsuitable;
+use crate::exec::limits;
 use crate::lang::diagnostic::suggest;
 
 /// A lock file with more lines than this is not for people.
@@ -113,7 +114,7 @@ pub fn converted(all: &[RemoteFile], asked: Asked, place: &Place) -> Result<(Vec
         Some(files) if !splits.contains_key(asked.split) => {
             let remark = format!(
                 "the hub has converted only the first {} of the split `{}`",
-                super::problem::bytes(files.iter().map(|f| f.bytes).sum()),
+                limits::bytes(files.iter().map(|f| f.bytes).sum()),
                 asked.split
             );
             let asked = Asked { split: &partial, ..asked };
@@ -137,7 +138,7 @@ fn choose(mut splits: Splits, asked: Asked, place: &Place) -> Result<Vec<RemoteF
         files.truncate(usize::try_from(first).unwrap_or(usize::MAX));
     }
     if files.len() > MOST {
-        let size = super::problem::bytes(files.iter().map(|f| f.bytes).sum());
+        let size = limits::bytes(files.iter().map(|f| f.bytes).sum());
         let help =
             "write `files = 10` for the first ten, or the `config` of a sample; each file is named in the lock file"
                 .to_string();
