@@ -633,7 +633,7 @@ fn corpora_come_file_by_file() {
     assert!(!commit.join("data/train-00001-of-00002.jsonl").exists(), "nobody read it");
     let plan = said(&machine.xd(&["plan", "experiment.xd"]));
     assert!(plan.contains("no step to do reads it") && !plan.contains("to download"), "{plan}");
-    let limited = Machine::new(&server, &FILE.replace("hf(\"tiny/prose\")", "hf(\"tiny/prose\", files = 1)"));
+    let limited = Machine::new(&server, &text.replace("hf(\"tiny/prose\")", "hf(\"tiny/prose\", files = 1)"));
     limited.run(&[]);
     assert!(!limited.lock().contains("train-00001-of-00002"));
 }
