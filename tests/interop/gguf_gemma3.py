@@ -45,7 +45,7 @@ def install():
 def long_text():
     """A text longer than the sliding window of 512 tokens."""
     lines = (ROOT / "experiments/organism/texts/prose_heldout.jsonl").read_text(encoding="utf-8").splitlines()
-    return "\n\n".join(json.loads(line)["text"] for line in lines[:4])
+    return "\n\n".join(json.loads(line)["text"] for line in lines[:8])
 
 
 def ours(model, work):
