@@ -78,6 +78,8 @@ struct State {
     rangeless: Vec<String>,
     /// Sizes that are told in place of the real ones.
     inflated: BTreeMap<String, u64>,
+    /// Bytes of large files are on another host, as on the hub, and not only under another path.
+    elsewhere: bool,
     /// Answers to the next requests, whatever they are.
     failing: Vec<u16>,
     /// Pause between pieces of a body.
@@ -147,6 +149,11 @@ impl HubServer {
 
     pub fn without_ranges(&self, path: &str) {
         self.with(|state| state.rangeless.push(path.to_string()));
+    }
+
+    /// Sends to another host for the bytes of large files.
+    pub fn elsewhere(&self) {
+        self.with(|state| state.elsewhere = true);
     }
 
     /// Tells another size of a large file.
@@ -342,8 +349,10 @@ fn route(state: &mut State, request: &Request, own: &str) -> Reply {
     };
     if content.len() >= LARGE {
         let hash = sha256(content);
+        // The same server under another name.
+        let host = if state.elsewhere { own.replace("127.0.0.1", "localhost") } else { String::new() };
         return Reply::empty(302)
-            .with("Location", &format!("/cdn/{hash}"))
+            .with("Location", &format!("{host}/cdn/{hash}"))
             .with("X-Repo-Commit", commit)
             .with("X-Linked-Size", &state.inflated.get(path).copied().unwrap_or(content.len() as u64).to_string())
             .with("X-Linked-ETag", &format!("\"{hash}\""));
