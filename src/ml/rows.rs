@@ -17,6 +17,21 @@ pub enum TokenGroup {
     Assistant,
     /// Content of any other role, such as system.
     Other,
+    /// A control token within the assistant mask: the end of an assistant's turn (docs/method.md 5.3 counts it to the assistant,
+    /// 6.1 to the template).
+    AssistantEnd,
+}
+
+impl TokenGroup {
+    /// Put there by the chat template, the ends of turns among them; BOS is not (docs/method.md 6.1).
+    pub fn is_control(self) -> bool {
+        matches!(self, TokenGroup::Control | TokenGroup::AssistantEnd)
+    }
+
+    /// In the assistant mask: contents of the assistant and the ends of its turns (docs/method.md 5.3).
+    pub fn is_assistant(self) -> bool {
+        matches!(self, TokenGroup::Assistant | TokenGroup::AssistantEnd)
+    }
 }
 
 /// Where a row comes from.

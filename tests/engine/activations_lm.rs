@@ -167,8 +167,8 @@ fn batches_and_padding_change_nothing() {
     }
     assert!(checked > 20);
     let groups: std::collections::BTreeSet<TokenGroup> = rows(&done.train).iter().map(|(_, info)| info.group).collect();
-    use TokenGroup::{Assistant, Control, Text, User};
-    assert_eq!(groups.into_iter().collect::<Vec<_>>(), [Text, Control, User, Assistant]);
+    use TokenGroup::{Assistant, AssistantEnd, Control, Text, User};
+    assert_eq!(groups.into_iter().collect::<Vec<_>>(), [Text, Control, User, Assistant, AssistantEnd]);
 }
 
 #[test]

@@ -194,6 +194,7 @@ fn chat_ids_equal_those_of_transformers_and_every_token_has_its_group() {
         assert_eq!(sequence.ids, want, "{family}");
         assert_eq!(tokenizer.bos(), Some(0), "{family}");
         assert_eq!(sequence.groups[0], TokenGroup::Bos);
+        assert!(sequence.groups.contains(&TokenGroup::AssistantEnd));
         let text = |group: TokenGroup| {
             let of = |(id, _): (&u32, _)| *id;
             let ids: Vec<u32> =
@@ -202,7 +203,8 @@ fn chat_ids_equal_those_of_transformers_and_every_token_has_its_group() {
         };
         assert_eq!(text(TokenGroup::User), "Hello fox");
         assert_eq!(text(TokenGroup::Assistant), "The lazy dog.");
-        let control = "<start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n<end_of_turn>\n";
+        // The end of the assistant's turn is a group of its own: control, and in the assistant mask.
+        let control = "<start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n\n";
         assert_eq!(text(TokenGroup::Control), control);
     }
 }

@@ -52,7 +52,7 @@ impl Record {
 /// The group with this number.
 pub fn group(number: u8) -> Result<TokenGroup> {
     use TokenGroup::*;
-    [Text, Bos, Control, User, Assistant, Other]
+    [Text, Bos, Control, User, Assistant, Other, AssistantEnd]
         .into_iter()
         .find(|group| *group as u8 == number)
         .ok_or_else(|| Error::invalid("read sidecar", format!("there is no token group {number}")))
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn comes_back() {
-        for group in 0..6 {
+        for group in 0..7 {
             let record = Record {
                 info: RowInfo {
                     corpus: 513,

@@ -3,7 +3,7 @@
 use super::latent_class::{ClassThresholds, LatentClass, delta_norm};
 use super::vectors::{cosine, decoder_norms};
 use crate::ml::crosscoder::Crosscoder;
-use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, TokenGroup, Watch};
+use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, Watch};
 
 /// One entry a latent, in order of latents.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,7 +76,7 @@ pub fn classify(
         rows.info(start, &mut infos[..count])?;
         let code = crosscoder.encode(&values[..count * 2 * rows.width()]);
         for (i, info) in infos[..count].iter().enumerate() {
-            let is_control = u64::from(info.group == TokenGroup::Control);
+            let is_control = u64::from(info.group.is_control());
             let (row, f) = code.row(i);
             for (&j, &f) in row.iter().zip(f) {
                 let j = j as usize;

@@ -1,9 +1,9 @@
 //! Chats become text by a Jinja template, the way the transformers library does it.
 
-use minijinja::{Environment, ErrorKind, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
+use std::ops::Range;
 
 use super::Message;
+use super::jinja::Jinja;
 use crate::ml::{Error, Result};
 
 /// Which template renders a chat.
@@ -30,23 +30,26 @@ pub struct Rendered {
     pub text: String,
     /// In order, without overlap.
     pub spans: Vec<Span>,
+    /// Bytes in the template's generation blocks, where it has such blocks: the assistant's turns.
+    pub generated: Option<Vec<Range<usize>>>,
 }
 
-/// Renders `messages`. `names` are the special tokens that templates may use, such as `("bos_token", "<bos>")`.
+/// Renders `messages` and finds their contents in the text.
 ///
-/// There is no `strftime_now`: a template that asks for the date takes the fixed one it has for this case, so that the same
-/// chat is the same text every day.
-pub(super) fn render(source: &str, messages: &[Message], names: &[(String, String)]) -> Result<Rendered> {
-    let environment = environment(source)?;
-    let text = render_text(&environment, messages, names)?;
+/// The template is rendered a second time with marks for contents, which gives what it writes around them; where that does not
+/// fit (templates that look into contents, such as those that cut out earlier reasoning), contents are searched one after the
+/// other. Errors: the template refuses the chat; a content is not in the text.
+pub(super) fn render(jinja: &Jinja, messages: &[Message]) -> Result<Rendered> {
+    let text = jinja.text(messages, false)?;
     let marked: Vec<Message> =
         messages.iter().enumerate().map(|(index, m)| Message { role: m.role.clone(), content: mark(index) }).collect();
-    let skeleton = render_text(&environment, &marked, names)?;
-    let spans = match spans_by_skeleton(&text, &skeleton, messages) {
+    let skeleton = jinja.text(&marked, false).ok().and_then(|skeleton| parts(&skeleton, messages.len()));
+    let spans = match skeleton.as_ref().and_then(|parts| spans_by_skeleton(&text, parts, messages)) {
         Some(spans) => spans,
-        None => spans_by_search(&text, messages)?,
+        None => spans_by_search(&text, skeleton, messages)?,
     };
-    Ok(Rendered { text, spans })
+    let generated = jinja.generated(messages, &text)?;
+    Ok(Rendered { text, spans, generated })
 }
 
 const OPEN: char = '\u{F8F0}';
@@ -57,69 +60,90 @@ fn mark(index: usize) -> String {
     format!("{OPEN}{index}{CLOSE}")
 }
 
-fn environment(source: &str) -> Result<Environment<'_>> {
-    let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
-    environment.set_unknown_method_callback(unknown_method_callback);
-    environment.add_function("raise_exception", |text: String| -> std::result::Result<String, minijinja::Error> {
-        Err(minijinja::Error::new(ErrorKind::InvalidOperation, text))
-    });
-    environment.add_template("chat", source).map_err(template_error)?;
-    Ok(environment)
+/// What a template writes: `before`, then the contents of messages, each with what stands after it.
+struct Parts {
+    before: String,
+    contents: Vec<(usize, String)>,
 }
 
-fn template_error(error: minijinja::Error) -> Error {
-    Error::invalid("chat template", format!("{error}"))
+/// A rendering of marks, cut at the marks.
+fn parts(skeleton: &str, count: usize) -> Option<Parts> {
+    let mut pieces = skeleton.split(OPEN);
+    let before = pieces.next()?.to_string();
+    let content = |piece: &str| {
+        let (index, after) = piece.split_once(CLOSE)?;
+        let index = index.parse().ok().filter(|index| *index < count)?;
+        Some((index, after.to_string()))
+    };
+    Some(Parts { before, contents: pieces.map(content).collect::<Option<_>>()? })
 }
 
-fn render_text(environment: &Environment, messages: &[Message], names: &[(String, String)]) -> Result<String> {
-    let mut context: std::collections::BTreeMap<&str, Value> =
-        names.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str()))).collect();
-    context.insert("messages", Value::from_serialize(messages));
-    context.insert("add_generation_prompt", Value::from(false));
-    context.insert("tools", Value::from(()));
-    context.insert("documents", Value::from(()));
-    let template = environment.get_template("chat").map_err(template_error)?;
-    template.render(context).map_err(template_error)
+/// A content as a template may write it.
+fn forms(content: &str) -> [&str; 4] {
+    [content, content.trim(), content.trim_start(), content.trim_end()]
 }
 
 /// The template's own text is what the skeleton has between the marks; contents may come trimmed.
-fn spans_by_skeleton(text: &str, skeleton: &str, messages: &[Message]) -> Option<Vec<Span>> {
-    let mut pieces = skeleton.split(OPEN);
-    let mut at = text.starts_with(pieces.next()?).then(|| skeleton.find(OPEN).unwrap_or(skeleton.len()))?;
+fn spans_by_skeleton(text: &str, parts: &Parts, messages: &[Message]) -> Option<Vec<Span>> {
+    text.starts_with(&parts.before).then_some(())?;
+    let mut at = parts.before.len();
     let mut spans = Vec::new();
-    for piece in pieces {
-        let (index, after) = piece.split_once(CLOSE)?;
-        let message: usize = index.parse().ok()?;
-        let content = messages.get(message)?.content.as_str();
-        let forms = [content, content.trim(), content.trim_start(), content.trim_end()];
-        let form = forms
-            .into_iter()
-            .find(|form| text[at..].strip_prefix(*form).is_some_and(|rest| rest.starts_with(after)))?;
-        spans.push(Span { start: at, end: at + form.len(), message });
+    for (message, after) in &parts.contents {
+        let fits = |form: &&str| text[at..].strip_prefix(*form).is_some_and(|rest| rest.starts_with(after));
+        let form = forms(&messages[*message].content).into_iter().find(fits)?;
+        spans.push(Span { start: at, end: at + form.len(), message: *message });
         at += form.len() + after.len();
     }
     (at == text.len()).then_some(spans)
 }
 
-/// For templates that look into the contents: each trimmed content is searched after the one before.
-fn spans_by_search(text: &str, messages: &[Message]) -> Result<Vec<Span>> {
+/// For templates that look into the contents: in the order of the skeleton, each content is searched after the one before,
+/// first where the template writes the same in front of it; of a content with reasoning the parts that are there.
+fn spans_by_search(text: &str, skeleton: Option<Parts>, messages: &[Message]) -> Result<Vec<Span>> {
+    let order: Vec<(usize, String)> = match skeleton {
+        Some(Parts { mut before, contents }) => {
+            contents.into_iter().map(|(message, after)| (message, std::mem::replace(&mut before, after))).collect()
+        }
+        None => (0..messages.len()).map(|message| (message, String::new())).collect(),
+    };
     let mut at = 0;
     let mut spans = Vec::new();
-    for (message, m) in messages.iter().enumerate() {
-        let content = m.content.trim();
-        let Some(found) = text[at..].find(content) else {
+    for (message, before) in order {
+        let m = &messages[message];
+        let found = search(&text[at..], &before, &m.content);
+        let Some((_, end)) = found.last() else {
             let problem = format!(
                 "the template changes the content of message {message} ({}); cannot tell it from control tokens",
                 m.role
             );
             return Err(Error::invalid("chat template", problem));
         };
-        spans.push(Span { start: at + found, end: at + found + content.len(), message });
-        at += found + content.len();
+        spans.extend(found.iter().map(|(start, end)| Span { start: at + start, end: at + end, message }));
+        at += end;
     }
     Ok(spans)
+}
+
+/// Where a content, or its parts, stand in `text`.
+fn search(text: &str, before: &str, content: &str) -> Vec<(usize, usize)> {
+    let start = before.char_indices().rev().nth(11).map_or(0, |(at, _)| at);
+    for before in [&before[start..], ""] {
+        for form in forms(content) {
+            if let Some(at) = text.find(&format!("{before}{form}")) {
+                let at = at + before.len();
+                return vec![(at, at + form.len())];
+            }
+        }
+    }
+    let (reasoning, answer) = content.rsplit_once("</think>").unwrap_or(("", content));
+    let (reasoning, answer) = (reasoning.rsplit("<think>").next().unwrap_or("").trim(), answer.trim());
+    let Some(answered) = text.find(answer).filter(|_| !answer.is_empty()) else { return Vec::new() };
+    let mut found = Vec::new();
+    if let Some(at) = text[..answered].find(reasoning).filter(|_| !reasoning.is_empty()) {
+        found.push((at, at + reasoning.len()));
+    }
+    found.push((answered, answered + answer.len()));
+    found
 }
 
 #[cfg(test)]
@@ -140,7 +164,7 @@ mod tests {
     fn a_content_that_looks_like_the_template_is_still_told_apart() {
         let chat =
             [message("user", " user "), message("model", "<end_of_turn>"), message("user", ""), message("model", "e")];
-        let rendered = render(GEMMA, &chat, &[("bos_token".into(), "<bos>".into())]).unwrap();
+        let rendered = render(&Jinja::new(GEMMA, &[("bos_token".into(), "<bos>".into())]).unwrap(), &chat).unwrap();
         assert!(rendered.text.starts_with("<bos><start_of_turn>user\nuser<end_of_turn>\n"));
         assert_eq!(contents(&rendered), ["user", "<end_of_turn>", "", "e"]);
         assert_eq!(rendered.spans[0].start, "<bos><start_of_turn>user\n".len());
@@ -148,18 +172,15 @@ mod tests {
 
     #[test]
     fn a_template_that_cuts_the_content_is_searched_or_refused() {
-        let cuts = "{% for m in messages %}[{{ m.content.split('</think>')[-1] }}]{% endfor %}";
-        let plain = render(cuts, &[message("user", "hello")], &[]).unwrap();
-        assert_eq!(contents(&plain), ["hello"]);
-        let thought = render(cuts, &[message("assistant", "hm</think>yes")], &[]).unwrap_err().to_string();
-        assert!(thought.contains("message 0"), "{thought}");
-    }
-
-    #[test]
-    fn python_methods_blocks_and_raise_exception_work() {
-        let source = "{%- if messages[0]['role'] == 'system' %}\n    {{- raise_exception('no system role') }}\n{%- endif %}\n{% for m in messages %}\n  {% if m.content.startswith('a') %}A{{ m.content.strip() }}{% endif %}\n{% endfor %}";
-        assert_eq!(render(source, &[message("user", "abc ")], &[]).unwrap().text.trim(), "Aabc");
-        let error = render(source, &[message("system", "x")], &[]).unwrap_err().to_string();
-        assert!(error.contains("no system role"), "{error}");
+        let source = "{% for m in messages %}[{{ m.role }}:{{ m.content.split('</think>')[-1] | trim }}]{% endfor %}";
+        let jinja = Jinja::new(source, &[]).unwrap();
+        let chat = [message("user", "assistant"), message("assistant", "<think>hm</think> yes"), message("user", "s")];
+        let rendered = render(&jinja, &chat).unwrap();
+        assert_eq!(rendered.text, "[user:assistant][assistant:yes][user:s]");
+        assert_eq!(contents(&rendered), ["assistant", "yes", "s"]);
+        assert_eq!(rendered.spans[2].start, rendered.text.len() - 2);
+        let upper = Jinja::new("{% for m in messages %}{{ m.content | upper }}{% endfor %}", &[]).unwrap();
+        let error = render(&upper, &[message("assistant", "yes")]).unwrap_err().to_string();
+        assert!(error.contains("message 0"), "{error}");
     }
 }

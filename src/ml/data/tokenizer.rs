@@ -1,17 +1,21 @@
 //! Text and chats to token ids, by a model's own tokenizer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use super::chat::{self, Rendered, Template};
 use super::gguf_tokenizer;
-use super::{Document, Message, TokenSequence};
+use super::{Document, Jinja, Message, TokenSequence};
 use crate::gguf::GgufFile;
 use crate::ml::{Error, Result, TokenGroup};
 
-/// A folder's `tokenizer.json`, `tokenizer_config.json` and `chat_template.jinja`, or what a GGUF file holds of them.
+/// A folder's `tokenizer.json`, `tokenizer_config.json` and chat template, or what a GGUF file holds of them.
+///
+/// Whether a plain text begins with BOS is decided by the post-processor of `tokenizer.json`, as transformers 5 does; the words
+/// `add_bos_token` of the configuration are not asked. A chat has the BOS that its template writes. No sequence begins with two.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     folder: PathBuf,
@@ -19,7 +23,18 @@ pub struct Tokenizer {
     special: BTreeSet<u32>,
     /// `("bos_token", "<bos>")` and its like.
     names: Vec<(String, String)>,
-    template: Option<String>,
+    template: ShippedTemplate,
+    /// Templates that were used, by their source.
+    compiled: Mutex<BTreeMap<String, Arc<Jinja>>>,
+}
+
+/// The chat template that comes with a tokenizer.
+enum ShippedTemplate {
+    /// There is none.
+    None,
+    Source(String),
+    /// Several, none of them called `default`: their names.
+    Unclear(Vec<String>),
 }
 
 /// `tokenizer.json` and `tokenizer_config.json` of a folder (null without one), or the same out of a GGUF file.
@@ -61,13 +76,22 @@ pub fn copy_tokenizer(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Files of a model folder that belong to its tokenizer; the first must be there.
-const TOKENIZER_FILES: &[&str] =
-    &["tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json"];
+const TOKENIZER_FILES: &[&str] = &[
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
 
 impl Tokenizer {
     /// Reads the tokenizer of a model folder or of a GGUF file.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
+        if !folder.join("tokenizer.json").exists() && folder.join("tokenizer.model").exists() {
+            return Err(Error::invalid("load tokenizer", only_sentencepiece(folder)));
+        }
         let (mut description, config) = description(folder)?;
         // Cut and padded sequences, and offsets that leave out spaces, are not what a reader of text wants.
         description["truncation"] = Value::Null;
@@ -80,7 +104,8 @@ impl Tokenizer {
         })?;
         let special = inner.get_added_tokens_decoder().iter().filter(|(_, t)| t.special).map(|(id, _)| *id).collect();
         let template = chat_template(folder, &config)?;
-        Ok(Self { inner, folder: folder.to_path_buf(), fingerprint, special, names: special_names(&config), template })
+        let (names, compiled) = (special_names(&config), Mutex::default());
+        Ok(Self { inner, folder: folder.to_path_buf(), fingerprint, special, names, template, compiled })
     }
 
     /// The folder or GGUF file it was loaded from.
@@ -144,7 +169,7 @@ impl Tokenizer {
 
     /// True when the tokenizer ships a chat template.
     pub fn has_template(&self) -> bool {
-        self.template.is_some()
+        matches!(self.template, ShippedTemplate::Source(_))
     }
 
     /// Text of `ids`, special tokens included.
@@ -181,7 +206,14 @@ impl Tokenizer {
     /// Plain text, with BOS where the tokenizer puts one.
     pub fn encode_text(&self, text: &str) -> Result<TokenSequence> {
         let encoding = self.inner.encode_fast(text, true).map_err(|e| Error::invalid("encode", e.to_string()))?;
-        let ids = encoding.get_ids().to_vec();
+        let mut ids = encoding.get_ids().to_vec();
+        // The text has BOS written out: a chat that was formatted before.
+        if let (Some(bos), [first, second, ..]) = (self.bos(), ids.as_slice())
+            && *first == bos
+            && *second == bos
+        {
+            ids.remove(0);
+        }
         let mut groups = vec![TokenGroup::Text; ids.len()];
         self.mark_bos(&ids, &mut groups);
         Ok(TokenSequence { ids, groups })
@@ -195,25 +227,49 @@ impl Tokenizer {
         let ids = encoding.get_ids().to_vec();
         let mut groups = groups(&rendered, messages, encoding.get_offsets());
         self.mark_bos(&ids, &mut groups);
+        self.mark_ends(&rendered, messages, &ids, encoding.get_offsets(), &mut groups);
         Ok(TokenSequence { ids, groups })
+    }
+
+    /// A chat as text with the beginning of the assistant's next turn: what a model answers to.
+    pub fn prompt(&self, messages: &[Message], template: &Template) -> Result<String> {
+        self.jinja(template)?.text(messages, true)
     }
 
     /// A chat as text.
     pub fn render(&self, messages: &[Message], template: &Template) -> Result<Rendered> {
-        match template {
-            Template::Tokenizer => match &self.template {
-                Some(source) => chat::render(source, messages, &self.names),
-                None => Err(Error::invalid(
-                    "chat template",
-                    format!("the tokenizer in {} has none; give `template = jinja(\"file\")`", self.folder.display()),
-                )),
-            },
-            Template::Jinja { source, control } => {
-                let rendered = chat::render(source, messages, &self.names)?;
-                self.check_control(&rendered, control)?;
-                Ok(rendered)
-            }
+        let rendered = chat::render(&*self.jinja(template)?, messages)?;
+        if let Template::Jinja { control, .. } = template {
+            self.check_control(&rendered, control)?;
         }
+        Ok(rendered)
+    }
+
+    fn jinja(&self, template: &Template) -> Result<Arc<Jinja>> {
+        let source = match (template, &self.template) {
+            (Template::Jinja { source, .. }, _) | (Template::Tokenizer, ShippedTemplate::Source(source)) => source,
+            (Template::Tokenizer, ShippedTemplate::None) => {
+                let problem =
+                    format!("the tokenizer in {} has none; give `template = jinja(\"file\")`", self.folder.display());
+                return Err(Error::invalid("chat template", problem));
+            }
+            (Template::Tokenizer, ShippedTemplate::Unclear(names)) => {
+                let problem = format!(
+                    "the tokenizer in {} has several ({}) and none called default; save one as a file and give `template = \
+                     jinja(\"file\")`",
+                    self.folder.display(),
+                    names.join(", ")
+                );
+                return Err(Error::invalid("chat template", problem));
+            }
+        };
+        let mut compiled = self.compiled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(jinja) = compiled.get(source) {
+            return Ok(jinja.clone());
+        }
+        let jinja = Arc::new(Jinja::new(source, &self.names)?);
+        compiled.insert(source.clone(), jinja.clone());
+        Ok(jinja)
     }
 
     /// Each control string must be one token: else patches and statistics over control tokens would mean something else.
@@ -235,11 +291,56 @@ impl Tokenizer {
         Ok(())
     }
 
+    /// BOS at the beginning, and where a template writes it again at each turn; not where it is the end of turns too.
     fn mark_bos(&self, ids: &[u32], groups: &mut [TokenGroup]) {
-        if let (Some(bos), Some(first)) = (self.bos(), ids.first())
-            && bos == *first
-        {
-            groups[0] = TokenGroup::Bos;
+        let Some(bos) = self.bos() else { return };
+        let again = self.eos() != Some(bos);
+        for (position, (id, group)) in ids.iter().zip(groups).enumerate() {
+            if *id == bos && (position == 0 || again && *group == TokenGroup::Control) {
+                *group = TokenGroup::Bos;
+            }
+        }
+    }
+
+    /// Control tokens of the assistant mask: those in generation blocks; for a template without such blocks the special token
+    /// that follows an assistant's content, with nothing but white space between, if the last turn has one.
+    fn mark_ends(
+        &self,
+        rendered: &Rendered,
+        messages: &[Message],
+        ids: &[u32],
+        offsets: &[(usize, usize)],
+        groups: &mut [TokenGroup],
+    ) {
+        if let Some(ranges) = &rendered.generated {
+            for (group, &(start, end)) in groups.iter_mut().zip(offsets) {
+                let inside = ranges.iter().any(|range| start < range.end && range.start < end);
+                if inside && *group == TokenGroup::Control {
+                    *group = TokenGroup::AssistantEnd;
+                }
+            }
+            return;
+        }
+        let end_of = |index: usize| {
+            let span = rendered.spans[index];
+            let next = rendered.spans.get(index + 1).map_or(rendered.text.len(), |span| span.start);
+            let first = offsets.partition_point(|&(start, _)| start < span.end);
+            let is_end = |token: &usize| self.special.contains(&ids[*token]) && groups[*token] == TokenGroup::Control;
+            let token = (first..ids.len()).take_while(|&token| offsets[token].1 <= next).find(is_end)?;
+            rendered.text[span.end..offsets[token].0].trim().is_empty().then_some(token)
+        };
+        let is_assistant = |index: &usize| {
+            let message = rendered.spans[*index].message;
+            let last = rendered.spans.get(index + 1).is_none_or(|next| next.message != message);
+            last && role_group(&messages[message].role) == TokenGroup::Assistant
+        };
+        let turns: Vec<usize> = (0..rendered.spans.len()).filter(is_assistant).collect();
+        if turns.last().is_some_and(|&last| last + 1 == rendered.spans.len() && end_of(last).is_none()) {
+            return;
+        }
+        let ends: Vec<usize> = turns.into_iter().filter_map(end_of).collect();
+        for token in ends {
+            groups[token] = TokenGroup::AssistantEnd;
         }
     }
 
@@ -315,16 +416,44 @@ fn special_names(config: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The file `chat_template.jinja`, else the configuration's entry (text, or a list whose `default` is taken).
-fn chat_template(folder: &Path, config: &Value) -> Result<Option<String>> {
+/// The file `chat_template.jinja`, else the entry of the configuration, else the file `chat_template.json`. An entry is a text,
+/// or a list of `{name, template}` of which `default` is taken, or the only one.
+fn chat_template(folder: &Path, config: &Value) -> Result<ShippedTemplate> {
     let path = folder.join("chat_template.jinja");
     if path.is_file() {
-        return std::fs::read_to_string(&path).map(Some).map_err(|e| Error::file(&path, e));
+        return std::fs::read_to_string(&path).map(ShippedTemplate::Source).map_err(|e| Error::file(&path, e));
     }
-    let entry = &config["chat_template"];
-    if let Some(list) = entry.as_array() {
-        let default = list.iter().find(|t| t["name"] == "default");
-        return Ok(default.and_then(|t| t["template"].as_str()).map(str::to_string));
-    }
-    Ok(entry.as_str().map(str::to_string))
+    let old = folder.join("chat_template.json");
+    let entry = match &config["chat_template"] {
+        Value::Null if old.is_file() => read_json(&old)?["chat_template"].take(),
+        entry => entry.clone(),
+    };
+    let named: Vec<(String, String)> = match &entry {
+        Value::String(source) => return Ok(ShippedTemplate::Source(source.clone())),
+        Value::Array(list) => {
+            let text = |entry: &Value, key: &str| entry[key].as_str().map(str::to_string);
+            list.iter().filter_map(|entry| Some((text(entry, "name")?, text(entry, "template")?))).collect()
+        }
+        Value::Object(map) => {
+            map.iter().filter_map(|(name, source)| Some((name.clone(), source.as_str()?.to_string()))).collect()
+        }
+        _ => Vec::new(),
+    };
+    let default = named.iter().find(|(name, _)| name == "default").or_else(|| match named.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    });
+    Ok(match default {
+        Some((_, source)) => ShippedTemplate::Source(source.clone()),
+        None if named.is_empty() => ShippedTemplate::None,
+        None => ShippedTemplate::Unclear(named.into_iter().map(|(name, _)| name).collect()),
+    })
+}
+
+fn only_sentencepiece(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "{folder} has only tokenizer.model (SentencePiece); xd reads tokenizer.json. Make it once with Python: \
+         `AutoTokenizer.from_pretrained(\"{folder}\").save_pretrained(\"{folder}\")`"
+    )
 }

@@ -150,7 +150,8 @@ impl Stream {
 /// The assistant's tokens and the control token that follows them.
 fn spoken(groups: &[TokenGroup]) -> Vec<bool> {
     let is = |i: usize| groups[i] == TokenGroup::Assistant;
-    (0..groups.len()).map(|i| is(i) || (groups[i] == TokenGroup::Control && i > 0 && is(i - 1))).collect()
+    let ends = |i: usize| i > 0 && is(i - 1) && groups[i] == TokenGroup::Control;
+    (0..groups.len()).map(|i| groups[i].is_assistant() || ends(i)).collect()
 }
 
 /// Texts for the tokenizer: documents until there are 4 bytes a token of each portion; of chats the contents.

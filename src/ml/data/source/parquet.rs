@@ -152,13 +152,15 @@ fn document(cell: &Field, column: &str) -> std::result::Result<Document, String>
     match cell {
         Field::Str(text) => Ok(Document::Text(text.clone())),
         Field::Bytes(bytes) => utf8(bytes.data(), 0, &format!("column `{column}`")).map(Document::Text),
-        Field::ListInternal(list) => list
-            .elements()
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| message(index, entry, column))
-            .collect::<std::result::Result<_, _>>()
-            .map(Document::Chat),
+        Field::ListInternal(list) => {
+            // In old layouts, where the repeated group is the entry itself, the record reader puts a list around the list.
+            let entries = match list.elements() {
+                [Field::ListInternal(inner)] => inner.elements(),
+                entries => entries,
+            };
+            let messages = entries.iter().enumerate().map(|(index, entry)| message(index, entry, column));
+            messages.collect::<std::result::Result<_, _>>().map(Document::Chat)
+        }
         other => Err(format!("column `{column}` is {}, neither text nor a list of messages", seen(other))),
     }
 }
