@@ -123,6 +123,12 @@ impl Session {
         let errors = analysis.has_errors();
         let Some(plan) = analysis.plan.filter(|_| !errors) else {
             report(&analysis.diagnostics, &sources, &file, format);
+            if !errors {
+                let message = format!(
+                    "{file} has no mistake that xd knows, and yet it made no plan of it: please report this file"
+                );
+                return Err(ended(Status::Failed, &message));
+            }
             return Err(Status::Invalid.into());
         };
         if !matches!(format, Format::Json) && !analysis.diagnostics.is_empty() {

@@ -19,6 +19,7 @@ mod lm_config;
 mod lm_files;
 mod lm_organism;
 mod lm_training;
+mod recipes;
 mod runs;
 mod scaling;
 mod streams;

@@ -161,6 +161,14 @@ fn a_model_may_be_written_in_place() {
     assert_eq!(addresses(&Memory::organism().plan(file)), ["p.base", "p.tuned", "p", "prose", "acts"]);
 }
 
+/// It was checked and then, without a word, not planned.
+#[test]
+fn a_model_may_come_from_a_param() {
+    let file = "xd 1\nparam base = folder(\"organism/base\")\nparam chat = folder(\"nowhere\")\nparam words = text(\"other.txt\")\npair p {\n  base = base\n  tuned = chat\n}\ncorpus prose = words\nactivations acts {\n  of = p\n  layer = 1\n  context = 128 tokens\n  train = [100K tokens of prose]\n  validate = [1K tokens of prose]\n}\n";
+    let plan = Memory::organism().plan_with(file, &["chat=folder(\"organism/chat\")"]);
+    assert_eq!(addresses(&plan), ["p.base", "p.tuned", "p", "prose", "acts"]);
+}
+
 #[test]
 fn zipped_axes_have_only_their_tuples() {
     let file = "xd 1\npair toy = synthetic(width = 16)\nactivations acts {\n  of = toy\n  train = 1M tokens\n  validate = 10K tokens\n}\ncrosscoder cc for (loss, init.norm) in [(l1(weight = 0.1), 0.3), (topk(k = 4), 1.0)] {\n  on = acts\n  train.optimizer = adam(warmup = 10 steps)\n}\nexpect one = cc[loss = topk].l0 > 3\n";

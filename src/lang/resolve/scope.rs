@@ -78,6 +78,7 @@ impl Scope {
             }
         }
         params::put_in_force(&mut scope, sources, sets, sink);
+        scope.lift_models_of_params();
         scope
     }
 
@@ -138,8 +139,31 @@ impl Scope {
         self.declared.push(declared);
     }
 
+    /// `base = start` in a pair, where `start` is a param that holds `folder("..")`, becomes a model of its own too. Params must be in
+    /// force.
+    pub fn lift_models_of_params(&mut self) {
+        for index in 0..self.declared.len() {
+            let mut declared = self.declared[index].clone();
+            self.lift(&mut declared, |scope, module, reference, forms| {
+                let Some((id, used)) = scope.lookup(module, &reference.path.parts) else { return false };
+                let param = scope.params.get(&id).filter(|_| used == reference.path.parts.len());
+                param.is_some_and(|param| is_form(&param.value.kind, forms))
+            });
+            self.declared[index] = declared;
+        }
+    }
+
     /// `base = folder("..")` in a pair becomes a model of its own, named `pair.base`.
     fn lift_models(&mut self, declared: &mut Declared) {
+        self.lift(declared, |_, _, _, _| false);
+    }
+
+    /// Lifts forms, and the references that `holds_form` says hold one.
+    fn lift(
+        &mut self,
+        declared: &mut Declared,
+        holds_form: impl Fn(&Scope, usize, &tree::Reference, &[schema::Variant]) -> bool,
+    ) {
         let Some(kind) = declared.kind else { return };
         for written in &mut declared.fields {
             let Some(field) = kind.field(&written.path) else { continue };
@@ -147,14 +171,11 @@ impl Scope {
             if kinds != ["model"] {
                 continue;
             }
-            let is_form = match &written.value.kind {
-                ValueKind::Call { .. } => true,
-                ValueKind::Reference(r) => {
-                    r.path.parts.len() == 1 && forms.iter().any(|f| f.word == r.path.parts[0].text)
-                }
-                _ => false,
+            let lifted = match &written.value.kind {
+                ValueKind::Reference(r) if holds_form(self, declared.module, r, forms) => true,
+                value => is_form(value, forms),
             };
-            if !is_form {
+            if !lifted {
                 continue;
             }
             let name = format!("{}.{}", declared.name, written.path);
@@ -293,3 +314,12 @@ fn flatten(prefix: &str, fields: &[tree::Field], declared: &mut Declared, sink: 
 
 /// Marks a block that is no block of its kind.
 pub const BLOCK: &str = " {}";
+
+/// True for a call, and for a word that is a form without arguments.
+fn is_form(value: &ValueKind, forms: &[schema::Variant]) -> bool {
+    match value {
+        ValueKind::Call { .. } => true,
+        ValueKind::Reference(r) => r.path.parts.len() == 1 && forms.iter().any(|f| f.word == r.path.parts[0].text),
+        _ => false,
+    }
+}

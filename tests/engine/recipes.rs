@@ -1,0 +1,146 @@
+//! The paper's recipes, run whole on tiny models of the same families and the texts that are shipped.
+
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+
+use crate::support::{Lab, said};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A fixture and, in `folder`, its "tuned" version: the same files with every block's weights moved a little.
+fn stand_ins(family: &str, folder: &Path) -> (PathBuf, PathBuf) {
+    let base = root().join("tests/fixtures/lm").join(family);
+    let tuned = folder.join("tuned");
+    std::fs::create_dir_all(&tuned).unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        std::fs::copy(base.join(name), tuned.join(name)).unwrap();
+    }
+    let bytes = std::fs::read(base.join("model.safetensors")).unwrap();
+    let mut moved = Vec::new();
+    for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let mut data = view.data().to_vec();
+        if name.contains("layers.") && view.dtype() == safetensors::Dtype::F32 {
+            for (i, number) in data.chunks_exact_mut(4).enumerate() {
+                let value = f32::from_le_bytes(number.try_into().unwrap());
+                let noise = 0.05 * ((i * 7919 % 1009) as f32 / 504.5 - 1.0);
+                number.copy_from_slice(&(value + noise).to_le_bytes());
+            }
+        }
+        moved.push((name, view.dtype(), view.shape().to_vec(), data));
+    }
+    let views = moved.iter().map(|(name, dtype, shape, data)| {
+        (name.as_str(), safetensors::tensor::TensorView::new(*dtype, shape.clone(), data).unwrap())
+    });
+    std::fs::write(tuned.join("model.safetensors"), safetensors::serialize(views, None).unwrap()).unwrap();
+    (base, tuned)
+}
+
+/// Runs a recipe small, with the names of its own params for the models and the two corpora.
+fn runs(recipe: &str, family: &str, corpora: [&str; 2], more: &[&str]) -> Lab {
+    let lab = Lab::new("xd 1\n");
+    let (base, tuned) = stand_ins(family, lab.path());
+    let texts = root().join("experiments/organism/texts");
+    let jsonl = |name: &str, rest: &str| format!("jsonl(\"{}\", {rest})", texts.join(name).display());
+    let prose = |name: &str| jsonl(name, "column = \"text\"");
+    let chat = |name: &str| jsonl(name, "column = \"messages\", template = tokenizer");
+    let mut sets = vec![
+        format!("base=folder(\"{}\")", base.display()),
+        format!("tuned=folder(\"{}\")", tuned.display()),
+        format!("{}={}", corpora[0], prose("prose.jsonl")),
+        format!("{}={}", corpora[1], chat("chat.jsonl")),
+        "layer=2".into(),
+        "context=64 tokens".into(),
+        "tokens=6K tokens".into(),
+        "validation=1K tokens".into(),
+        "measured=4K tokens".into(),
+        "batch=256 tokens".into(),
+    ];
+    let file = root().join("experiments").join(format!("{recipe}.xd"));
+    if std::fs::read_to_string(&file).unwrap().contains(&format!("param {}_validation", corpora[0])) {
+        sets.push(format!("{}_validation={}", corpora[0], prose("prose_heldout.jsonl")));
+        sets.push(format!("{}_validation={}", corpora[1], chat("chat_heldout.jsonl")));
+    }
+    sets.extend(more.iter().map(|set| set.to_string()));
+    let mut arguments = vec!["run".to_string(), file.display().to_string(), "--out".into(), "out".into()];
+    arguments.extend(["--store".to_string(), lab.path().join("store").display().to_string()]);
+    sets.into_iter().for_each(|set| arguments.extend(["--set".to_string(), set]));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = lab.xd(&arguments);
+    assert!(output.status.success(), "{recipe}: {}", said(&output));
+    let steps = lab.steps("out");
+    assert!(steps.iter().all(|(_, _, state)| state == "done"), "{recipe}: {steps:?}");
+    lab
+}
+
+const TRAINED: [&str; 7] = [
+    "latents=4x",
+    "length=2 epochs",
+    "warmup=5 steps",
+    "k=6",
+    "dead_after=4K tokens",
+    "threshold_from=10 steps",
+    "store=f32",
+];
+
+/// A table as rows of (column, cell).
+fn table(lab: &Lab, name: &str) -> Vec<Vec<(String, String)>> {
+    let text = std::fs::read_to_string(lab.path().join("out/tables").join(name)).unwrap();
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_string).collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    lines.map(|row| header.iter().cloned().zip(row).collect()).collect()
+}
+
+/// Every latent of both crosscoders is in a class.
+fn classes_are_whole(lab: &Lab, name: &str, expected: u64) {
+    let rows = table(lab, name);
+    let counts = rows.iter().flatten().filter(|(column, _)| column == "latents");
+    let sum: u64 = counts.map(|(_, cell)| cell.parse::<u64>().unwrap()).sum();
+    assert_eq!(sum, expected, "{rows:?}");
+}
+
+#[test]
+fn gemma2_2b_runs_on_a_small_gemma2() {
+    let lab = runs("gemma2_2b", "gemma2", ["fineweb", "lmsys"], &TRAINED);
+    classes_are_whole(&lab, "classes_by_loss.csv", 2 * 4 * 48);
+}
+
+#[test]
+fn llama32_1b_runs_on_a_small_llama_whose_base_reads_other_tokens() {
+    let mut more = TRAINED.to_vec();
+    more.push("read_as=replace([5, 6])");
+    let lab = runs("llama32_1b", "llama", ["fineweb", "lmsys"], &more);
+    classes_are_whole(&lab, "classes_by_loss.csv", 2 * 4 * 48);
+}
+
+#[test]
+fn llama31_8b_runs_on_a_small_llama_with_annealed_k() {
+    let mut more = TRAINED.to_vec();
+    more.extend(["read_as=replace([5, 6])", "anneal=(40, 20 steps)"]);
+    let lab = runs("llama31_8b", "llama", ["fineweb", "lmsys"], &more);
+    classes_are_whole(&lab, "classes_by_loss.csv", 2 * 4 * 48);
+}
+
+#[test]
+fn gemma3_270m_runs_on_a_small_gemma3() {
+    let lab = runs("gemma3_270m", "gemma3", ["fineweb", "ultrachat"], &TRAINED);
+    classes_are_whole(&lab, "classes_by_loss.csv", 2 * 4 * 48);
+}
+
+/// The published weights are stood in for by those of a first run.
+#[test]
+fn kissane_measures_weights_from_elsewhere_beside_its_own() {
+    let first = runs("gemma2_2b", "gemma2", ["fineweb", "lmsys"], &TRAINED);
+    let artifacts = std::fs::read_dir(first.path().join("out/artifacts")).unwrap();
+    let l1 = artifacts
+        .map(|entry| entry.unwrap())
+        .find(|entry| entry.file_name().to_string_lossy().starts_with("cc[loss=l1"));
+    let weights = l1.expect("the L1 crosscoder").path().canonicalize().unwrap();
+    let weights = format!("weights=folder(\"{}\")", weights.display());
+    let more = ["latents=128", "sparsity_warmup=5 steps", "store=f32", &weights];
+    let lab = runs("kissane", "gemma2", ["pile", "lmsys"], &more);
+    classes_are_whole(&lab, "published_by_class.csv", 4 * 48);
+    classes_are_whole(&lab, "trained_by_class.csv", 128);
+}
