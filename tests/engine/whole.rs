@@ -100,6 +100,50 @@ table groups {
 }
 
 #[test]
+fn a_pair_computes_in_bf16_where_its_file_says_so() {
+    let organism = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/organism").display().to_string();
+    let chain = |dtype: &str| {
+        r#"
+model DTYPE_base = folder("ORGANISM/base", dtype = DTYPE)
+model DTYPE_chat = folder("ORGANISM/chat", dtype = DTYPE)
+pair DTYPE_pair {
+  base  = DTYPE_base
+  tuned = DTYPE_chat
+}
+activations DTYPE_acts {
+  of       = DTYPE_pair
+  layer    = 2
+  context  = 64 tokens
+  train    = [3K tokens of prose]
+  validate = [500 tokens of prose]
+  store    = f32
+}
+crosscoder DTYPE_cc {
+  on      = DTYPE_acts
+  latents = 64
+  loss    = topk(k = 4)
+  train {
+    batch  = 256 tokens
+    length = 2 epochs
+  }
+}
+table DTYPE_rows {
+  rows    = DTYPE_cc
+  columns = [loss]
+}
+"#
+        .replace("DTYPE", dtype)
+        .replace("ORGANISM", &organism)
+    };
+    let corpus = format!("corpus prose = jsonl(\"{}/prose_heldout.jsonl\", column = \"text\")\n", texts());
+    let lab = Lab::new(&format!("xd 1\n{corpus}{}{}", chain("f32"), chain("bf16")));
+    lab.run(&["--out", "out"]);
+    let loss = |name: &str| table(&lab, &format!("out/tables/{name}.csv"))[0][0].parse::<f64>().unwrap();
+    let (full, half) = (loss("f32_rows"), loss("bf16_rows"));
+    assert!(full != half && (full / half - 1.0).abs() < 0.02, "loss {full} in f32, {half} in bf16");
+}
+
+#[test]
 fn tensors_and_a_crosscoder_from_elsewhere_are_analysed() {
     let lab = Lab::new("xd 1\n");
     let values: Vec<f32> = (0..3000 * 2 * 6).map(|i| ((i * 7919 % 1000) as f32 / 500.0 - 1.0).powi(3)).collect();

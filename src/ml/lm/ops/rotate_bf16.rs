@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
+use super::alone::chunks;
 use super::{ROWS, floats};
 
 /// [`super::rotate`] where both products and their sum are rounded to bf16, as torch has them. Without a gradient.
@@ -57,7 +57,8 @@ impl CustomOp1 for RotateBf16 {
         let width = layout.dims()[layout.dims().len() - 1];
         let mut y = vec![0f32; x.len()];
         let chunk = ROWS * width;
-        y.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).enumerate().for_each(|(c, (y, x))| {
+        chunks(&mut y, chunk, |c, y| {
+            let x = &x[c * chunk..][..y.len()];
             for (row, (x, y)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).enumerate() {
                 self.row((c * ROWS + row) % self.tokens, x, y);
             }

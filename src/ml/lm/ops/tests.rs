@@ -111,6 +111,17 @@ fn rotate_is_its_formula() {
     }
 }
 
+#[test]
+fn rotate_bf16_rounds_products_and_sums() {
+    let (cos, sin) = (bf16(0.8), bf16(0.6));
+    let (a, b, stays) = (bf16(1.37), bf16(-2.71), bf16(0.3));
+    let x = Tensor::from_slice(&[a, b, stays], (1, 3), &Device::Cpu).unwrap();
+    let got = rotate_bf16(&x, &Arc::new(vec![(cos, sin)]), 3, 2, 1).unwrap().flatten_all().unwrap();
+    let product = |x: f32, y: f32| f64::from(bf16(f64::from(x) * f64::from(y)));
+    let want = [bf16(product(a, cos) - product(b, sin)), bf16(product(b, cos) + product(a, sin)), stays];
+    assert_eq!(got.to_vec1::<f32>().unwrap(), want);
+}
+
 const ACTIVATIONS: [Activation; 3] = [Activation::Gelu, Activation::GeluTanh, Activation::Silu];
 
 fn slow_activation(x: f64, activation: Activation) -> f64 {
