@@ -426,6 +426,19 @@ fn damaged_progress_starts_again_to_the_same_bytes() {
         }
     }
     assert!(restarts > 0, "some of the cuts must have been noticed");
+    let mut flipped = 0;
+    for patience in [9, 12, 15, 18] {
+        let (bytes, _, notes) = interrupted(patience, |folder| {
+            let shard = |number: usize| folder.join(format!("train/shard-{number:05}.rows"));
+            let Some(path) = (0..20).map(shard).filter(|path| path.exists()).last() else { return };
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[5] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+        });
+        flipped += notes.iter().filter(|note| note.contains("damaged")).count();
+        assert!(bytes == whole, "a bit of the last shard turned after {patience} questions");
+    }
+    assert!(flipped > 0, "some of the turned bits must have been noticed");
 }
 
 #[test]

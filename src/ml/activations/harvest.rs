@@ -312,7 +312,7 @@ impl<'a> Run<'a> {
         }
         let rows = state.shards.iter().map(|shard| shard.rows).sum();
         let index = self.index(state, rows, NormReport::default(), 0);
-        let shards = ShardRows::of(&self.folder(state.set), index).is_ok();
+        let shards = ShardRows::of(&self.folder(state.set), index).and_then(|shards| shards.verify_last()).is_ok();
         earlier && shards && self.journal(state).is_some()
     }
 
