@@ -62,6 +62,8 @@ pub struct Totals {
     /// The largest of a single step.
     pub memory: u64,
     pub seconds: f64,
+    /// Steps to do of which only the tokens are known.
+    pub unknown: usize,
     /// Bytes of models and crosscoders of the hub that are not here, as far as the lock file tells them.
     pub download: u64,
     /// The same of corpora, of which only the files come that are read.
@@ -78,6 +80,7 @@ impl Totals {
                 Status::ToDo { .. } => {
                     totals.download += to_fetch(step).unwrap_or(0);
                     totals.to_do += 1;
+                    totals.unknown += usize::from(step.cost.unknown);
                     totals.tokens += step.cost.tokens;
                     totals.disk += step.cost.disk_bytes;
                     totals.memory = totals.memory.max(step.cost.memory_bytes);
@@ -173,7 +176,10 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
             if step.cost.memory_bytes > 0 {
                 costs.push(format!("{} memory", bytes(step.cost.memory_bytes)));
             }
-            costs.push(format!("about {}", duration(device.seconds(step.cost.flops))));
+            costs.push(match step.cost.unknown {
+                true => "its cost is known once its models are pinned".to_string(),
+                false => format!("about {}", duration(device.seconds(step.cost.flops))),
+            });
         }
         let line = format!("  {:width$}  {:11}  {word:8}  {why}", step.address.to_string(), step.kind);
         say!("{}", line.trim_end());
@@ -190,6 +196,9 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
         bytes(totals.memory),
         duration(totals.seconds)
     );
+    if totals.unknown > 0 {
+        say!("and what {} steps take whose models are not pinned yet", totals.unknown);
+    }
     if totals.download > 0 {
         say!("{} of models and crosscoders to download", bytes(totals.download));
     }
@@ -222,7 +231,7 @@ fn print_json(
             json!({
                 "address": step.address.to_string(), "kind": step.kind, "id": step.id, "state": state, "why": why,
                 "tokens": step.cost.tokens, "disk_bytes": step.cost.disk_bytes, "memory_bytes": step.cost.memory_bytes,
-                "seconds": device.seconds(step.cost.flops),
+                "seconds": device.seconds(step.cost.flops), "cost_unknown": step.cost.unknown,
                 "download_bytes": match status {
                     Status::Download { bytes } => json!(bytes),
                     _ => json!(0),

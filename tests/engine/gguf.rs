@@ -60,8 +60,10 @@ fn ids_equal_those_of_transformers() {
                 assert!(want.is_empty() && got.len() < 2, "{name}: {got:?}");
                 continue;
             }
-            assert_eq!(got[0], tokenizer.bos().unwrap(), "{name} {text}");
-            assert_eq!(got[1..], want, "{name} {text}");
+            // A text that begins with BOS itself does not get a second one.
+            let bos = tokenizer.bos().unwrap();
+            let want = if want[0] == bos { want } else { [&[bos], &want[..]].concat() };
+            assert_eq!(got, want, "{name} {text}");
         }
     }
 }

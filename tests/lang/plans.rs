@@ -187,6 +187,19 @@ fn two_calls_of_one_name_are_told_apart() {
     assert_eq!(plan.steps[2].address.to_string(), "cc[seed = 1, loss = small]");
 }
 
+/// Before a model of the hub is pinned its sizes are not known, and no number is shown in their place.
+#[test]
+fn costs_of_models_that_are_not_pinned_are_unknown() {
+    let file = "xd 1\npair p {\n  base = hf(\"lab/base\")\n  tuned = hf(\"lab/chat\")\n}\ncorpus prose = text(\"other.txt\")\nactivations acts {\n  of = p\n  layer = 1\n  context = 128 tokens\n  train = [100K tokens of prose]\n  validate = [1K tokens of prose]\n}\ncrosscoder cc {\n  on = acts\n  latents = 8x\n  loss = topk(k = 4)\n  train.optimizer = adam(warmup = 1 steps)\n}\n";
+    let plan = Memory::organism().plan(file);
+    for step in plan.steps.iter().filter(|step| ["acts", "cc"].contains(&step.address.name.as_str())) {
+        let cost = step.cost;
+        assert!(cost.unknown && cost.tokens > 0, "{cost:?}");
+        assert_eq!((cost.flops, cost.disk_bytes, cost.memory_bytes), (0.0, 0, 0));
+    }
+    assert!(Memory::organism().plan(REAL).steps.iter().all(|step| !step.cost.unknown));
+}
+
 #[test]
 fn costs_are_counted() {
     let plan = Memory::organism().plan(REAL);

@@ -8,6 +8,18 @@ use super::spec::{
 
 /// The cost of a step; `own` are its facts, `reads` those of the step it reads first.
 pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
+    let sized = match spec {
+        Spec::Model(ModelSpec::Finetune { .. }) => own.model.is_some(),
+        Spec::Activations(_) | Spec::Crosscoder(_) | Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) => {
+            own.width.is_some()
+        }
+        _ => true,
+    };
+    let counted = counted(spec, own, reads);
+    if sized { counted } else { Cost { tokens: counted.tokens, unknown: true, ..Cost::default() } }
+}
+
+fn counted(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
     match spec {
         Spec::Model(ModelSpec::Pretrain { length, batch, .. }) => trained_model(own, *length, *batch, true),
         Spec::Model(ModelSpec::Finetune { length, batch, weights, .. }) => {
@@ -40,6 +52,7 @@ fn trained_model(own: &Facts, length: u64, batch: u64, all: bool) -> Cost {
         flops: (6.0 * moving as f64 + 4.0 * still as f64) * length as f64,
         disk_bytes: 4 * parameters,
         memory_bytes: 16 * moving + 4 * still + 4 * batch * 34 * model.width * model.layers + LOGITS_BYTES,
+        unknown: false,
     }
 }
 
@@ -62,7 +75,7 @@ fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
                 || spec.normalize != Normalize::None;
             let flops = if sees_all { harvested(own, layer + 1) * rows as f64 } else { 0.0 };
             // The weights of the blocks are kept twice, as they were read and laid out for products.
-            Cost { tokens: rows, flops, disk_bytes, memory_bytes: 4 * 4 * model.parameters }
+            Cost { tokens: rows, flops, disk_bytes, memory_bytes: 4 * 4 * model.parameters, unknown: false }
         }
         // Two directions of width d for each active feature; the share that is active is some percent.
         ActivationsSource::Synthetic => {
@@ -72,10 +85,11 @@ fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
                 flops: 0.2 * features as f64 * width as f64 * rows as f64,
                 disk_bytes,
                 memory_bytes: 8 * features * width,
+                unknown: false,
             }
         }
         ActivationsSource::Cache { .. } => Cost { tokens: rows, ..Cost::default() },
-        ActivationsSource::Tensors { .. } => Cost { tokens: rows, flops: 0.0, disk_bytes, memory_bytes: 0 },
+        ActivationsSource::Tensors { .. } => Cost { tokens: rows, disk_bytes, ..Cost::default() },
     }
 }
 
@@ -120,6 +134,7 @@ fn crosscoder(spec: &CrosscoderSpec, own: &Facts, _reads: Option<&Facts>) -> Cos
         flops: per_token * tokens as f64,
         disk_bytes: 4 * weights,
         memory_bytes: 16 * weights + 4 * spec.train.batch * latents,
+        unknown: false,
     };
     streamed(cost, own, tokens)
 }
@@ -132,6 +147,7 @@ fn encoded(own: &Facts, tokens: u64) -> Cost {
         flops: 4.0 * width as f64 * latents as f64 * tokens as f64,
         disk_bytes: 0,
         memory_bytes: 4 * (4 * width * latents),
+        unknown: false,
     };
     streamed(cost, own, tokens)
 }

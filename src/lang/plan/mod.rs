@@ -128,4 +128,6 @@ pub struct Cost {
     pub flops: f64,
     pub disk_bytes: u64,
     pub memory_bytes: u64,
+    /// Only the tokens are known: the sizes of the models are not, as before a model of the hub is pinned.
+    pub unknown: bool,
 }
