@@ -8,13 +8,14 @@
 //! ```
 //!
 //! The arrows of use go one way: `cli -> exec -> { lang, ml, out }`. `lang`, `ml` and `out` know nothing of one another; a
-//! test reads the `use` lines and keeps it so. `gguf`, a file format, stands below all of them. Without the feature `engine` only
+//! test reads the `use` lines and keeps it so. `gguf`, a file format, and `hash_cache` stand below all of them. Without the feature `engine` only
 //! `lang`, `gguf` and the verbs that need them are built.
 
 pub mod cli;
 #[cfg(feature = "engine")]
 pub mod exec;
 pub mod gguf;
+pub mod hash_cache;
 pub mod lang;
 #[cfg(feature = "engine")]
 pub mod ml;

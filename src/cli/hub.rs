@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::hub_cache;
 use super::progress::{Show, bytes};
 use super::world::lock_path;
-use super::{hash_cache, hub_cache};
 use crate::exec::Observer;
 use crate::exec::hub::{self, Hub, Problem, Settings};
 use crate::exec::store::write_whole;
+use crate::hash_cache;
 use crate::lang::Span;
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::hub::{Entry, HubRef, HubWanted, Lock};

@@ -33,7 +33,6 @@ mod export;
 mod fmt;
 #[cfg(feature = "engine")]
 mod format_facts;
-mod hash_cache;
 #[cfg(feature = "engine")]
 mod hub;
 mod hub_cache;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::hash_cache::HashCache;
 use super::{hub_cache, model_facts};
 use crate::gguf::GgufFile;
+use crate::hash_cache::{self, HashCache};
 use crate::lang::hub::{HubPin, HubRef, HubWanted, Lock};
 #[cfg(feature = "engine")]
 use crate::lang::world::{CacheFacts, CrosscoderFacts};
@@ -18,6 +18,8 @@ use crate::lang::world::{ModelFacts, World};
 
 /// A safetensors header longer than this is not one.
 const LONGEST_HEADER: u64 = 100_000_000;
+/// Hashes of files of so many bytes are remembered.
+const LARGE: u64 = 32 << 20;
 
 /// The texts that the engine ships, named here too because files are checked without the engine; a test compares the two.
 const BUILTINS: &[&str] = &["chat", "prose"];
@@ -34,7 +36,10 @@ pub struct FileWorld {
 impl FileWorld {
     /// A world that remembers the hashes of large files in the user's cache.
     pub fn new() -> Self {
-        FileWorld { hashes: HashCache::of_user(), ..FileWorld::default() }
+        FileWorld {
+            hashes: HashCache::at(hash_cache::folder().map(|folder| folder.join("hashes.json")), LARGE),
+            ..FileWorld::default()
+        }
     }
 
     /// The same, around an experiment: with its lock file.
@@ -48,7 +53,9 @@ impl FileWorld {
     }
 
     fn hash_file(&self, path: &Path) -> Result<blake3::Hash, String> {
-        self.hashes.hash(path, || hash_file(path))
+        let hex = self.hashes.hash(path, || hash_file(path).map(|hash| hash.to_hex().to_string()))?;
+        // A spoiled memory costs time only.
+        blake3::Hash::from_hex(&hex).or_else(|_| hash_file(path))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows of activations: what training and analyses read.
 
-use super::Result;
+use super::{Error, Result};
 
 /// What a token is for (docs/method.md 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +58,15 @@ pub trait Rows: Sync {
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()>;
     /// Origins of rows `start..start + out.len()`. Rows without text have `sequence` = row and `position` = 0.
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()>;
+}
+
+/// How many rows `[2, d]` so many numbers are. Errors: they are no whole rows.
+pub(crate) fn whole_rows(numbers: usize, width: usize) -> Result<usize> {
+    if !numbers.is_multiple_of(2 * width) {
+        let problem = format!("{numbers} numbers are no whole rows [2, {width}]");
+        return Err(Error::invalid("read activations", problem));
+    }
+    Ok(numbers / (2 * width))
 }
 
 impl<R: Rows + ?Sized> Rows for &R {

@@ -17,8 +17,8 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
 /// The stages that a file of `stage` may use, besides its own.
 fn allowed(stage: &str) -> &'static [&'static str] {
     match stage {
-        "cli" => &["exec", "gguf", "lang", "ml", "out"],
-        "exec" => &["lang", "ml", "out"],
+        "cli" => &["exec", "gguf", "hash_cache", "lang", "ml", "out"],
+        "exec" => &["hash_cache", "lang", "ml", "out"],
         // A file format that knows nothing of anything.
         "ml" => &["gguf"],
         _ => &[],
@@ -41,7 +41,9 @@ fn stages_use_only_what_stands_below_them() {
                 if line.trim_start().starts_with("//") {
                     continue;
                 }
-                for other in stages.iter().filter(|&&o| o != stage && !allowed(stage).contains(&o)) {
+                for other in
+                    stages.iter().chain(&["hash_cache"]).filter(|&&o| o != stage && !allowed(stage).contains(&o))
+                {
                     if line.contains(&format!("crate::{other}")) {
                         wrong.push(format!("{}:{}: {}", file.display(), number + 1, line.trim()));
                     }

@@ -159,10 +159,10 @@ fn a_revision_that_the_lock_does_not_know_differs() {
     assert_eq!(short(&analysis, &sources), "");
 }
 
-/// A world that must not be asked for its lock file.
-struct NoLock(Memory);
+/// A world whose lock file is what the function says.
+struct WithLock<F>(Memory, F);
 
-impl World for NoLock {
+impl<F: Fn() -> Result<Lock, String>> World for WithLock<F> {
     fn import(&self, from: &str, path: &str) -> Result<(String, String), String> {
         self.0.import(from, path)
     }
@@ -182,47 +182,25 @@ impl World for NoLock {
         self.0.tensor_shape(from, path, key)
     }
     fn lock(&self) -> Result<Lock, String> {
-        panic!("a file without hub references has no lock file")
+        (self.1)()
     }
 }
 
 #[test]
 fn a_file_without_hub_references_has_no_lock_file() {
+    let world = WithLock(Memory::organism(), || panic!("a file without hub references has no lock file"));
     let mut sources = Sources::default();
     let file = sources.add("test.xd", include_str!("real.xd"));
-    let analysis = analyse(&NoLock(Memory::organism()), &mut sources, file, &[], true);
+    let analysis = analyse(&world, &mut sources, file, &[], true);
     assert!(analysis.plan.is_some());
 }
 
 #[test]
 fn a_lock_file_that_cannot_be_read_is_said_once() {
-    struct Damaged(Memory);
-    impl World for Damaged {
-        fn import(&self, from: &str, path: &str) -> Result<(String, String), String> {
-            self.0.import(from, path)
-        }
-        fn model(&self, from: &str, folder: &str) -> Result<ModelFacts, String> {
-            self.0.model(from, folder)
-        }
-        fn gguf(&self, from: &str, file: &str) -> Result<ModelFacts, String> {
-            self.0.gguf(from, file)
-        }
-        fn bytes(&self, from: &str, path: &str) -> Result<u64, String> {
-            self.0.bytes(from, path)
-        }
-        fn hash(&self, from: &str, path: &str) -> Result<String, String> {
-            self.0.hash(from, path)
-        }
-        fn tensor_shape(&self, from: &str, path: &str, key: &str) -> Result<Vec<u64>, String> {
-            self.0.tensor_shape(from, path, key)
-        }
-        fn lock(&self) -> Result<Lock, String> {
-            Err("test.lock: it cannot be read as a lock file: line 3".to_string())
-        }
-    }
+    let damaged = || Err("test.lock: it cannot be read as a lock file: line 3".to_string());
     let mut sources = Sources::default();
     let file = sources.add("test.xd", FILE);
-    let analysis = analyse(&Damaged(Memory::organism()), &mut sources, file, &[], false);
+    let analysis = analyse(&WithLock(Memory::organism(), damaged), &mut sources, file, &[], false);
     let said = short(&analysis, &sources);
     assert_eq!(said.matches("lock_differs").count(), 1, "{said}");
     assert!(said.contains("test.lock"), "{said}");

@@ -20,12 +20,12 @@ mod select;
 mod settings;
 mod splits;
 mod traffic;
-mod verified;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use super::{Error, Result};
+use crate::hash_cache::HashCache;
 use crate::lang::hub::{HubFile, HubPart, HubPin, HubRef, HubWanted};
 use crate::ml;
 use crate::ml::Watch;
@@ -36,9 +36,12 @@ pub use problem::Problem;
 pub use settings::{Settings, Token};
 
 use client::Client;
+use digest::Digest;
 use problem::Place;
 use traffic::Traffic;
-use verified::Verified;
+
+/// Hashes of cached files of so many bytes are remembered.
+const LARGE: u64 = 8 << 20;
 
 /// The hub, as this machine sees it. Cheap to clone; making it opens no connection.
 #[derive(Clone, Debug)]
@@ -51,7 +54,7 @@ struct Inner {
     settings: Settings,
     client: OnceLock<std::result::Result<Client, Problem>>,
     traffic: Traffic,
-    verified: Verified,
+    hashes: HashCache,
     /// One transfer at a time: several share one progress.
     turn: Mutex<()>,
 }
@@ -63,7 +66,7 @@ impl Hub {
             settings,
             client: OnceLock::new(),
             traffic: Traffic::default(),
-            verified: Verified::at(memory),
+            hashes: HashCache::at(memory, LARGE),
             turn: Mutex::default(),
         };
         Hub { inner: Arc::new(inner) }
@@ -83,8 +86,13 @@ impl Hub {
         &self.inner.traffic
     }
 
-    fn verified(&self) -> &Verified {
-        &self.inner.verified
+    /// The sha256 of a cached file; that of a large one is remembered.
+    fn sha256(&self, file: &Path) -> std::io::Result<String> {
+        self.inner.hashes.hash(file, || {
+            let mut digest = Digest::new(std::fs::metadata(file)?.len());
+            digest.read(file, u64::MAX)?;
+            Ok(digest.sha256())
+        })
     }
 
     /// True once a request was made.
@@ -158,7 +166,7 @@ impl Hub {
         if bytes != file.bytes {
             return Err(differs(format!("{} bytes", file.bytes), format!("{bytes} bytes")));
         }
-        let sha256 = self.verified().sha256(path).map_err(|e| Problem::file(path, &e))?;
+        let sha256 = self.sha256(path).map_err(|e| Problem::file(path, &e))?;
         if sha256 != file.sha256 {
             let shown = |hash: &str| format!("sha256 {}..", problem::short(hash));
             return Err(differs(shown(&file.sha256), shown(&sha256)));

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::index::{Index, Shard};
 use super::sidecar::{RECORD, Record};
+use crate::ml::rows::whole_rows;
 use crate::ml::{Error, Result, RowInfo, Rows};
 
 /// Numbers that one task converts.
@@ -181,12 +182,9 @@ impl Rows for ShardRows {
 
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
         let row = 2 * self.index.width;
-        if out.len() % row != 0 {
-            let problem = format!("{} numbers are no whole rows [2, {}]", out.len(), self.index.width);
-            return Err(Error::invalid("read activations", problem));
-        }
+        let count = whole_rows(out.len(), self.index.width)?;
         let store = self.index.store;
-        for (shard, from, to) in self.pieces(start, out.len() / row)? {
+        for (shard, from, to) in self.pieces(start, count)? {
             let bytes =
                 &self.shards[shard].rows.bytes()[from.start * row * store.size()..from.end * row * store.size()];
             let out = &mut out[to.start * row..to.end * row];

@@ -23,6 +23,7 @@ use super::source::{Documents, Pair};
 use super::statistics::Statistics;
 use super::store::Store;
 use super::window::Window;
+use crate::ml::rows::whole_rows;
 use crate::ml::{Error, Progress, Result, RowInfo, Rows, Watch};
 
 /// Rows between two looks at the watch.
@@ -442,11 +443,7 @@ impl Rows for StreamedRows<'_> {
 
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
         let row = 2 * self.index.width;
-        if out.len() % row != 0 {
-            let problem = format!("{} numbers are no whole rows [2, {}]", out.len(), self.index.width);
-            return Err(Error::invalid("read activations", problem));
-        }
-        self.each(start, out.len() / row, |buffer, from, to| {
+        self.each(start, whole_rows(out.len(), self.index.width)?, |buffer, from, to| {
             let values = &buffer.values[from.start * row..from.end * row];
             out[to * row..][..values.len()].copy_from_slice(values);
         })

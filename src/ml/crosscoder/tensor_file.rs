@@ -112,6 +112,15 @@ fn commit(temporary: &Path, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Says how a tensor's shape differs from what is expected (`None` in it: any size).
+pub fn expect_shape(name: &str, found: &[usize], shape: &[Option<usize>]) -> std::result::Result<(), String> {
+    if found.len() == shape.len() && found.iter().zip(shape).all(|(f, s)| s.is_none_or(|s| s == *f)) {
+        return Ok(());
+    }
+    let wanted: Vec<String> = shape.iter().map(|s| s.map_or("?".into(), |s| s.to_string())).collect();
+    Err(format!("`{name}` has shape {found:?}, not [{}]", wanted.join(", ")))
+}
+
 /// A safetensors file in memory.
 pub struct TensorFile {
     path: String,
@@ -187,11 +196,7 @@ impl TensorFile {
     /// A float tensor that must be there with this shape (`None` in the shape: any size).
     pub fn matrix(&self, name: &str, shape: &[Option<usize>]) -> Result<(Vec<usize>, Vec<f32>)> {
         let (found, values) = self.floats(name)?.ok_or_else(|| self.bad(&format!("there is no `{name}`")))?;
-        let fits = found.len() == shape.len() && found.iter().zip(shape).all(|(f, s)| s.is_none_or(|s| s == *f));
-        if !fits {
-            let wanted: Vec<String> = shape.iter().map(|s| s.map_or("?".into(), |s| s.to_string())).collect();
-            return Err(self.bad(&format!("`{name}` has shape {found:?}, not [{}]", wanted.join(", "))));
-        }
+        expect_shape(name, &found, shape).map_err(|problem| self.bad(&problem))?;
         Ok((found, values))
     }
 }

@@ -1,6 +1,6 @@
 //! What every file of weights offers, whatever its format.
 
-use crate::ml::crosscoder::tensor_file::TensorFile;
+use crate::ml::crosscoder::tensor_file::{TensorFile, expect_shape};
 use crate::ml::{Error, Result};
 
 /// Tensors by name.
@@ -33,11 +33,7 @@ pub trait NamedTensors {
     /// It is not there, or has another shape.
     fn matrix(&self, name: &str, shape: &[Option<usize>]) -> Result<(Vec<usize>, Vec<f32>)> {
         let (found, values) = self.floats(name)?.ok_or_else(|| self.bad(&format!("there is no `{name}`")))?;
-        let fits = found.len() == shape.len() && found.iter().zip(shape).all(|(f, s)| s.is_none_or(|s| s == *f));
-        if !fits {
-            let wanted: Vec<String> = shape.iter().map(|s| s.map_or("?".into(), |s| s.to_string())).collect();
-            return Err(self.bad(&format!("`{name}` has shape {found:?}, not [{}]", wanted.join(", "))));
-        }
+        expect_shape(name, &found, shape).map_err(|problem| self.bad(&problem))?;
         Ok((found, values))
     }
 }

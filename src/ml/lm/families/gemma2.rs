@@ -1,17 +1,11 @@
 //! Gemma 2: norms before and after, soft caps, every second layer looks through a window.
 
-use super::Names;
 use super::names::Packing::Rows;
+use super::{Names, llama};
 use crate::ml::lm::fields::Fields;
 use crate::ml::lm::{AttentionShape, DecoderConfig, Family, MlpShape, NormShape, Residual};
 
 pub(super) const NAMES: Names = Names {
-    prefix: "model.",
-    embedding: "embed_tokens",
-    positions: None,
-    norm: "norm",
-    head: "lm_head",
-    layers: "layers",
     parts: &[
         ("q", "self_attn.q_proj", Rows),
         ("k", "self_attn.k_proj", Rows),
@@ -27,6 +21,7 @@ pub(super) const NAMES: Names = Names {
         ("mlp_norm", "pre_feedforward_layernorm", Rows),
         ("mlp_post_norm", "post_feedforward_layernorm", Rows),
     ],
+    ..llama::NAMES
 };
 
 pub(super) fn config(fields: &Fields) -> Result<DecoderConfig, String> {

@@ -17,7 +17,6 @@ mod math;
 mod panel;
 mod rms_norm;
 mod rotate;
-mod rotate_bf16;
 mod rounded;
 mod soft_cap;
 #[cfg(test)]
@@ -36,8 +35,7 @@ pub(crate) use linear::{linear, packed};
 pub(crate) use linear_bf16::linear_bf16;
 pub(crate) use panel::Panels;
 pub(crate) use rms_norm::rms_norm;
-pub(crate) use rotate::rotate;
-pub(crate) use rotate_bf16::rotate_bf16;
+pub(crate) use rotate::{rotate, rotate_bf16};
 pub(crate) use rounded::rounded;
 pub(crate) use soft_cap::soft_cap;
 

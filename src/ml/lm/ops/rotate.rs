@@ -16,7 +16,19 @@ pub(crate) fn rotate(
     turned: usize,
     tokens: usize,
 ) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Rotate { angles: angles.clone(), head, turned, tokens, sign: 1.0 })
+    x.contiguous()?.apply_op1(Rotate { angles: angles.clone(), head, turned, tokens, sign: 1.0, rounds: false })
+}
+
+/// [`rotate`] where both products and their sum are rounded to bf16, as torch has them. Without a gradient.
+pub(crate) fn rotate_bf16(
+    x: &Tensor,
+    angles: &Arc<Vec<(f32, f32)>>,
+    head: usize,
+    turned: usize,
+    tokens: usize,
+) -> Result<Tensor> {
+    let op = Rotate { angles: angles.clone(), head, turned, tokens, sign: 1.0, rounds: true };
+    x.contiguous()?.apply_op1_no_bwd(&op)
 }
 
 struct Rotate {
@@ -25,10 +37,32 @@ struct Rotate {
     turned: usize,
     tokens: usize,
     sign: f32,
+    /// To bf16.
+    rounds: bool,
+}
+
+/// (a, b) turned by the angle with this cosine and sine.
+#[inline(always)]
+fn turn(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
+    (a * cos - b * sin, b * cos + a * sin)
+}
+
+/// The same, rounded to bf16 after each operation.
+#[inline(always)]
+fn turn_bf16(a: f32, b: f32, cos: f32, sin: f32) -> (f32, f32) {
+    (round(round(a * cos) - round(b * sin)), round(round(b * cos) + round(a * sin)))
+}
+
+/// The nearest bf16 of a finite number.
+#[inline(always)]
+fn round(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits(bits.wrapping_add(0x7FFF + ((bits >> 16) & 1)) & 0xFFFF_0000)
 }
 
 impl Rotate {
-    fn row(&self, position: usize, x: &[f32], y: &mut [f32]) {
+    #[inline(always)]
+    fn row(&self, position: usize, x: &[f32], y: &mut [f32], turn: impl Fn(f32, f32, f32, f32) -> (f32, f32)) {
         let half = self.turned / 2;
         let angles = &self.angles[position * half..(position + 1) * half];
         for (x, y) in x.chunks_exact(self.head).zip(y.chunks_exact_mut(self.head)) {
@@ -37,8 +71,7 @@ impl Rotate {
             let ((xa, xb), (ya, yb)) = (x.split_at(half), y.split_at_mut(half));
             for (i, &(cos, sin)) in angles.iter().enumerate() {
                 let sin = sin * self.sign;
-                ya[i] = xa[i] * cos - xb[i] * sin;
-                yb[i] = xb[i] * cos + xa[i] * sin;
+                (ya[i], yb[i]) = turn(xa[i], xb[i], cos, sin);
             }
         }
     }
@@ -46,7 +79,7 @@ impl Rotate {
 
 impl CustomOp1 for Rotate {
     fn name(&self) -> &'static str {
-        "rotate"
+        if self.rounds { "rotate_bf16" } else { "rotate" }
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
@@ -57,7 +90,11 @@ impl CustomOp1 for Rotate {
         chunks(&mut y, chunk, |c, y| {
             let x = &x[c * chunk..][..y.len()];
             for (row, (x, y)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).enumerate() {
-                self.row((c * ROWS + row) % self.tokens, x, y);
+                let position = (c * ROWS + row) % self.tokens;
+                match self.rounds {
+                    false => self.row(position, x, y, turn),
+                    true => self.row(position, x, y, turn_bf16),
+                }
             }
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
