@@ -13,6 +13,7 @@ pub mod frames;
 pub mod hub;
 pub mod inputs;
 pub mod latent_df;
+pub mod latents;
 pub mod limits;
 pub mod manifest;
 pub mod models;

@@ -35,7 +35,15 @@ pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
     match step.spec {
         Spec::Activations(_) => Ok(index),
         Spec::Crosscoder(_) => input(step, "on"),
-        Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) | Spec::Recover(_) => behind(plan, input(step, "of")?),
+        Spec::Classify(_)
+        | Spec::Scaling(_)
+        | Spec::Quality(_)
+        | Spec::Recover(_)
+        | Spec::Patch(_)
+        | Spec::Tokens(_)
+        | Spec::Twins(_)
+        | Spec::Examples(_)
+        | Spec::Steer(_) => behind(plan, input(step, "of")?),
         _ => Err(Error::Failed(format!("no activations stand behind {}", step.address))),
     }
 }

@@ -36,7 +36,17 @@ pub fn is_stored(spec: &Spec) -> bool {
         Spec::Pair(pair) => matches!(pair, spec::PairSpec::Synthetic(_)),
         Spec::Activations(activations) => matches!(activations.source, spec::ActivationsSource::Models { .. }),
         Spec::Corpus(_) | Spec::Template(_) | Spec::Table(_) | Spec::Plot(_) | Spec::Expect(_) => false,
-        Spec::Crosscoder(_) | Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) | Spec::Recover(_) => true,
+        Spec::Crosscoder(_)
+        | Spec::Classify(_)
+        | Spec::Scaling(_)
+        | Spec::Quality(_)
+        | Spec::Recover(_)
+        | Spec::Patch(_)
+        | Spec::Tokens(_)
+        | Spec::Twins(_)
+        | Spec::Examples(_)
+        | Spec::Steer(_)
+        | Spec::Compare(_) => true,
     }
 }
 
@@ -67,7 +77,16 @@ pub fn is_read(plan: &Plan, statuses: &[Status], read: usize) -> bool {
 /// steps that train and measure on stored rows are known never to go back to the models.
 fn reads(plan: &Plan, reader: usize, other: usize) -> bool {
     let step = &plan.steps[reader];
-    let rows_only = matches!(step.spec, Spec::Crosscoder(_) | Spec::Classify(_) | Spec::Scaling(_) | Spec::Recover(_));
+    let rows_only = matches!(
+        step.spec,
+        Spec::Crosscoder(_)
+            | Spec::Classify(_)
+            | Spec::Scaling(_)
+            | Spec::Recover(_)
+            | Spec::Tokens(_)
+            | Spec::Twins(_)
+            | Spec::Compare(_)
+    );
     step.inputs
         .iter()
         .map(|input| input.step.0)

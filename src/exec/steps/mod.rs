@@ -65,7 +65,13 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Scaling(spec) => scaling::make(job, spec),
         Spec::Quality(spec) => quality::make(job, spec),
         Spec::Recover(spec) => recover::make(job, spec),
-        Spec::Crosscoder(_)
+        Spec::Patch(_)
+        | Spec::Tokens(_)
+        | Spec::Twins(_)
+        | Spec::Examples(_)
+        | Spec::Steer(_)
+        | Spec::Compare(_)
+        | Spec::Crosscoder(_)
         | Spec::Corpus(_)
         | Spec::Template(_)
         | Spec::Table(_)

@@ -8,6 +8,7 @@ pub mod crosscoders;
 pub mod fields;
 pub mod files;
 pub mod hub;
+pub mod latents;
 pub mod lints;
 pub mod models;
 pub mod pairs;

@@ -3,16 +3,25 @@
 use super::Cost;
 use super::facts::Facts;
 use super::spec::{
-    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, Loss, ModelSpec, Normalize, Spec, StoreAs, Trainable,
+    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, HowMany, Insert, Latents, Loss, ModelSpec, Normalize,
+    PatchSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
 };
 
 /// The cost of a step; `own` are its facts, `reads` those of the step it reads first.
 pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
     let sized = match spec {
         Spec::Model(ModelSpec::Finetune { .. }) => own.model.is_some(),
-        Spec::Activations(_) | Spec::Crosscoder(_) | Spec::Classify(_) | Spec::Scaling(_) | Spec::Quality(_) => {
-            own.width.is_some()
-        }
+        Spec::Activations(_)
+        | Spec::Crosscoder(_)
+        | Spec::Classify(_)
+        | Spec::Scaling(_)
+        | Spec::Quality(_)
+        | Spec::Patch(_)
+        | Spec::Tokens(_)
+        | Spec::Twins(_)
+        | Spec::Examples(_)
+        | Spec::Steer(_)
+        | Spec::Compare(_) => own.width.is_some(),
         _ => true,
     };
     let counted = counted(spec, own, reads);
@@ -33,6 +42,12 @@ fn counted(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
             let held_out = own.validate.unwrap_or(0);
             encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) })
         }
+        Spec::Tokens(_) | Spec::Twins(_) => encoded(own, own.validate.unwrap_or(0)),
+        // Once to know the largest activations, once to keep the text.
+        Spec::Examples(_) => encoded(own, 2 * own.validate.unwrap_or(0)),
+        Spec::Patch(spec) => patched(spec, own),
+        Spec::Steer(spec) => steered(spec, own),
+        Spec::Compare(_) => compared(own),
         _ => Cost::default(),
     }
 }
@@ -150,4 +165,73 @@ fn encoded(own: &Facts, tokens: u64) -> Cost {
         unknown: false,
     };
     streamed(cost, own, tokens)
+}
+
+/// Tokens that a conversation is taken to have, where nobody has counted.
+const CONVERSATION: u64 = 256;
+
+/// Both models up to the layer, the code, and for each entry the finishing model's upper blocks and head.
+fn patched(spec: &PatchSpec, own: &Facts) -> Cost {
+    let tokens = spec.prompts * spec.context.min(CONVERSATION);
+    let Some(model) = &own.model else { return Cost { tokens, ..encoded(own, tokens) } };
+    let entries: u64 = spec
+        .insert
+        .iter()
+        .map(|entry| match &entry.what {
+            Insert::Latents(Latents::Random { draws, .. }) => *draws,
+            _ => 1,
+        })
+        .sum();
+    // The clean models are run to their ends as well.
+    let runs = harvested(own, model.layers) + 0.5 * harvested(own, model.layers) * entries as f64;
+    let heads = 2.0 * (model.vocabulary * model.width) as f64 * (entries + 2) as f64;
+    let encoded = encoded(own, tokens);
+    Cost {
+        flops: encoded.flops + (runs + heads) * tokens as f64,
+        memory_bytes: encoded.memory_bytes + 16 * model.parameters + LOGITS_BYTES,
+        ..encoded
+    }
+}
+
+/// One pass of the model over prompt and answer for each latent, strength and prompt.
+fn steered(spec: &SteerSpec, own: &Facts) -> Cost {
+    let prompts = match &spec.prompts {
+        SteerPrompts::Texts(texts) => texts.len() as u64,
+        SteerPrompts::Corpus(count) => *count,
+    };
+    let latents = chosen(&spec.latents, own.latents.unwrap_or(0));
+    let tokens = latents * (spec.strength.len() as u64 + 1) * prompts * spec.length;
+    let flops = own
+        .model
+        .as_ref()
+        .map_or(0.0, |model| 0.5 * harvested(own, model.layers) + 2.0 * (model.vocabulary * model.width) as f64);
+    let memory_bytes = own.model.as_ref().map_or(0, |model| 8 * model.parameters);
+    Cost { tokens, flops: flops * tokens as f64, disk_bytes: 0, memory_bytes, unknown: false }
+}
+
+/// At most how many latents are chosen of so many.
+fn chosen(latents: &Latents, all: u64) -> u64 {
+    let amount = |amount: &HowMany, of: u64| match amount {
+        HowMany::Count(count) => (*count).min(of),
+        HowMany::Share(share) => (share * of as f64) as u64,
+    };
+    match latents {
+        Latents::All | Latents::Class { .. } => all,
+        Latents::These { latents } => latents.len() as u64,
+        Latents::Threshold { of, .. } => chosen(of, all),
+        Latents::Ordered { amount: count, of, .. } => amount(count, chosen(of, all)),
+        Latents::Random { amount: count, draws, of } => draws * amount(count, chosen(of, all)),
+    }
+}
+
+/// One product of both decoders, 2 d wide.
+fn compared(own: &Facts) -> Cost {
+    let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
+    Cost {
+        tokens: 0,
+        flops: 4.0 * width as f64 * latents as f64 * latents as f64,
+        disk_bytes: 0,
+        memory_bytes: 16 * width * latents,
+        unknown: false,
+    }
 }

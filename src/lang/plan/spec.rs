@@ -29,6 +29,18 @@ pub enum Spec {
     Quality(QualitySpec),
     /// inputs: `of` (classify, or crosscoder), `against` (pair), `verdict` (scaling) when it is written.
     Recover(RecoverSpec),
+    /// inputs: `of` (crosscoder), `prompts` (corpus), `latents` (steps that chosen latents name).
+    Patch(PatchSpec),
+    /// inputs: `of` (crosscoder).
+    Tokens(TokensSpec),
+    /// inputs: `of` (classify or crosscoder).
+    Twins(TwinsSpec),
+    /// inputs: `of` (crosscoder), `latents`.
+    Examples(ExamplesSpec),
+    /// inputs: `of` (crosscoder), `prompts` (corpus) when they are taken from one, `latents`.
+    Steer(SteerSpec),
+    /// inputs: `a`, `b` (classify or crosscoder).
+    Compare(CompareSpec),
     /// inputs: `rows` (every step whose rows it shows).
     Table(TableSpec),
     /// inputs: `data`.
@@ -485,12 +497,203 @@ pub enum Fit {
 pub struct QualitySpec {
     /// Validation tokens; 0 = all.
     pub tokens: u64,
+    /// Validation tokens on which the models run on with the reconstruction in place; 0 = none.
+    pub spliced: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecoverSpec {
     pub cosine: f64,
 }
+
+/// Latents of a crosscoder. A step is named by its place among the inputs of role `latents`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum Latents {
+    All,
+    /// Of a classify step.
+    Class {
+        input: usize,
+        class: String,
+    },
+    These {
+        latents: Vec<u32>,
+    },
+    /// The first ones by a column, or the last: `rank` and the ratios nu ascend, other columns descend.
+    Ordered {
+        last: bool,
+        amount: HowMany,
+        by: LatentColumn,
+        of: Box<Latents>,
+    },
+    Threshold {
+        tests: Vec<LatentTest>,
+        of: Box<Latents>,
+    },
+    Random {
+        amount: HowMany,
+        draws: u64,
+        of: Box<Latents>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HowMany {
+    Count(u64),
+    /// In 0..=1; the count is rounded down.
+    Share(f64),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatentColumn {
+    pub input: usize,
+    pub column: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatentTest {
+    pub column: LatentColumn,
+    pub absolute: bool,
+    pub operator: Operator,
+    pub value: f64,
+}
+
+/// One of the two models of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Base,
+    Tuned,
+}
+
+/// docs/method.md 5.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PatchSpec {
+    pub into: Role,
+    pub finish: Role,
+    /// Conversations, the first ones of the corpus.
+    pub prompts: u64,
+    /// Tokens.
+    pub context: u64,
+    pub insert: Vec<InsertSpec>,
+    pub mode: PatchMode,
+    pub positions: Vec<PositionSpec>,
+    pub metrics: Vec<Metric>,
+    pub seed: u64,
+}
+
+/// One row (or one a draw) of a patch; `label` is what it is called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InsertSpec {
+    pub label: String,
+    pub what: Insert,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Insert {
+    Nothing,
+    Everything,
+    Error,
+    Template,
+    Latents(Latents),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PatchMode {
+    Replace,
+    Add,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionSpec {
+    All,
+    /// The first so many of each answer.
+    First(u64),
+    /// All others.
+    Rest(u64),
+    Template,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    Kl,
+    KlBase,
+    Loss,
+    LossArgmax,
+    Agreement,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokensSpec {
+    /// Indices of the validation portions that are read; `None` = all.
+    pub portions: Option<Vec<u16>>,
+    pub groups: Vec<TokenGroupSpec>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenGroupSpec {
+    Control,
+    NonControl,
+    Bos,
+    User,
+    Assistant,
+    Text,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TwinsSpec {
+    pub cosine: f64,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExamplesSpec {
+    pub latents: Latents,
+    /// Indices of the validation portions that are read; `None` = all.
+    pub portions: Option<Vec<u16>>,
+    /// Sequences a latent and bin.
+    pub count: u64,
+    /// Upper edges, ascending, as shares of the latent's largest activation.
+    pub bins: Vec<f64>,
+    /// Tokens on each side of the largest activation.
+    pub around: u64,
+    pub seed: u64,
+    /// A folder of delphi's.
+    pub scores: Option<FileRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SteerSpec {
+    pub latents: Latents,
+    /// Multiples of the largest activation, without the 0 that is always there.
+    pub strength: Vec<f64>,
+    pub prompts: SteerPrompts,
+    pub model: Role,
+    /// Added at the prompt's positions only.
+    pub prompt_only: bool,
+    /// Tokens.
+    pub length: u64,
+    pub temperature: f64,
+    pub seed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SteerPrompts {
+    Texts(Vec<String>),
+    /// The first user messages of so many conversations of the corpus in role `prompts`.
+    Corpus(u64),
+}
+
+/// Both sides are inputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CompareSpec {}
 
 /// A column of a table, plot or expectation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

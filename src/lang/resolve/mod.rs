@@ -8,6 +8,7 @@
 
 mod axis;
 pub mod fields;
+mod latents;
 mod modules;
 mod params;
 mod point;

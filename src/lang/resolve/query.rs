@@ -3,7 +3,7 @@
 use crate::lang::check::columns as problems;
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::spec::{Aggregate, ColumnRef, Condition, Constant, LineAxis, Operand, TableColumn};
-use crate::lang::schema::{Built, Column, ColumnType, Type};
+use crate::lang::schema::{Built, Column, ColumnType, Kind, Type};
 use crate::lang::source::{Sources, Span};
 use crate::lang::syntax::tree::{self, Entry, Operator, Reference, Suffix, Value, ValueKind};
 
@@ -33,6 +33,11 @@ pub fn has_rows(scope: &Scope, id: DeclId) -> bool {
     let Some(kind) = declared.kind else { return false };
     let synthetic = || declared.fields.iter().any(|w| w.path == VALUE);
     !kind.columns.is_empty() && (kind.word != "pair" || synthetic())
+}
+
+/// True for kinds whose rows are one a latent, with numbers to order latents by.
+pub fn has_latents(kind: &Kind) -> bool {
+    matches!(kind.word, "classify" | "scaling")
 }
 
 /// `[nu_reconstruction < 0.5, nu_error < 0.2]`: both limits, as a tuple.

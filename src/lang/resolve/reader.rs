@@ -86,11 +86,11 @@ impl Reader<'_> {
         Node { value, span, origin, text }
     }
 
-    fn span(&self, span: Span) -> Span {
+    pub(super) fn span(&self, span: Span) -> Span {
         self.at.unwrap_or(span)
     }
 
-    fn report(&mut self, diagnostic: Diagnostic) {
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
         let diagnostic = match self.through {
             Some(param) => diagnostic.related(param, "the value of this param"),
             None => diagnostic,
@@ -112,7 +112,7 @@ impl Reader<'_> {
                 ty.words().iter().any(|w| w.word == word.text) || ty.variants().iter().any(|v| v.word == word.text);
             if choice
                 || matches!(ty, Type::OrNone(_)) && word.text == "none"
-                || matches!(ty, Type::Class { all: true }) && word.text == "all"
+                || matches!(ty, Type::Class { all: true } | Type::Latents) && word.text == "all"
             {
                 return None;
             }
@@ -181,6 +181,13 @@ impl Reader<'_> {
             Type::StepOr(kinds, forms) => self.step_or(value, kinds, forms, ty, what),
             Type::Variant(forms) => self.variant(value, forms, ty, what).map(Typed::Call),
             Type::Class { all } => self.class(value, *all, ty, what),
+            Type::Latents | Type::LatentsOr(_) => self.latents(value, ty, what),
+            Type::LatentColumn => self.latent_column(value, ty, what),
+            Type::LatentTest => self.latent_test(value, ty, what),
+            Type::HowMany => self.how_many(value, ty, what),
+            Type::Entries(inner) => self.entries(value, inner, what),
+            Type::OneOrMore(inner) => self.one_or_more(value, inner, ty, what),
+            Type::Prompts { texts } => self.prompts(value, *texts, ty, what),
             Type::OrNone(inner) => match self.bare_word(value) {
                 Some("none") => Some(Typed::None),
                 _ => match self.typed(inner, value, what) {
@@ -281,7 +288,7 @@ impl Reader<'_> {
         None
     }
 
-    fn out_of_range<T>(&mut self, value: &Value, ty: &Type, what: &str, limit: &str) -> Option<T> {
+    pub(super) fn out_of_range<T>(&mut self, value: &Value, ty: &Type, what: &str, limit: &str) -> Option<T> {
         self.report(
             Diagnostic::new(Code::OutOfRange, self.span(value.span), format!("{what} {limit}"))
                 .label("out of range")
@@ -302,7 +309,7 @@ impl Reader<'_> {
         Some(number)
     }
 
-    fn whole(&mut self, value: &Value, low: u64, high: u64, ty: &Type, what: &str) -> Option<u64> {
+    pub(super) fn whole(&mut self, value: &Value, low: u64, high: u64, ty: &Type, what: &str) -> Option<u64> {
         let quantity = self.quantity(value, ty, what)?;
         let number = self.plain(quantity, value, ty, what)?;
         if number < low as f64 {
@@ -327,7 +334,7 @@ impl Reader<'_> {
         Some(number as u64)
     }
 
-    fn share(&mut self, value: &Value, ty: &Type, what: &str) -> Option<f64> {
+    pub(super) fn share(&mut self, value: &Value, ty: &Type, what: &str) -> Option<f64> {
         let quantity = self.quantity(value, ty, what)?;
         let number = match quantity.suffix {
             Some(Suffix::Percent) if quantity.unit.is_none() => quantity.value,
@@ -420,7 +427,7 @@ impl Reader<'_> {
     // -- words and forms ---------------------------------------------------------------------------------------------
 
     /// The word, when the value is one bare word.
-    fn bare_word<'v>(&self, value: &'v Value) -> Option<&'v str> {
+    pub(super) fn bare_word<'v>(&self, value: &'v Value) -> Option<&'v str> {
         match &value.kind {
             ValueKind::Reference(Reference { path, selectors: None, member: None }) => match path.parts.as_slice() {
                 [one] => Some(&one.text),
@@ -468,7 +475,7 @@ impl Reader<'_> {
         None
     }
 
-    fn variant(&mut self, value: &Value, forms: &'static [Variant], ty: &Type, what: &str) -> Option<Call> {
+    pub(super) fn variant(&mut self, value: &Value, forms: &'static [Variant], ty: &Type, what: &str) -> Option<Call> {
         let (name, span, entries): (String, Span, &[Entry]) = match &value.kind {
             ValueKind::Call { name, arguments } => (dotted(name), name.span, arguments),
             ValueKind::Reference(Reference { path, selectors: None, member: None }) => (dotted(path), path.span, &[]),
@@ -790,7 +797,7 @@ impl Reader<'_> {
         Some((StepRef { target, selectors, span: self.span(span) }, member))
     }
 
-    fn class(&mut self, value: &Value, all: bool, ty: &Type, what: &str) -> Option<Typed> {
+    pub(super) fn class(&mut self, value: &Value, all: bool, ty: &Type, what: &str) -> Option<Typed> {
         if all && self.bare_word(value) == Some("all") {
             return Some(Typed::Word("all"));
         }
@@ -849,9 +856,7 @@ impl Reader<'_> {
                 whole = false;
                 continue;
             };
-            let Some((step, member)) =
-                self.address(reference, value.span, &["classify", "scaling", "quality", "crosscoder", "recover"])
-            else {
+            let Some((step, member)) = self.address(reference, value.span, ROWS_KINDS) else {
                 whole = false;
                 continue;
             };
@@ -878,7 +883,10 @@ impl Reader<'_> {
                     Diagnostic::new(Code::WrongKind, span, message)
                         .label("no rows")
                         .related(place, "declared here")
-                        .help("rows come from crosscoder, classify, scaling, quality, recover and synthetic pairs"),
+                        .help(
+                            "rows come from crosscoder, classify, scaling, quality, recover, patch, tokens, twins, examples, steer, compare \
+                             and synthetic pairs",
+                        ),
                 );
                 whole = false;
                 continue;
@@ -894,7 +902,7 @@ impl Reader<'_> {
 
     // -- compounds ---------------------------------------------------------------------------------------------------
 
-    fn list(&mut self, value: &Value, inner: &Type, ty: &Type, what: &str) -> Option<Vec<Node>> {
+    pub(super) fn list(&mut self, value: &Value, inner: &Type, ty: &Type, what: &str) -> Option<Vec<Node>> {
         let entries = match &value.kind {
             ValueKind::List(entries) => entries,
             ValueKind::Quantity(_) | ValueKind::Portion { .. } if matches!(inner, Type::Portion) => {
@@ -994,6 +1002,10 @@ pub fn selected(scope: &Scope, sources: &Sources, module: usize, value: &Value) 
         _ => slice(sources, value.span),
     }
 }
+
+/// Kinds whose rows are asked most.
+const ROWS_KINDS: &[&str] =
+    &["classify", "scaling", "quality", "crosscoder", "recover", "patch", "tokens", "twins", "compare"];
 
 /// The file id of values that stand in the schema and in no text.
 const DEFAULTS: FileId = FileId(u32::MAX);

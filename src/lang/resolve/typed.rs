@@ -38,6 +38,22 @@ pub enum Typed {
     Step(StepRef),
     /// `classes.tuned_only`.
     Class(StepRef, String),
+    /// `nu.rank`.
+    LatentColumn(StepRef, &'static str),
+    /// `abs(nu.nu_error) < 0.2`.
+    LatentTest {
+        step: StepRef,
+        column: &'static str,
+        absolute: bool,
+        operator: tree::Operator,
+        value: f64,
+    },
+    /// Entries with their keys: the label, or what the entry is called.
+    Entries(Vec<(String, Node)>),
+    Prompts {
+        count: u64,
+        of: Option<StepRef>,
+    },
     List(Vec<Node>),
     Tuple(Vec<Node>),
     Call(Call),
@@ -133,8 +149,12 @@ impl Node {
     /// Every declaration that the value names.
     pub fn refs<'n>(&'n self, found: &mut Vec<&'n StepRef>) {
         match &self.value {
-            Typed::Step(step) | Typed::Class(step, _) => found.push(step),
-            Typed::Portion { of: Some(step), .. } => found.push(step),
+            Typed::Step(step)
+            | Typed::Class(step, _)
+            | Typed::LatentColumn(step, _)
+            | Typed::LatentTest { step, .. } => found.push(step),
+            Typed::Portion { of: Some(step), .. } | Typed::Prompts { of: Some(step), .. } => found.push(step),
+            Typed::Entries(entries) => entries.iter().for_each(|(_, n)| n.refs(found)),
             Typed::Rows(steps) => found.extend(steps),
             Typed::List(nodes) | Typed::Tuple(nodes) => nodes.iter().for_each(|n| n.refs(found)),
             Typed::Call(call) => call.arguments.iter().for_each(|(_, n)| n.refs(found)),

@@ -2,22 +2,27 @@ use super::{Built, CLASSES, Column, Field, Kind, Type};
 
 pub const KIND: Kind = Kind {
     word: "compare",
-    doc: "Matches the latents of two crosscoders by their decoders.",
-    details: "",
+    doc: "Matches the latents of two crosscoders of the same width by their decoders: one row a latent of `a`.",
+    details: "The match of a latent is the latent of `b` with the largest cosine of the two decoders laid side by side, [d^base, d^tuned].",
     section: "",
     value: None,
     fields: &[
-        Field::new("a", Type::Step(&["crosscoder"]), "One crosscoder."),
-        Field::new("b", Type::Step(&["crosscoder"]), "The other."),
+        Field::new(
+            "a",
+            Type::Step(&["classify", "crosscoder"]),
+            "One crosscoder, or its classes; a crosscoder is classed by the paper's ranges.",
+        ),
+        Field::new("b", Type::Step(&["classify", "crosscoder"]), "The other."),
     ],
     columns: &[
-        Column::whole("latent_a", "Latent of one."),
-        Column::whole("latent_b", "Its best match in the other."),
+        Column::whole("latent_a", "Latent of `a`."),
+        Column::whole("latent_b", "Its best match in `b`."),
         Column::real("cosine", "Cosine of their decoders."),
-        Column::words("class_a", CLASSES, "Class in one."),
-        Column::words("class_b", CLASSES, "Class in the other."),
+        Column::truth("mutual", "It is also the best match of its match."),
+        Column::words("class_a", CLASSES, "Class in `a`."),
+        Column::words("class_b", CLASSES, "Class in `b`."),
     ],
     example: "compare both { a = cc[loss = l1]\n  b = cc[loss = batch_topk] }",
     version: 1,
-    built: Built::NotYet("a table grouped by `loss` and `class` compares the counts"),
+    built: Built::Yes,
 };

@@ -1,24 +1,60 @@
-use super::{Built, Column, Field, Kind, Type};
+use super::{Built, Column, Field, Kind, Type, Unit};
 
 pub const KIND: Kind = Kind {
     word: "examples",
-    doc: "The text on which latents fire most.",
-    details: "",
-    section: "paper",
+    doc: "The text on which latents fire: for each latent some sequences of each bin of activation.",
+    details: "The activation of a sequence is its largest f_j S_j. It falls in the first bin whose edge, times the latent's largest activation, is not below it. \
+              Of each latent and bin up to `count` sequences are kept, drawn evenly (reservoir sampling with a seed); sequences with the same tokens count once. \
+              Read are the held-out rows. `examples.parquet` in the artifact has the tokens with their activations.",
+    section: "published code",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),
-        Field::new("latents", Type::Class { all: true }, "Latents to show."),
-        Field::new("corpus", Type::Step(&["corpus"]), "The text."),
-        Field::new("count", Type::Whole { low: 1, high: 10_000 }, "Examples a bin.").default("10", "xd"),
+        Field::new("latents", Type::Latents, "Latents to show.").default("all", "xd"),
+        Field::new(
+            "corpus",
+            Type::Step(&["corpus"]),
+            "Only text of this corpus; it must be among those of `validate`.",
+        )
+        .absent("all held-out text"),
+        Field::new("count", Type::Whole { low: 1, high: 10_000 }, "Sequences a bin.").default("10", "xd"),
+        Field::new(
+            "bins",
+            Type::List(&Type::Share),
+            "Upper edges of the bins, as shares of the latent's largest activation.",
+        )
+        .default("[25%, 50%, 75%, 95%, 100%]", "published code"),
+        Field::new(
+            "around",
+            Type::Amount { units: &[Unit::Tokens], low: 1.0 },
+            "Tokens that are kept on each side of the largest activation.",
+        )
+        .default("64 tokens", "xd"),
+        Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the sampling.")
+            .default("42", "published code"),
+        Field::new(
+            "scores",
+            Type::Path,
+            "Folder of explanations and scores that delphi wrote for these latents; they fill two columns.",
+        )
+        .absent("no explanations"),
     ],
     columns: &[
         Column::whole("latent", "Index of the latent."),
-        Column::whole("bin", "Quantile bin of the activation."),
-        Column::real("activation", "Scaled activation."),
-        Column::words("text", &[], "The text around it."),
+        Column::whole("bin", "Bin of the activation, from 0 (weakest)."),
+        Column::real("activation", "Largest f_j S_j of the sequence."),
+        Column::whole("sequence", "Index of the document within its corpus."),
+        Column::whole("position", "Position of the largest activation."),
+        Column::words(
+            "text",
+            &[],
+            "The text around it; the token of the largest activation stands in double angle quotes.",
+        ),
+        Column::words("explanation", &[], "What delphi's explainer says the latent means; empty without `scores`."),
+        Column::real("detection", "Accuracy of delphi's detection score; empty without `scores`.")
+            .section("published code"),
     ],
-    example: "examples top { of = cc\n  latents = classes.tuned_only\n  corpus = talk }",
+    example: "examples top { of = cc\n  latents = classes.tuned_only }",
     version: 1,
-    built: Built::NotYet("sort a table of `classify` by `max_activation` or `control_share`"),
+    built: Built::Yes,
 };

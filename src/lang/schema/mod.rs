@@ -13,6 +13,7 @@ mod expect;
 mod explain;
 mod field;
 mod kind;
+mod latents;
 pub mod loss;
 mod model;
 mod pair;

@@ -1,25 +1,45 @@
-use super::{Built, Column, Field, Kind, Type};
+use super::{Built, Column, Field, Kind, Type, Word};
+
+const GROUPS: &[Word] = &[
+    Word::new("control", "Tokens of the chat template: turn marks, role words, the line ends around them."),
+    Word::new("non_control", "All others but BOS."),
+    Word::new("bos", "The first special token of a sequence."),
+    Word::new("user", "Contents of the user."),
+    Word::new("assistant", "Contents of the assistant."),
+    Word::new("text", "Plain text outside of chats."),
+];
 
 pub const KIND: Kind = Kind {
     word: "tokens",
-    doc: "Where latents fire: by group of tokens.",
-    details: "",
-    section: "paper",
+    doc: "Where latents fire: one row a latent and group of tokens.",
+    details: "Counted on held-out rows, with scaled activations f_j S_j. A token is in several groups: `control` and `non_control` divide all but BOS, `user`, \
+              `assistant` and `text` divide the contents. share = n_g / (n_control + n_non_control + n_bos): the share of a latent's active tokens that fall \
+              in the group (of `control`, over n_control + n_non_control, as in the published `lmsys_ctrl_%`).",
+    section: "published code",
     value: None,
     fields: &[
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),
-        Field::new("corpus", Type::Step(&["corpus"]), "The text."),
-        Field::new("groups", Type::Any, "Groups: control, non_control, bos, user, assistant."),
+        Field::new(
+            "corpus",
+            Type::Step(&["corpus"]),
+            "Only rows of this corpus; it must be among those of `validate`.",
+        )
+        .absent("all held-out rows"),
+        Field::new("groups", Type::OneOrMore(&Type::Word(GROUPS)), "Groups, one row a latent each.")
+            .default("[control, non_control, bos, user, assistant]", "published code"),
     ],
     columns: &[
         Column::whole("latent", "Index of the latent."),
-        Column::words("group", &["control", "non_control", "bos", "user", "assistant"], "Group of tokens."),
-        Column::real("frequency", "Share of the group's tokens on which it fires."),
-        Column::real("mean", "Mean scaled activation."),
-        Column::real("max", "Largest scaled activation."),
-        Column::real("share", "Share of its firing that falls in the group."),
+        Column::words("group", &["control", "non_control", "bos", "user", "assistant", "text"], "Group of tokens."),
+        Column::whole("count", "Tokens of the group on which it is active.").unit("tokens"),
+        Column::real("frequency", "Share of the group's tokens on which it is active.")
+            .unit("share of tokens")
+            .section("published code"),
+        Column::real("share", "Share of its active tokens that fall in the group.").section("published code"),
+        Column::real("mean", "Mean f_j S_j over its active tokens of the group."),
+        Column::real("max", "Largest f_j S_j in the group."),
     ],
-    example: "tokens where_it_fires { of = cc\n  corpus = talk }",
+    example: "tokens where_it_fires { of = cc\n  groups = [control, user, assistant] }",
     version: 1,
-    built: Built::NotYet("the column `control_share` of `classify` tells the share on control tokens of the template"),
+    built: Built::Yes,
 };

@@ -3,20 +3,33 @@ use super::{Built, Column, Field, Kind, Type};
 pub const KIND: Kind = Kind {
     word: "twins",
     doc: "Tuned-only and base-only latents with the same direction: evidence of Latent Decoupling.",
-    details: "Pairs (j, k) with cos(d_j^tuned, d_k^base) over `cosine`.",
+    details: "Pairs (j, k), j tuned-only and k base-only, with cos(d_j^tuned, d_k^base) over `cosine`; each latent stands in one pair at most, the closest \
+              pairs first. divergence = (n[A high, B low] + n[A low, B high]) / (n[A high] + n[B high] - n[both high]), where an activation is high over 0.4 and low up to \
+              0.1 of the larger of both latents' maxima, over held-out rows. As many random pairs of a tuned-only and a base-only latent are the baseline.",
     section: "paper",
     value: None,
     fields: &[
-        Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),
+        Field::new(
+            "of",
+            Type::Step(&["classify", "crosscoder"]),
+            "The classes of the latents; a crosscoder is classed by the paper's ranges.",
+        ),
         Field::new("cosine", Type::Number { low: 0.0, high: 1.0 }, "Least cosine.").default("0.9", "paper"),
+        Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the random pairs.").default("42", "xd"),
     ],
     columns: &[
+        Column::words("pair", &["twin", "random"], "A pair by its direction, or one of the baseline."),
         Column::whole("tuned_latent", "The tuned-only latent."),
         Column::whole("base_latent", "The base-only latent."),
-        Column::real("cosine", "Cosine of their decoders."),
-        Column::real("divergence", "Share of high activations where the other is low."),
+        Column::real("cosine", "cos(d_j^tuned, d_k^base).").section("paper"),
+        Column::real(
+            "divergence",
+            "Share of high activations where the other latent is low, by the larger maximum of both.",
+        )
+        .section("published code"),
+        Column::real("divergence_relative", "The same, each latent by its own maximum.").section("published code"),
     ],
-    example: "twins doubles { of = cc }",
+    example: "twins doubles { of = classes }",
     version: 1,
-    built: Built::NotYet("`nu_reconstruction` of `scaling` tells decoupled latents"),
+    built: Built::Yes,
 };

@@ -1,6 +1,7 @@
 //! Types of values. A type drives reading, the message when a value does not fit, and the reference.
 
 use super::field::Built;
+use super::latents;
 use super::unit::Unit;
 use super::variant::Variant;
 use super::word::Word;
@@ -36,6 +37,22 @@ pub enum Type {
     Variant(&'static [Variant]),
     /// `name.class` of a classify step; the word `all` where it is allowed.
     Class { all: bool },
+    /// Latents of a crosscoder: `all`, a class, a list of their numbers, or a form of [`latents::FORMS`].
+    Latents,
+    /// The same without `all`, or one of these forms.
+    LatentsOr(&'static [Variant]),
+    /// `nu.rank`: a numeric column of a step that has a row a latent.
+    LatentColumn,
+    /// `classes.delta_norm > 0.7`: a comparison of such a column with a number.
+    LatentTest,
+    /// A count, or a share such as `50%`.
+    HowMany,
+    /// A list of these, whose entries may have labels; or one of them.
+    Entries(&'static Type),
+    /// A list of these, or one of them.
+    OneOrMore(&'static Type),
+    /// `512 prompts of talk`; where `texts` is allowed, also quoted texts.
+    Prompts { texts: bool },
     /// `none`, or what the inner type says.
     OrNone(&'static Type),
     /// A list of these.
@@ -127,6 +144,20 @@ impl Type {
             }
             Type::Class { all: true } => "`all`, or a class such as `classes.tuned_only`".to_string(),
             Type::Class { all: false } => "a class such as `classes.shared`".to_string(),
+            Type::Latents | Type::LatentsOr(_) => {
+                let all = if matches!(self, Type::Latents) { "`all`, " } else { "" };
+                let forms: Vec<String> = built(self.variants());
+                format!("{all}a class such as `classes.tuned_only`, latents such as `[12, 40]`, {}", join(&forms, "or"))
+            }
+            Type::LatentColumn => "a column of a row a latent, such as `nu.rank`".to_string(),
+            Type::LatentTest => "a comparison such as `classes.delta_norm > 0.7`".to_string(),
+            Type::HowMany => "a count such as `100`, or a share such as `50%`".to_string(),
+            Type::Entries(inner) => format!("a list, labelled or not, each entry {}", inner.describe()),
+            Type::OneOrMore(inner) => format!("{}, or a list of them", inner.describe()),
+            Type::Prompts { texts: false } => "an amount such as `512 prompts of talk`".to_string(),
+            Type::Prompts { texts: true } => {
+                "quoted texts such as `[\"Hello!\"]`, or an amount such as `8 prompts of talk`".to_string()
+            }
             Type::OrNone(inner) => format!("`none`, or {}", inner.describe()),
             Type::List(inner) => format!("a list, each entry {}", inner.describe()),
             Type::Tuple(parts) => {
@@ -154,8 +185,9 @@ impl Type {
     /// The forms that this type knows, also inside lists and `none`.
     pub fn variants(&self) -> &'static [Variant] {
         match self {
-            Type::Variant(variants) | Type::StepOr(_, variants) => variants,
-            Type::OrNone(inner) | Type::List(inner) => inner.variants(),
+            Type::Variant(variants) | Type::StepOr(_, variants) | Type::LatentsOr(variants) => variants,
+            Type::Latents => latents::FORMS,
+            Type::OrNone(inner) | Type::List(inner) | Type::Entries(inner) | Type::OneOrMore(inner) => inner.variants(),
             _ => &[],
         }
     }
@@ -164,7 +196,7 @@ impl Type {
     pub fn words(&self) -> &'static [Word] {
         match self {
             Type::Word(words) => words,
-            Type::OrNone(inner) | Type::List(inner) => inner.words(),
+            Type::OrNone(inner) | Type::List(inner) | Type::Entries(inner) | Type::OneOrMore(inner) => inner.words(),
             _ => &[],
         }
     }

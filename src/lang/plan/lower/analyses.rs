@@ -55,7 +55,10 @@ pub fn quality(at: &At, draft: &mut Draft) -> Option<Spec> {
     let of = at.input("of", "of", draft);
     draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
     of?;
-    Some(Spec::Quality(QualitySpec { tokens: at.fields.whole("tokens").unwrap_or(0) }))
+    Some(Spec::Quality(QualitySpec {
+        tokens: at.fields.whole("tokens").unwrap_or(0),
+        spliced: at.fields.whole("spliced")?,
+    }))
 }
 
 pub fn recover(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {

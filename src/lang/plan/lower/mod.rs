@@ -5,8 +5,10 @@ mod analyses;
 mod corpus;
 mod crosscoder;
 mod hub;
+mod latents;
 mod model;
 mod pair;
+mod patch;
 mod questions;
 
 use crate::lang::resolve::Sink;
@@ -27,6 +29,12 @@ pub fn lower(at: &At, kind: &str, sink: &mut Sink) -> Draft {
         "scaling" => analyses::scaling(at, &mut draft),
         "quality" => analyses::quality(at, &mut draft),
         "recover" => analyses::recover(at, &mut draft, sink),
+        "patch" => patch::patch(at, &mut draft, sink),
+        "tokens" => latents::tokens(at, &mut draft, sink),
+        "twins" => latents::twins(at, &mut draft),
+        "examples" => latents::examples(at, &mut draft, sink),
+        "steer" => patch::steer(at, &mut draft, sink),
+        "compare" => latents::compare(at, &mut draft, sink),
         "table" => questions::table(at, &mut draft, sink),
         "plot" => questions::plot(at, &mut draft, sink),
         "expect" => questions::expect(at, &mut draft, sink),

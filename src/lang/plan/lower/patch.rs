@@ -1,0 +1,146 @@
+//! Steps that run the models on: `patch` and `steer`.
+
+use super::latents::{chosen, crosscoder_of};
+use crate::lang::check;
+use crate::lang::plan::draft::{At, Draft};
+use crate::lang::plan::spec::{
+    Insert, InsertSpec, Metric, PatchMode, PatchSpec, PositionSpec, Role, Spec, SteerPrompts, SteerSpec,
+};
+use crate::lang::resolve::{DeclId, Node, Sink, Typed};
+
+pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let of = at.input("of", "of", draft);
+    draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
+    let crosscoder = crosscoder_of(draft);
+    let models = of.is_none_or(|of| check::latents::has_models(at, of, "patch runs both models on", sink));
+    let prompts = models.then(|| prompts(at, crosscoder, draft, sink)).flatten();
+    let mut insert = Vec::new();
+    let mut whole = true;
+    if let Some(Typed::Entries(entries)) = at.fields.get("insert").map(|node| &node.value) {
+        for (label, node) in entries {
+            match what(at, node, crosscoder, draft, sink) {
+                Some(what) => insert.push(InsertSpec { label: label.clone(), what }),
+                None => whole = false,
+            }
+        }
+    }
+    let positions: Option<Vec<PositionSpec>> = at.fields.get("positions")?.list()?.iter().map(position).collect();
+    let positions = check::latents::distinct_positions(at, positions?, sink)?;
+    let metrics = at.fields.get("metric")?.list()?.iter().map(|node| match node.word()? {
+        "kl" => Some(Metric::Kl),
+        "kl_base" => Some(Metric::KlBase),
+        "loss" => Some(Metric::Loss),
+        "loss_argmax" => Some(Metric::LossArgmax),
+        _ => Some(Metric::Agreement),
+    });
+    let metrics = metrics.collect::<Option<Vec<Metric>>>()?;
+    let metrics = check::latents::distinct_metrics(at, metrics, sink)?;
+    let role = |field: &str| self::role(at, field);
+    of?;
+    (whole && models).then_some(())?;
+    Some(Spec::Patch(PatchSpec {
+        into: role("into")?,
+        finish: role("finish")?,
+        prompts: prompts?,
+        context: at.fields.whole("context")?,
+        insert,
+        mode: if at.fields.word("mode")? == "add" { PatchMode::Add } else { PatchMode::Replace },
+        positions,
+        metrics,
+        seed: at.fields.whole("seed")?,
+    }))
+}
+
+fn role(at: &At, field: &str) -> Option<Role> {
+    Some(if at.fields.word(field)? == "base" { Role::Base } else { Role::Tuned })
+}
+
+fn what(
+    at: &At,
+    node: &Node,
+    crosscoder: Option<(DeclId, usize)>,
+    draft: &mut Draft,
+    sink: &mut Sink,
+) -> Option<Insert> {
+    match node.call().map(|call| call.word) {
+        Some("nothing") => Some(Insert::Nothing),
+        Some("everything") => Some(Insert::Everything),
+        Some("error") => Some(Insert::Error),
+        Some("template") => Some(Insert::Template),
+        _ => Some(Insert::Latents(chosen(at, node, crosscoder, draft, sink)?)),
+    }
+}
+
+fn position(node: &Node) -> Option<PositionSpec> {
+    let call = node.call()?;
+    let tokens = || call.get("tokens")?.whole();
+    Some(match call.word {
+        "first" => PositionSpec::First(tokens()?),
+        "rest" => PositionSpec::Rest(tokens()?),
+        "template" => PositionSpec::Template,
+        _ => PositionSpec::All,
+    })
+}
+
+/// How many conversations; their corpus becomes the input `prompts`.
+fn prompts(at: &At, crosscoder: Option<(DeclId, usize)>, draft: &mut Draft, sink: &mut Sink) -> Option<u64> {
+    let node = at.fields.get("prompts")?;
+    let Typed::Prompts { count, of } = &node.value else { return None };
+    match of {
+        Some(step) => {
+            let (id, index, corpus) = at.step(step)?;
+            if !corpus.facts.chat && !at.resolution.get(id).broken {
+                sink.push(check::latents::no_chat(at, node, id));
+                return None;
+            }
+            draft.inputs.push(("prompts", id, index));
+        }
+        None => {
+            let (id, index) = crosscoder?;
+            let (_, on, place) = at.drafts[id.0].get(index)?.inputs.iter().find(|(role, ..)| *role == "on")?;
+            let read = &at.drafts[on.0].get(*place)?.inputs;
+            let chat = read
+                .iter()
+                .filter(|(role, ..)| *role == "validate")
+                .find(|(_, id, index)| at.drafts[id.0].get(*index).is_some_and(|corpus| corpus.facts.chat));
+            let Some((_, id, index)) = chat else {
+                sink.push(check::latents::whose_prompts(at, node, *on));
+                return None;
+            };
+            draft.inputs.push(("prompts", *id, *index));
+        }
+    }
+    Some(*count)
+}
+
+pub fn steer(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let of = at.input("of", "of", draft);
+    draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
+    let crosscoder = crosscoder_of(draft);
+    let models = of.is_none_or(|of| check::latents::has_models(at, of, "steer lets a model speak", sink));
+    let latents = chosen(at, at.fields.get("latents")?, crosscoder, draft, sink);
+    let strength: Option<Vec<f64>> = at.fields.get("strength")?.list()?.iter().map(Node::number).collect();
+    let node = at.fields.get("prompts")?;
+    let prompts = match &node.value {
+        Typed::List(nodes) => {
+            let texts: Option<Vec<String>> = nodes.iter().map(|node| at.string(node, sink)).collect();
+            SteerPrompts::Texts(texts?)
+        }
+        _ if models => SteerPrompts::Corpus(prompts(at, crosscoder, draft, sink)?),
+        _ => return None,
+    };
+    of?;
+    models.then_some(())?;
+    let mut strength: Vec<f64> = strength?.into_iter().filter(|s| *s != 0.0).collect();
+    strength.dedup();
+    Some(Spec::Steer(SteerSpec {
+        latents: latents?,
+        strength,
+        prompts,
+        model: role(at, "model")?,
+        prompt_only: at.fields.word("at")? == "prompt",
+        length: at.fields.whole("length")?,
+        temperature: at.fields.number("temperature")?,
+        seed: at.fields.whole("seed")?,
+    }))
+}
