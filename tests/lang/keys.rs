@@ -40,6 +40,24 @@ crosscoder second {
 classify classes { of = cc[loss = l1] }
 classify others { of = second }
 scaling nu { of = cc[loss = l1] }
+activations real {
+  of       = organism
+  layer    = 2
+  context  = 64 tokens
+  train    = [1K tokens of prose]
+  validate = [1K tokens of prose, 1K tokens of talk]
+}
+crosscoder first for train.seed in [0, 1] {
+  on    = real
+  loss  = topk(k = 8)
+  train { batch = 64 tokens
+    optimizer = adam(warmup = 1 steps) }
+}
+classify kinds { of = first[train.seed = 0] }
+scaling ratios {
+  of     = first[train.seed = 0]
+  tokens = 1K tokens
+}
 ";
 
 /// The prelude and one declaration of these fields, called `x`; a later pair of the same field replaces an earlier one.
@@ -429,7 +447,9 @@ fn changes() -> BTreeMap<String, (String, String)> {
         let file = |value: &str| block("scaling", &[("of", "cc[loss = l1]"), (field, value)]);
         add(&format!("scaling.{field}"), file(before), file(after));
     }
-    for (field, before, after) in [("of", "cc[loss = l1]", "cc[loss = topk]"), ("tokens", "", "5K tokens")] {
+    for (field, before, after) in
+        [("of", "cc[loss = l1]", "cc[loss = topk]"), ("tokens", "", "5K tokens"), ("spliced", "4K tokens", "0 tokens")]
+    {
         let file = |value: &str| block("quality", &[("of", "cc[loss = l1]"), (field, value)]);
         add(&format!("quality.{field}"), file(before), file(after));
     }
@@ -439,6 +459,116 @@ fn changes() -> BTreeMap<String, (String, String)> {
         let file = |value: &str| block("recover", &[("of", "classes"), ("against", "toy"), (field, value)]);
         add(&format!("recover.{field}"), file(before), file(after));
     }
+    let chosen = |add: &mut dyn FnMut(&str, String, String), place: &str, file: &dyn Fn(&str) -> String| {
+        let form = |word: &str, argument: &str, value: &str| {
+            let mut values = vec![("amount", "50%"), ("by", "ratios.rank"), ("of", "kinds.shared")];
+            match word {
+                "threshold" => values = vec![("tests", "[kinds.delta_norm > 0.7]"), ("of", "kinds.shared")],
+                "random" => values = vec![("amount", "5"), ("seeds", "1"), ("of", "kinds.shared")],
+                _ => {}
+            }
+            values.retain(|(known, _)| *known != argument);
+            values.push((argument, value));
+            let written: Vec<String> = values.iter().map(|(a, v)| format!("{a} = {v}")).collect();
+            file(&format!("{word}({})", written.join(", ")))
+        };
+        for word in ["top", "bottom", "best", "worst"] {
+            for (argument, before, after) in [
+                ("amount", "50%", "5"),
+                ("by", "ratios.rank", "ratios.nu_error"),
+                ("of", "kinds.shared", "kinds.tuned_only"),
+            ] {
+                add(&format!("{place}:{word}.{argument}"), form(word, argument, before), form(word, argument, after));
+            }
+        }
+        for (argument, before, after) in [
+            ("tests", "[kinds.delta_norm > 0.7]", "[abs(kinds.delta_norm) > 0.7]"),
+            ("of", "kinds.shared", "kinds.other"),
+        ] {
+            let label = format!("{place}:threshold.{argument}");
+            add(&label, form("threshold", argument, before), form("threshold", argument, after));
+        }
+        for (argument, before, after) in [("amount", "5", "6"), ("seeds", "1", "2"), ("of", "kinds.shared", "all")] {
+            add(
+                &format!("{place}:random.{argument}"),
+                form("random", argument, before),
+                form("random", argument, after),
+            );
+        }
+    };
+    let patch = |field: &str, value: &str| block("patch", &[("of", "first[train.seed = 0]"), (field, value)]);
+    for (field, before, after) in [
+        ("of", "first[train.seed = 0]", "first[train.seed = 1]"),
+        ("into", "base", "tuned"),
+        ("finish", "tuned", "base"),
+        ("prompts", "512 prompts of talk", "256 prompts"),
+        ("context", "1024 tokens", "512 tokens"),
+        ("insert", "[nothing]", "[other = nothing]"),
+        ("mode", "replace", "add"),
+        ("positions", "[all, first(10)]", "[all]"),
+        ("metric", "kl", "[kl, loss]"),
+        ("seed", "42", "1"),
+    ] {
+        add(&format!("patch.{field}"), patch(field, before), patch(field, after));
+    }
+    for form in ["first", "rest"] {
+        let label = format!("patch.positions:{form}.tokens");
+        add(&label, patch("positions", &format!("{form}(10)")), patch("positions", &format!("{form}(5)")));
+    }
+    chosen(&mut add, "patch.insert", &|form| patch("insert", &format!("[{form}]")));
+    for (field, before, after) in [
+        ("of", "first[train.seed = 0]", "first[train.seed = 1]"),
+        ("corpus", "", "talk"),
+        ("groups", "[control]", "[control, user]"),
+    ] {
+        let file = |value: &str| block("tokens", &[("of", "first[train.seed = 0]"), (field, value)]);
+        add(&format!("tokens.{field}"), file(before), file(after));
+    }
+    for (field, before, after) in [("of", "kinds", "classes"), ("cosine", "0.9", "0.8"), ("seed", "42", "1")] {
+        let file = |value: &str| block("twins", &[("of", "kinds"), (field, value)]);
+        add(&format!("twins.{field}"), file(before), file(after));
+    }
+    for (field, before, after) in
+        [("a", "first[train.seed = 0]", "kinds"), ("b", "first[train.seed = 1]", "first[train.seed = 0]")]
+    {
+        let file = |value: &str| {
+            let both = [("a", "first[train.seed = 0]"), ("b", "first[train.seed = 1]"), (field, value)];
+            block("compare", &both)
+        };
+        add(&format!("compare.{field}"), file(before), file(after));
+    }
+    let examples = |field: &str, value: &str| block("examples", &[("of", "first[train.seed = 0]"), (field, value)]);
+    for (field, before, after) in [
+        ("of", "first[train.seed = 0]", "first[train.seed = 1]"),
+        ("latents", "all", "[3, 4]"),
+        ("corpus", "", "talk"),
+        ("count", "10", "5"),
+        ("bins", "[50%, 100%]", "[25%, 100%]"),
+        ("around", "64 tokens", "32 tokens"),
+        ("seed", "42", "1"),
+        ("scores", "\"trained\"", "\"kissane\""),
+    ] {
+        add(&format!("examples.{field}"), examples(field, before), examples(field, after));
+    }
+    chosen(&mut add, "examples.latents", &|form| examples("latents", form));
+    let steer = |field: &str, value: &str| {
+        let own = [("of", "first[train.seed = 0]"), ("latents", "[3]"), ("prompts", "\"Hello\""), (field, value)];
+        block("steer", &own)
+    };
+    for (field, before, after) in [
+        ("of", "first[train.seed = 0]", "first[train.seed = 1]"),
+        ("latents", "[3]", "[4]"),
+        ("strength", "1", "[1, 2]"),
+        ("prompts", "\"Hello\"", "8 prompts of talk"),
+        ("model", "tuned", "base"),
+        ("at", "all", "prompt"),
+        ("length", "64 tokens", "32 tokens"),
+        ("temperature", "0", "0.7"),
+        ("seed", "42", "1"),
+    ] {
+        add(&format!("steer.{field}"), steer(field, before), steer(field, after));
+    }
+    chosen(&mut add, "steer.latents", &|form| steer("latents", form));
     for (field, before, after) in [
         ("rows", "classes", "[classes, nu]"),
         ("where", "dead == false", "dead == true"),

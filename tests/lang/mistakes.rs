@@ -87,7 +87,6 @@ fn columns_and_conditions() {
     );
     one("table t { rows = acts }", "wrong_kind", "acts");
     one("table t { rows = organism }", "wrong_kind", "organism");
-    one("table t { rows = fit\n  columns = [ce_clean] }", "not_built_yet", "ce_clean");
     one("table t { rows = nu\n  save = \"t.txt\" }", "out_of_range", "\"t.txt\"");
     one("table t { rows = nu\n  save = \"t-{los}.csv\" }", "unknown_name", "los");
     assert_eq!(

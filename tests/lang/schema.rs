@@ -102,12 +102,15 @@ fn defaults_can_be_read() {
 #[test]
 fn examples_are_right() {
     let prelude = "xd 1\nmodel base = folder(\"organism/base\")\nmodel chat = folder(\"organism/chat\")\npair organism {\n  base = base\n  tuned = chat\n}\ncorpus prose = text(\"other.txt\")\ncorpus talk = jsonl(\"organism/texts/chat.jsonl\", column = \"messages\", template = tokenizer)\nactivations acts {\n  of = organism\n  layer = 2\n  context = 256 tokens\n  train = [200K tokens of prose]\n  validate = [2K tokens of prose]\n}\npair toy = synthetic(width = 64)\nactivations planted {\n  of = toy\n  train = 1M tokens\n  validate = 10K tokens\n}\ncrosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = 32)] {\n  on = planted\n}\nclassify classes { of = cc }\nscaling nu { of = cc }\nquality fit { of = cc }\nrecover truth {\n  of = classes\n  against = toy\n}\n";
+    // Steps that run the models on read a real pair.
+    let real = prelude.replace("crosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = 32)] {\n  on = planted\n}", "crosscoder cc {\n  on = real\n  loss = batch_topk(k = 32)\n  train { batch = 64 tokens\n    optimizer = adam(warmup = 1 steps) }\n}\nactivations real {\n  of = organism\n  layer = 2\n  context = 256 tokens\n  train = [2K tokens of prose]\n  validate = [2K tokens of talk]\n}");
     let memory = Memory::organism()
         .with("texts/prose/*.txt", &"prose ".repeat(100_000))
         .with("texts/chat.jsonl", &"chat ".repeat(100_000));
     for kind in KINDS.iter().filter(|k| k.built == Built::Yes) {
         // Names that both declare belong to the example.
-        let mut lines = prelude.to_string();
+        let models = matches!(kind.word, "patch" | "tokens" | "examples" | "steer");
+        let mut lines = if models { without(&real, "truth") } else { prelude.to_string() };
         // Truth is planted; the example of a crosscoder reads a real pair.
         if kind.word == "crosscoder" {
             lines = without(&lines, "truth");

@@ -64,7 +64,7 @@ pub fn has_models(at: &At, of: &Draft, what: &str, sink: &mut Sink) -> bool {
     if of.facts.width.is_none() || runs_models(at, of) {
         return true;
     }
-    let why = if of.facts.synthetic { "those of a synthetic pair" } else { "that were harvested elsewhere" };
+    let why = if of.facts.synthetic { "of a synthetic pair" } else { "that were harvested elsewhere" };
     let span = at.fields.get("of").map_or(at.span(), |node| node.span);
     sink.push(
         Diagnostic::new(Code::WrongKind, span, format!("{what}, and this crosscoder reads activations {why}"))
