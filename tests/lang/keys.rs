@@ -614,7 +614,8 @@ fn known() -> BTreeMap<String, bool> {
         if matches!(ty, Type::StepOr(["model"], _)) {
             return;
         }
-        for variant in ty.variants().iter().filter(|v| v.built == Built::Yes) {
+        // `paper(..)` stands for declarations; their keys are those of their fields.
+        for variant in ty.variants().iter().filter(|v| v.built == Built::Yes && v.word != "paper") {
             for argument in variant.arguments.iter().filter(|a| a.built == Built::Yes) {
                 known.insert(format!("{place}:{}.{}", variant.word, argument.path), harmless || argument.harmless);
             }

@@ -10,6 +10,7 @@ mod axis;
 pub mod fields;
 mod latents;
 mod modules;
+mod paper;
 mod params;
 mod point;
 pub mod query;

@@ -79,10 +79,11 @@ impl Scope {
         }
         params::put_in_force(&mut scope, sources, sets, sink);
         scope.lift_models_of_params();
+        scope.write_out_papers(sources, sink);
         scope
     }
 
-    fn declare(&mut self, module: usize, declaration: &tree::Declaration, sink: &mut Sink) {
+    pub(super) fn declare(&mut self, module: usize, declaration: &tree::Declaration, sink: &mut Sink) {
         let name = format!("{}{}", self.modules[module].prefix, declaration.name.text);
         let mut declared = Declared {
             name: name.clone(),

@@ -17,6 +17,7 @@ mod latents;
 pub mod loss;
 mod model;
 mod pair;
+pub mod paper;
 mod param;
 mod patch;
 mod plot;

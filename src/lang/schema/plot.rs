@@ -1,3 +1,4 @@
+use super::paper::PAPER;
 use super::{Built, Field, Kind, Query, Type, Word};
 
 const MARKS: &[Word] = &[
@@ -14,7 +15,7 @@ pub const KIND: Kind = Kind {
     doc: "A figure of rows, captioned by the doc comment.",
     details: "Rows are joined as in a table. `facet` draws one panel a value, `color` one series a value.",
     section: "",
-    value: None,
+    value: Some(Type::Variant(PAPER)),
     fields: &[
         Field::new("data", Type::Query(Query::Rows), "The steps whose rows are drawn."),
         Field::new("where", Type::Query(Query::Where), "Rows to keep.").absent("all"),

@@ -1,3 +1,4 @@
+use super::paper::PAPER;
 use super::{Built, Field, Kind, Query, Type};
 
 pub const KIND: Kind = Kind {
@@ -7,7 +8,7 @@ pub const KIND: Kind = Kind {
               several have is written with its step, `classes.delta_norm`. With `group`, aggregates (mean median min max share count) reduce the rows of \
               each group.",
     section: "",
-    value: None,
+    value: Some(Type::Variant(PAPER)),
     fields: &[
         Field::new("rows", Type::Query(Query::Rows), "The steps whose rows are shown."),
         Field::new("where", Type::Query(Query::Where), "Rows to keep.").absent("all"),

@@ -1,0 +1,43 @@
+//! The paper's figures and tables, as one declaration.
+
+use super::{Field, Type, Variant};
+
+/// What the figures and tables read.
+pub const STEPS: &[&str] =
+    &["crosscoder", "classify", "scaling", "quality", "tokens", "twins", "patch", "compare", "examples", "steer"];
+
+const ARGUMENTS: &[Field] = &[Field::new(
+    "steps",
+    Type::List(&Type::Step(STEPS)),
+    "Steps of the same crosscoders, one of a kind. What needs a kind that is not named is left out.",
+)
+.rest()];
+
+/// Stands for every declaration of `paper.xd` whose steps are named.
+pub const PAPER: &[Variant] = &[Variant::new(
+    "paper",
+    ARGUMENTS,
+    "Every figure (of `plot`) or table (of `table`) of the paper that these steps give rows for, each a file under its own name; \
+     `xd show` writes them out.",
+)
+.formula("", "paper")];
+
+/// The declarations, in the language itself.
+pub const TEXT: &str = include_str!("paper.xd");
+
+/// How `paper.xd` calls a step of a kind.
+pub const NAMES: &[(&str, &str)] = &[
+    ("crosscoder", "cc"),
+    ("classify", "classes"),
+    ("scaling", "nu"),
+    ("quality", "fit"),
+    ("tokens", "where_it_fires"),
+    ("twins", "doubles"),
+    ("patch", "causal"),
+    ("compare", "matches"),
+    ("examples", "shown"),
+    ("steer", "voice"),
+];
+
+/// How it calls axes that may be absent: what names one is then left out.
+pub const AXES: &[(&str, &str)] = &[("loss", "by_loss"), ("train.seed", "by_seed")];
