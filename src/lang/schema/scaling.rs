@@ -93,9 +93,14 @@ pub const KIND: Kind = Kind {
             "Specific, or which artefact explains it.",
         )
         .section("paper 3.1"),
+        Column::truth(
+            "within_control",
+            "nu_reconstruction lies between the 2.5% and the 97.5% quantile of those of the latents of `control`; empty without them.",
+        )
+        .section("paper"),
         Column::whole("active_tokens", "Tokens on which the latent was active.").unit("tokens"),
     ],
     example: "scaling nu { of = cc\n  tokens = 400K tokens }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -37,6 +37,9 @@ pub struct Scaling {
     /// no control and have both: the smallest is the most specific one.
     pub rank: Vec<Option<f64>>,
     pub verdict: Vec<Verdict>,
+    /// nu_reconstruction lies within the central 95% of those of the latents in `config.control`; `None` without such latents, and where
+    /// it is not known.
+    pub within_control: Vec<Option<bool>>,
     /// Rows on which the latent is active.
     pub active_tokens: Vec<u64>,
     /// Rows read.
@@ -211,7 +214,28 @@ fn table(measured: Vec<Gathered>, config: &ScalingConfig, rows: u64) -> Scaling 
         scaling.active_tokens.push(gathered.active);
     }
     scaling.rank = ranks(&scaling);
+    scaling.within_control = within_control(&scaling, &config.control);
     scaling
+}
+
+/// Whether nu_reconstruction lies between the 2.5% and the 97.5% quantile of the control's.
+fn within_control(scaling: &Scaling, control: &[u32]) -> Vec<Option<bool>> {
+    let control: BTreeSet<u32> = control.iter().copied().collect();
+    let known = scaling.latent.iter().zip(&scaling.nus).filter(|(latent, _)| control.contains(latent));
+    let mut ratios: Vec<f64> = known.filter_map(|(_, nus)| nus.reconstruction).filter(|nu| nu.is_finite()).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (Some(low), Some(high)) = (quantile(&ratios, 0.025), quantile(&ratios, 0.975)) else {
+        return vec![None; scaling.latent.len()];
+    };
+    scaling.nus.iter().map(|nus| nus.reconstruction.map(|nu| (low..=high).contains(&nu))).collect()
+}
+
+/// The quantile of ascending numbers, on the line between the two next to it: number at (n - 1) q.
+fn quantile(ascending: &[f64], q: f64) -> Option<f64> {
+    let place = q * (ascending.len().checked_sub(1)? as f64);
+    let (low, part) = (place.floor() as usize, place.fract());
+    let high = ascending.get(low + 1).unwrap_or(&ascending[low]);
+    Some(ascending[low] + part * (high - ascending[low]))
 }
 
 fn ranks(scaling: &Scaling) -> Vec<Option<f64>> {
@@ -223,4 +247,34 @@ fn ranks(scaling: &Scaling) -> Vec<Option<f64>> {
     };
     let (reconstruction, error) = (of(&|n| n.reconstruction), of(&|n| n.error));
     reconstruction.iter().zip(&error).map(|(r, e)| Some((*r)? + (*e)?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_numpy() {
+        // numpy.quantile([1, 2, 4, 8], [0.025, 0.5, 0.975, 1]) = [1.075, 3, 7.7, 8]
+        let numbers = [1.0, 2.0, 4.0, 8.0];
+        for (q, expected) in [(0.025, 1.075), (0.5, 3.0), (0.975, 7.7), (1.0, 8.0)] {
+            let found = quantile(&numbers, q).expect("numbers");
+            assert!((found - expected).abs() < 1e-12, "{q}: {found}");
+        }
+        assert_eq!(quantile(&[3.0], 0.025), Some(3.0));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+
+    #[test]
+    fn the_control_has_a_central_interval() {
+        let nu = |reconstruction| Nus { reconstruction, ..Nus::default() };
+        let scaling = Scaling {
+            latent: vec![0, 1, 2, 3, 4],
+            nus: vec![nu(Some(0.8)), nu(Some(1.2)), nu(Some(1.0)), nu(Some(0.1)), nu(None)],
+            ..Scaling::default()
+        };
+        let within = within_control(&scaling, &[0, 1]);
+        assert_eq!(within, [Some(false), Some(false), Some(true), Some(false), None], "0.81 to 1.19");
+        assert_eq!(within_control(&scaling, &[]), [None; 5]);
+    }
 }
