@@ -58,6 +58,14 @@ scaling ratios {
   of     = first[train.seed = 0]
   tokens = 1K tokens
 }
+scaling more_ratios {
+  of     = first[train.seed = 0]
+  tokens = 2K tokens
+}
+classify wide_kinds {
+  of     = first[train.seed = 0]
+  shared = 0.3..0.7
+}
 ";
 
 /// The prelude and one declaration of these fields, called `x`; a later pair of the same field replaces an earlier one.
@@ -516,6 +524,13 @@ fn changes() -> BTreeMap<String, (String, String)> {
         add(&label, patch("positions", &format!("{form}(10)")), patch("positions", &format!("{form}(5)")));
     }
     chosen(&mut add, "patch.insert", &|form| patch("insert", &format!("[{form}]")));
+    for (argument, before, after) in [
+        ("classes", "paper(kinds, ratios, of = all)", "paper(wide_kinds, ratios, of = all)"),
+        ("scaling", "paper(kinds, ratios)", "paper(kinds, more_ratios)"),
+        ("of", "paper(kinds, ratios)", "paper(kinds, ratios, of = kinds.shared)"),
+    ] {
+        add(&format!("patch.insert:paper.{argument}"), patch("insert", before), patch("insert", after));
+    }
     for (field, before, after) in [
         ("of", "first[train.seed = 0]", "first[train.seed = 1]"),
         ("corpus", "", "talk"),
@@ -615,7 +630,9 @@ fn known() -> BTreeMap<String, bool> {
             return;
         }
         // `paper(..)` stands for declarations; their keys are those of their fields.
-        for variant in ty.variants().iter().filter(|v| v.built == Built::Yes && v.word != "paper") {
+        for variant in
+            ty.variants().iter().filter(|v| v.built == Built::Yes && !(v.word == "paper" && place != "patch.insert"))
+        {
             for argument in variant.arguments.iter().filter(|a| a.built == Built::Yes) {
                 known.insert(format!("{place}:{}.{}", variant.word, argument.path), harmless || argument.harmless);
             }

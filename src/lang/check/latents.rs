@@ -152,6 +152,17 @@ pub fn same_width(at: &At, a: &Draft, b: &Draft, sink: &mut Sink) {
     );
 }
 
+/// The paper's setups stand alone.
+pub fn paper_among_others(node: &Node) -> Diagnostic {
+    Diagnostic::new(
+        Code::WrongType,
+        node.span,
+        "`paper` stands for the whole list, and here it is one entry of several",
+    )
+    .label("among others")
+    .help("write `insert = paper(classes, nu)` alone, or write out its setups: `xd explain paper`")
+}
+
 /// Each set of positions once.
 pub fn distinct_positions(at: &At, positions: Vec<PositionSpec>, sink: &mut Sink) -> Option<Vec<PositionSpec>> {
     distinct(at, "positions", positions, sink)

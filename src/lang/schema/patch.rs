@@ -12,12 +12,24 @@ const INSERT: &[Variant] = &[
         .formula("h_S = h^other + sum over all j of f_j (d_j^into - d_j^other)", "paper"),
     Variant::new("template", &[], "The other model's stream at the control tokens of the chat template.")
         .formula("h_S = h^other at control tokens, h^into elsewhere", "paper"),
+    Variant::new(
+        "paper",
+        PAPER,
+        "Alone in place of the list: the paper's setups. `nothing`, `everything`, `error`, `template`; the better and the worse half of `of` by Latent \
+         Scaling (`scaling_best`, `scaling_worst`) and by decoder norm (`norm_best`, `norm_worst`).",
+    ),
     TOP,
     BOTTOM,
     BEST,
     WORST,
     THRESHOLD,
     RANDOM,
+];
+
+const PAPER: &[Field] = &[
+    Field::new("classes", Type::Step(&["classify"]), "Classes of the crosscoder's latents.").positional(),
+    Field::new("scaling", Type::Step(&["scaling"]), "Latent Scaling of them.").positional(),
+    Field::new("of", Type::Latents, "The latents whose halves are put in.").absent("the tuned-only ones of `classes`"),
 ];
 
 const FIRST: Field = Field::new("tokens", Type::Whole { low: 1, high: 1_000_000 }, "Tokens of each answer.")

@@ -98,11 +98,14 @@ impl<'t> Layout<'t> {
         }
     }
 
-    /// Which items have an empty line before them: those that had one, and declarations with a block with what surrounds them.
+    /// Which items have an empty line before them: those that had one, and declarations with a block of several lines with what surrounds
+    /// them.
     fn apart(&self, pairs: &[Pair<'t, Rule>]) -> Vec<bool> {
         let mut apart: Vec<bool> = pairs.iter().map(|p| self.empty_line_before(p)).collect();
         let block = |p: &Pair<'t, Rule>| {
-            p.as_rule() == Rule::declaration && p.clone().into_inner().any(|q| q.as_rule() == Rule::block)
+            p.as_rule() == Rule::declaration
+                && p.clone().into_inner().any(|q| q.as_rule() == Rule::block)
+                && self.lines_of(p.clone()) > 1
         };
         for i in 0..pairs.len() {
             if !block(&pairs[i]) {
@@ -121,6 +124,13 @@ impl<'t> Layout<'t> {
             }
         }
         apart
+    }
+
+    /// How many lines a declaration takes.
+    fn lines_of(&self, pair: Pair<'t, Rule>) -> usize {
+        let mut alone = Layout { text: self.text, lines: Vec::new() };
+        alone.item(pair);
+        alone.lines.len()
     }
 
     fn item(&mut self, pair: Pair<'t, Rule>) {

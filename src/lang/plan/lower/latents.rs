@@ -81,7 +81,7 @@ fn how_many(node: &Node) -> Option<HowMany> {
 }
 
 /// Notes a step as an input of role `latents`: its place among them.
-fn measured(
+pub fn measured(
     at: &At,
     step: &StepRef,
     crosscoder: Option<(DeclId, usize)>,

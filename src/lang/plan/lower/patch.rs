@@ -1,12 +1,13 @@
 //! Steps that run the models on: `patch` and `steer`.
 
-use super::latents::{chosen, crosscoder_of};
+use super::latents::{chosen, crosscoder_of, measured};
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    Insert, InsertSpec, Metric, PatchMode, PatchSpec, PositionSpec, Role, Spec, SteerPrompts, SteerSpec,
+    HowMany, Insert, InsertSpec, LatentColumn, Latents, Metric, PatchMode, PatchSpec, PositionSpec, Role, Spec,
+    SteerPrompts, SteerSpec,
 };
-use crate::lang::resolve::{DeclId, Node, Sink, Typed};
+use crate::lang::resolve::{Call, DeclId, Node, Sink, Typed};
 
 pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let of = at.input("of", "of", draft);
@@ -18,6 +19,13 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let mut whole = true;
     if let Some(Typed::Entries(entries)) = at.fields.get("insert").map(|node| &node.value) {
         for (label, node) in entries {
+            if let Some(call) = node.call().filter(|call| call.word == "paper") {
+                match paper(at, call, node, entries.len(), crosscoder, draft, sink) {
+                    Some(setups) => insert.extend(setups),
+                    None => whole = false,
+                }
+                continue;
+            }
             match what(at, node, crosscoder, draft, sink) {
                 Some(what) => insert.push(InsertSpec { label: label.clone(), what }),
                 None => whole = false,
@@ -49,6 +57,47 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         metrics,
         seed: at.fields.whole("seed")?,
     }))
+}
+
+/// The paper's setups (docs/method.md 5.2), and random latents beside them.
+fn paper(
+    at: &At,
+    call: &Call,
+    node: &Node,
+    entries: usize,
+    crosscoder: Option<(DeclId, usize)>,
+    draft: &mut Draft,
+    sink: &mut Sink,
+) -> Option<Vec<InsertSpec>> {
+    if entries > 1 {
+        sink.push(check::latents::paper_among_others(node));
+        return None;
+    }
+    let mut step = |name: &str| match &call.get(name)?.value {
+        Typed::Step(step) => measured(at, step, crosscoder, draft, sink),
+        _ => None,
+    };
+    let (classes, scaling) = (step("classes"), step("scaling"));
+    let of = match call.get("of") {
+        Some(node) => chosen(at, node, crosscoder, draft, sink)?,
+        None => Latents::Class { input: classes?, class: "tuned_only".to_string() },
+    };
+    let half = |column: &str, input: usize, last: bool| {
+        let by = LatentColumn { input, column: column.to_string() };
+        Insert::Latents(Latents::Ordered { last, amount: HowMany::Share(0.5), by, of: Box::new(of.clone()) })
+    };
+    let (classes, scaling) = (classes?, scaling?);
+    let setups = [
+        ("nothing", Insert::Nothing),
+        ("everything", Insert::Everything),
+        ("error", Insert::Error),
+        ("template", Insert::Template),
+        ("scaling_best", half("rank", scaling, false)),
+        ("scaling_worst", half("rank", scaling, true)),
+        ("norm_best", half("delta_norm", classes, false)),
+        ("norm_worst", half("delta_norm", classes, true)),
+    ];
+    Some(setups.map(|(label, what)| InsertSpec { label: label.to_string(), what }).to_vec())
 }
 
 fn role(at: &At, field: &str) -> Option<Role> {
