@@ -13,7 +13,11 @@ const COLUMNS: &[(&str, &str)] = &[
     ("norm_base", "dec_base_norm"),
     ("norm_tuned", "dec_instruct_norm"),
     ("cosine", "dec_cos_sim"),
+    ("encoder_norm_base", "enc_base_norm"),
+    ("encoder_norm_tuned", "enc_instruct_norm"),
+    ("encoder_cosine", "enc_cos_sim"),
     ("frequency", "freq"),
+    ("mean_activation", "avg_activation"),
     ("max_activation", "max_act"),
     ("control_share", "lmsys_ctrl_%"),
     ("beta_activation_base", "beta_activation_base"),
@@ -220,6 +224,8 @@ mod tests {
             .and_then(|f| f.with("class", Column::text(["tuned_only", "shared", "other"])))
             .and_then(|f| f.with("delta_norm", Column::Real(vec![Some(0.9375), Some(0.5), None])))
             .and_then(|f| f.with("norm_tuned", Column::real([2.0, 1.0, 0.0])))
+            .and_then(|f| f.with("encoder_norm_tuned", Column::real([1.5, 1.0, 0.5])))
+            .and_then(|f| f.with("mean_activation", Column::Real(vec![Some(3.25), None, Some(1.0)])))
             .and_then(|f| f.with("dead", Column::truth([false, true, false])))
             .and_then(|f| f.with("beta_error_tuned", Column::real([1.5, 2.0, f64::NAN])))
             .and_then(|f| f.with("nu_error", Column::real([0.25, 0.5, f64::NAN])))
@@ -234,7 +240,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).expect("read");
         assert!(
             text.starts_with(
-                ",tag,dec_norm_diff,dec_instruct_norm,beta_error_chat,beta_ratio_error,dead\n0,Chat only,0.0625,"
+                ",tag,dec_norm_diff,dec_instruct_norm,enc_instruct_norm,avg_activation,beta_error_chat,beta_ratio_error,dead\n0,Chat only,0.0625,"
             ),
             "{text}"
         );
@@ -242,6 +248,8 @@ mod tests {
         assert_eq!(back.cell(0, "class"), Cell::Text("tuned_only"));
         assert_eq!(number(&back, 0, "delta_norm"), Some(0.9375));
         assert_eq!(number(&back, 2, "delta_norm"), None);
+        assert_eq!((number(&back, 0, "mean_activation"), number(&back, 1, "mean_activation")), (Some(3.25), None));
+        assert_eq!(number(&back, 0, "encoder_norm_tuned"), Some(1.5));
         assert_eq!(number(&back, 1, "beta_error_tuned"), Some(2.0));
         assert_eq!(back.cell(1, "dead"), Cell::Truth(true));
     }

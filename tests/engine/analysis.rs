@@ -13,7 +13,11 @@ fn classes_count_what_fires() {
     let cc = toy::crosscoder(10, 24, Activation::Threshold { k: 5, threshold: 3.0 }, 3);
     let mut rows = toy::rows(10, 5000, 7, 1);
     for (i, info) in rows.infos.iter_mut().enumerate() {
-        info.group = if i % 3 == 0 { TokenGroup::Control } else { TokenGroup::User };
+        info.group = match (i % 6, i % 3) {
+            (0, _) => TokenGroup::Bos,
+            (_, 0) => TokenGroup::Control,
+            _ => TokenGroup::User,
+        };
     }
     let classes = classify(&cc, &rows, &ClassThresholds::default(), &Unwatched).unwrap();
     let codes: Vec<Vec<f64>> = rows.values.chunks_exact(20).map(|row| toy::encode(&cc, row)).collect();
@@ -23,10 +27,25 @@ fn classes_count_what_fires() {
         assert!((classes.frequency[j] - active.len() as f64 / 5000.0).abs() < 1e-3);
         assert!((classes.max_activation[j] - largest).abs() < 1e-4 * (1.0 + largest));
         assert_eq!(classes.dead[j], active.is_empty());
-        let control = active.iter().filter(|&&i| i % 3 == 0).count() as f64 / active.len() as f64;
+        let sum: f64 = active.iter().map(|&i| codes[i][j] * toy::code_norm(&cc, j)).sum();
+        match classes.mean_activation[j] {
+            Some(mean) => assert!((mean - sum / active.len() as f64).abs() < 1e-2),
+            None => assert!(active.is_empty()),
+        }
+        let encoder =
+            |m: usize| -> Vec<f64> { (0..10).map(|i| f64::from(cc.encoder_weight[(m * 10 + i) * 24 + j])).collect() };
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+        let (b, t) = (encoder(BASE), encoder(TUNED));
+        assert!((classes.encoder_norm_base[j] - product(&b, &b).sqrt()).abs() < 1e-9);
+        assert!((classes.encoder_norm_tuned[j] - product(&t, &t).sqrt()).abs() < 1e-9);
+        let cosine = product(&b, &t) / (product(&b, &b) * product(&t, &t)).sqrt();
+        assert!((classes.encoder_cosine[j].unwrap() - cosine).abs() < 1e-9);
+        // Row 0 and every sixth one after it is BOS, which counts neither way.
+        let counted: Vec<usize> = active.iter().copied().filter(|i| i % 6 != 0).collect();
+        let control = counted.iter().filter(|&&i| i % 3 == 0).count() as f64 / counted.len() as f64;
         match classes.control_share[j] {
             Some(share) => assert!((share - control).abs() < 0.01),
-            None => assert!(active.is_empty()),
+            None => assert!(counted.is_empty()),
         }
         let norm = |m| toy::decoder(&cc, m, j).iter().map(|v| v * v).sum::<f64>().sqrt();
         assert!((classes.norm_base[j] - norm(BASE)).abs() < 1e-9 && (classes.norm_tuned[j] - norm(TUNED)).abs() < 1e-9);

@@ -13,6 +13,7 @@ mod gguf;
 mod hub;
 mod hub_server;
 mod largest_allocation;
+mod latents;
 mod lm;
 mod lm_bf16;
 mod lm_config;

@@ -96,3 +96,9 @@ pub fn differing(left: &[(PathBuf, Vec<u8>)], right: &[(PathBuf, Vec<u8>)]) -> V
     assert_eq!(names(left), names(right));
     left.iter().zip(right).filter(|(l, r)| l.1 != r.1).map(|(l, _)| l.0.display().to_string()).collect()
 }
+
+/// Reads a table of a run as rows of words, without its header.
+pub fn table(lab: &Lab, path: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(lab.path().join(path)).unwrap();
+    text.lines().skip(1).map(|line| line.split(',').map(str::to_string).collect()).collect()
+}

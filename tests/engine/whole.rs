@@ -2,17 +2,11 @@
 
 use std::path::Path;
 
-use crate::support::{Lab, said};
+use crate::support::{Lab, said, table};
 
 /// The texts of the embedded pair.
 fn texts() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/organism/texts").display().to_string()
-}
-
-/// Reads a table of a run as rows of words, without its header.
-fn table(lab: &Lab, path: &str) -> Vec<Vec<String>> {
-    let text = std::fs::read_to_string(lab.path().join(path)).unwrap();
-    text.lines().skip(1).map(|line| line.split(',').map(str::to_string).collect()).collect()
 }
 
 #[test]

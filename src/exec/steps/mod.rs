@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod classify;
+pub mod compare;
 pub mod crosscoder;
 pub mod expect;
 pub mod model;
@@ -11,6 +12,8 @@ pub mod quality;
 pub mod recover;
 pub mod scaling;
 pub mod table;
+pub mod tokens;
+pub mod twins;
 
 use std::path::Path;
 
@@ -65,12 +68,12 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Scaling(spec) => scaling::make(job, spec),
         Spec::Quality(spec) => quality::make(job, spec),
         Spec::Recover(spec) => recover::make(job, spec),
+        Spec::Tokens(spec) => tokens::make(job, spec),
+        Spec::Twins(spec) => twins::make(job, spec),
+        Spec::Compare(_) => compare::make(job),
         Spec::Patch(_)
-        | Spec::Tokens(_)
-        | Spec::Twins(_)
         | Spec::Examples(_)
         | Spec::Steer(_)
-        | Spec::Compare(_)
         | Spec::Crosscoder(_)
         | Spec::Corpus(_)
         | Spec::Template(_)

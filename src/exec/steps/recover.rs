@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Job, Made};
+use super::{Job, Made, classify};
 use crate::exec::frames::ROWS;
 use crate::exec::wiring::{input, inputs};
-use crate::exec::{Error, Result, rows};
-use crate::lang::plan::Spec;
+use crate::exec::{Result, rows};
 use crate::lang::plan::spec::RecoverSpec;
-use crate::ml::analysis::{ClassRecovery, classify, recover_unflagged};
+use crate::ml::analysis::{ClassRecovery, recover_unflagged};
 use crate::ml::crosscoder::Crosscoder;
 use crate::out::frame::Cell;
 use crate::out::{Column, Frame};
@@ -16,17 +15,12 @@ use crate::out::{Column, Frame};
 /// Matches latents with planted features and writes one row a class.
 ///
 /// # Errors
-/// When the classes were not made of a crosscoder, or something cannot be read.
+/// When the crosscoder, its classes or its verdicts cannot be read.
 pub fn make(job: &Job<'_>, spec: &RecoverSpec) -> Result<Made> {
     let of = job.input("of")?;
     let step = &job.plan.steps[of.0];
-    let Spec::Classify(classes) = &step.spec else {
-        return Err(Error::Failed(format!("{} has no classes", step.address)));
-    };
-    let crosscoder_step = input(step, "of")?;
-    let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[crosscoder_step.0].id))?;
-    let opened = rows::open(job, rows::behind(job.plan, of)?)?;
-    let classes = classify(&crosscoder, opened.validate.as_ref(), &super::classify::thresholds(classes), job.watch)?;
+    let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[input(step, "of")?.0].id))?;
+    let classes = classify::read(job, of)?;
     let dictionary = rows::dictionary(&job.plan.steps[job.input("against")?.0])?;
     let recovery = recover_unflagged(&crosscoder, &classes, &dictionary, spec.cosine, &flagged(job)?)?;
     frame(&recovery.classes)?.write(&job.folder.join(ROWS))?;

@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{Metric, PositionSpec};
+use crate::lang::plan::spec::{Metric, PositionSpec, TokenGroupSpec};
 use crate::lang::resolve::{DeclId, Node, Sink, StepRef};
 
 /// Numbers of latents that the crosscoder has, each once. False when one is wrong.
@@ -171,6 +171,11 @@ pub fn distinct_positions(at: &At, positions: Vec<PositionSpec>, sink: &mut Sink
 /// Each metric once.
 pub fn distinct_metrics(at: &At, metrics: Vec<Metric>, sink: &mut Sink) -> Option<Vec<Metric>> {
     distinct(at, "metric", metrics, sink)
+}
+
+/// Each group once.
+pub fn distinct_groups(at: &At, groups: Vec<TokenGroupSpec>, sink: &mut Sink) -> Option<Vec<TokenGroupSpec>> {
+    distinct(at, "groups", groups, sink)
 }
 
 fn distinct<T: PartialEq>(at: &At, field: &str, values: Vec<T>, sink: &mut Sink) -> Option<Vec<T>> {

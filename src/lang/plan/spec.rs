@@ -633,6 +633,8 @@ pub struct TokensSpec {
     /// Indices of the validation portions that are read; `None` = all.
     pub portions: Option<Vec<u16>>,
     pub groups: Vec<TokenGroupSpec>,
+    /// Active is what is over this.
+    pub above: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,16 +22,23 @@ pub const KIND: Kind = Kind {
         Column::real("norm_base", "||d_j^base||."),
         Column::real("norm_tuned", "||d_j^tuned||."),
         Column::real("cosine", "Cosine of its two decoder vectors."),
+        Column::real("encoder_norm_base", "||e_j^base||."),
+        Column::real("encoder_norm_tuned", "||e_j^tuned||."),
+        Column::real("encoder_cosine", "Cosine of its two encoder vectors."),
         Column::real("frequency", "Share of the held-out tokens on which it is active.").unit("share of tokens"),
         Column::real("max_activation", "Largest f_j * codenorm_j on the held-out tokens."),
+        Column::real(
+            "mean_activation",
+            "Mean f_j * codenorm_j over the held-out tokens on which it is active; empty when dead.",
+        ),
         Column::truth("dead", "Never active on the held-out tokens."),
         Column::real(
             "control_share",
-            "Share of its active held-out tokens that are control tokens of the chat template.",
+            "Share of its active held-out tokens, BOS not counted, that are control tokens of the chat template.",
         )
         .section("paper"),
     ],
     example: "classify classes { of = cc }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -3,7 +3,8 @@ use super::{Built, CLASSES, Column, Field, Kind, Type};
 pub const KIND: Kind = Kind {
     word: "compare",
     doc: "Matches the latents of two crosscoders of the same width by their decoders: one row a latent of `a`.",
-    details: "The match of a latent is the latent of `b` with the largest cosine of the two decoders laid side by side, [d^base, d^tuned].",
+    details: "The match of a latent is the latent of `b` with the largest cosine of the two decoders laid side by side, [d^base, d^tuned]; of \
+              equal ones the first. A latent whose decoder is zero has none.",
     section: "",
     value: None,
     fields: &[

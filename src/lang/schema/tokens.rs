@@ -13,7 +13,7 @@ pub const KIND: Kind = Kind {
     word: "tokens",
     doc: "Where latents fire: one row a latent and group of tokens.",
     details: "Counted on held-out rows, with scaled activations f_j S_j. A token is in several groups: `control` and `non_control` divide all but BOS, `user`, \
-              `assistant` and `text` divide the contents. share = n_g / (n_control + n_non_control + n_bos): the share of a latent's active tokens that fall \
+              `assistant` and `text` divide the contents, but for those of other roles such as system. The end of an assistant's turn is `control`. share = n_g / (n_control + n_non_control + n_bos): the share of a latent's active tokens that fall \
               in the group (of `control`, over n_control + n_non_control, as in the published `lmsys_ctrl_%`).",
     section: "published code",
     value: None,
@@ -27,6 +27,12 @@ pub const KIND: Kind = Kind {
         .absent("all held-out rows"),
         Field::new("groups", Type::OneOrMore(&Type::Word(GROUPS)), "Groups, one row a latent each.")
             .default("[control, non_control, bos, user, assistant]", "published code"),
+        Field::new(
+            "above",
+            Type::Number { low: 0.0, high: f64::INFINITY },
+            "A latent counts as active where f_j S_j is over this; with 0 wherever it fires, as in `classify`.",
+        )
+        .default("1e-3", "published code"),
     ],
     columns: &[
         Column::whole("latent", "Index of the latent."),
@@ -36,8 +42,8 @@ pub const KIND: Kind = Kind {
             .unit("share of tokens")
             .section("published code"),
         Column::real("share", "Share of its active tokens that fall in the group.").section("published code"),
-        Column::real("mean", "Mean f_j S_j over its active tokens of the group."),
-        Column::real("max", "Largest f_j S_j in the group."),
+        Column::real("mean", "Mean f_j S_j over its active tokens of the group; empty without any."),
+        Column::real("max", "Largest f_j S_j in the group, 0 where it is never active."),
     ],
     example: "tokens where_it_fires { of = cc\n  groups = [control, user, assistant] }",
     version: 1,

@@ -5,7 +5,8 @@ pub const KIND: Kind = Kind {
     doc: "Tuned-only and base-only latents with the same direction: evidence of Latent Decoupling.",
     details: "Pairs (j, k), j tuned-only and k base-only, with cos(d_j^tuned, d_k^base) over `cosine`; each latent stands in one pair at most, the closest \
               pairs first. divergence = (n[A high, B low] + n[A low, B high]) / (n[A high] + n[B high] - n[both high]), where an activation is high over 0.4 and low up to \
-              0.1 of the larger of both latents' maxima, over held-out rows. As many random pairs of a tuned-only and a base-only latent are the baseline.",
+              0.1 of the larger of both latents' maxima, over held-out rows. As many different random pairs of a tuned-only and a base-only latent under that cosine are the baseline. The divergence is empty where \
+              one of the two never fires.",
     section: "paper",
     value: None,
     fields: &[

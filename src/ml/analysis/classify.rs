@@ -1,9 +1,10 @@
 //! The class of every latent, and how it fires.
 
 use super::latent_class::{ClassThresholds, LatentClass, delta_norm};
-use super::vectors::{cosine, decoder_norms};
+use super::pass::Pass;
+use super::vectors::{cosine, decoder_norms, encoder_vectors};
 use crate::ml::crosscoder::Crosscoder;
-use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, Watch};
+use crate::ml::{BASE, Result, Rows, TUNED, TokenGroup, Watch};
 
 /// One entry a latent, in order of latents.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,13 +16,20 @@ pub struct Classes {
     pub norm_tuned: Vec<f64>,
     /// Cosine between the two decoder directions; `None` when one is zero.
     pub cosine: Vec<Option<f64>>,
+    /// Norms of e_j^base and e_j^tuned.
+    pub encoder_norm_base: Vec<f64>,
+    pub encoder_norm_tuned: Vec<f64>,
+    /// Cosine between the two encoder directions; `None` when one is zero.
+    pub encoder_cosine: Vec<Option<f64>>,
     /// Share of the rows on which it is active.
     pub frequency: Vec<f64>,
     /// Largest f_ij S_j (scaled by the code norm); 0 when dead.
     pub max_activation: Vec<f64>,
+    /// Mean f_ij S_j over the rows on which it is active; `None` when dead.
+    pub mean_activation: Vec<Option<f64>>,
     /// True when it fires on none of the rows.
     pub dead: Vec<bool>,
-    /// Share of its active rows whose token is a control token of the chat template; `None` when dead.
+    /// Share of its active rows, BOS not counted, whose token is a control token of the chat template (docs/method.md 6.1); `None` without any.
     pub control_share: Vec<Option<f64>>,
     /// Rows read.
     pub rows: u64,
@@ -43,64 +51,51 @@ impl Classes {
     }
 }
 
-/// Rows of one chunk: 64 MB of activations at most.
-pub(crate) fn chunk_rows(width: usize) -> usize {
-    (8_388_608 / width.max(1)).clamp(64, 4096)
-}
-
-/// Classifies all latents by Delta_norm and counts over all `rows` (paper section 2.1 and appendix on frequency).
+/// Classifies all latents by Delta_norm and counts over all `rows` (docs/method.md 3).
 pub fn classify(
     crosscoder: &Crosscoder,
     rows: &dyn Rows,
     thresholds: &ClassThresholds,
     watch: &dyn Watch,
 ) -> Result<Classes> {
-    if rows.width() != crosscoder.width {
-        let problem = format!("rows of width {}, crosscoder of width {}", rows.width(), crosscoder.width);
-        return Err(Error::invalid("classify", problem));
-    }
-    let latents = crosscoder.latents;
     let norms = crosscoder.code_norms();
-    let (mut active, mut control) = (vec![0u64; latents], vec![0u64; latents]);
-    let mut largest = vec![0.0f64; latents];
-    let (total, chunk) = (rows.count(), chunk_rows(rows.width()));
-    let mut values = vec![0.0f32; chunk * 2 * rows.width()];
-    let mut infos = vec![RowInfo::default(); chunk];
-    let mut start = 0;
-    while start < total {
-        if watch.stop() {
-            return Err(Error::Interrupted);
-        }
-        let count = chunk.min((total - start) as usize);
-        rows.read(start, &mut values[..count * 2 * rows.width()])?;
-        rows.info(start, &mut infos[..count])?;
-        let code = crosscoder.encode(&values[..count * 2 * rows.width()]);
-        for (i, info) in infos[..count].iter().enumerate() {
-            let is_control = u64::from(info.group.is_control());
-            let (row, f) = code.row(i);
-            for (&j, &f) in row.iter().zip(f) {
-                let j = j as usize;
-                active[j] += 1;
-                control[j] += is_control;
-                largest[j] = largest[j].max(f as f64 * norms[j] as f64);
+    let mut fired = vec![Fired::default(); crosscoder.latents];
+    let pass = Pass { name: "classify", crosscoder, rows, portions: None, watch };
+    let rows = pass.run(|infos, code| {
+        for (i, info) in infos.iter().enumerate() {
+            let (control, bos) = (u64::from(info.group.is_control()), u64::from(info.group == TokenGroup::Bos));
+            let (latents, values) = code.row(i);
+            for (&j, &f) in latents.iter().zip(values) {
+                let activation = f64::from(f) * f64::from(norms[j as usize]);
+                let fired = &mut fired[j as usize];
+                fired.rows += 1;
+                fired.control += control;
+                fired.bos += bos;
+                fired.sum += activation;
+                fired.largest = fired.largest.max(activation);
             }
         }
-        start += count as u64;
-        watch.progress(&Progress { done: start, total, loss: None });
-    }
-    Ok(table(crosscoder, thresholds, total, &active, &control, largest))
+    })?;
+    Ok(table(crosscoder, thresholds, rows, &fired))
 }
 
-fn table(
-    crosscoder: &Crosscoder,
-    thresholds: &ClassThresholds,
+/// What a latent did on the rows.
+#[derive(Clone, Copy, Default)]
+struct Fired {
+    /// Rows on which it is active, and those of them whose token is a control token or BOS.
     rows: u64,
-    active: &[u64],
-    control: &[u64],
-    max_activation: Vec<f64>,
-) -> Classes {
-    let mut classes = Classes { max_activation, rows, ..Classes::default() };
-    for j in 0..crosscoder.latents {
+    control: u64,
+    bos: u64,
+    /// Of f_ij S_j.
+    sum: f64,
+    largest: f64,
+}
+
+fn table(crosscoder: &Crosscoder, thresholds: &ClassThresholds, rows: u64, fired: &[Fired]) -> Classes {
+    let mut classes = Classes { rows, ..Classes::default() };
+    let share = |part: f64, whole: u64| (whole > 0).then(|| part / whole as f64);
+    let encoders = encoder_vectors(crosscoder);
+    for (j, (fired, (encoder_norms, encoder_cosine))) in fired.iter().zip(encoders).enumerate() {
         let [base, tuned] = decoder_norms(crosscoder, j);
         let delta_norm = delta_norm(base, tuned);
         classes.class.push(thresholds.class(delta_norm));
@@ -108,9 +103,14 @@ fn table(
         classes.norm_base.push(base);
         classes.norm_tuned.push(tuned);
         classes.cosine.push(cosine(crosscoder.decoder_row(BASE, j), crosscoder.decoder_row(TUNED, j)));
-        classes.frequency.push(active[j] as f64 / rows.max(1) as f64);
-        classes.dead.push(active[j] == 0);
-        classes.control_share.push((active[j] > 0).then(|| control[j] as f64 / active[j] as f64));
+        classes.encoder_norm_base.push(encoder_norms[BASE]);
+        classes.encoder_norm_tuned.push(encoder_norms[TUNED]);
+        classes.encoder_cosine.push(encoder_cosine);
+        classes.frequency.push(fired.rows as f64 / rows.max(1) as f64);
+        classes.max_activation.push(fired.largest);
+        classes.mean_activation.push(share(fired.sum, fired.rows));
+        classes.dead.push(fired.rows == 0);
+        classes.control_share.push(share(fired.control as f64, fired.rows - fired.bos));
     }
     classes
 }

@@ -107,6 +107,11 @@ impl Crosscoder {
         self.normalizer.as_ref().map_or(1.0, |normalizer| normalizer.back(model))
     }
 
+    /// The same for encoder norms: 1, or 1 / the scale of its normaliser.
+    pub fn encoder_unit(&self, model: usize) -> f32 {
+        self.normalizer.as_ref().map_or(1.0, |normalizer| 1.0 / normalizer.scale[model])
+    }
+
     /// Takes a normaliser into the weights, so that they read and write raw rows.
     pub fn fold(&mut self, normalizer: FoldedNormalizer) {
         let (d, latents) = (self.width, self.latents);

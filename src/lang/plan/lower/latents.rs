@@ -134,6 +134,7 @@ pub fn tokens(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let of = at.input("of", "of", draft);
     draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
     let portions = portions(at, crosscoder_of(draft), sink);
+    let above = at.fields.number("above");
     of?;
     let groups = at.fields.get("groups")?.list()?.iter().map(|node| match node.word()? {
         "control" => Some(TokenGroupSpec::Control),
@@ -143,7 +144,8 @@ pub fn tokens(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         "assistant" => Some(TokenGroupSpec::Assistant),
         _ => Some(TokenGroupSpec::Text),
     });
-    Some(Spec::Tokens(TokensSpec { portions: portions?, groups: groups.collect::<Option<_>>()? }))
+    let groups = check::latents::distinct_groups(at, groups.collect::<Option<_>>()?, sink)?;
+    Some(Spec::Tokens(TokensSpec { portions: portions?, groups, above: above? }))
 }
 
 pub fn twins(at: &At, draft: &mut Draft) -> Option<Spec> {

@@ -1,0 +1,165 @@
+//! On which tokens latents fire (docs/method.md 6.1).
+
+use super::pass::Pass;
+use crate::ml::crosscoder::Crosscoder;
+use crate::ml::{Result, Rows, TokenGroup, Watch};
+
+/// Tokens that are counted together. `Control` and `NonControl` divide all tokens but BOS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountedGroup {
+    /// Written by the chat template, the ends of the assistant's turns among them.
+    Control,
+    /// All others but BOS.
+    NonControl,
+    Bos,
+    User,
+    /// Contents of the assistant.
+    Assistant,
+    /// Outside of chats.
+    Text,
+}
+
+impl CountedGroup {
+    /// The word in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            CountedGroup::Control => "control",
+            CountedGroup::NonControl => "non_control",
+            CountedGroup::Bos => "bos",
+            CountedGroup::User => "user",
+            CountedGroup::Assistant => "assistant",
+            CountedGroup::Text => "text",
+        }
+    }
+
+    fn holds(self, token: TokenGroup) -> bool {
+        match self {
+            CountedGroup::Control => token.is_control(),
+            CountedGroup::NonControl => !token.is_control() && token != TokenGroup::Bos,
+            CountedGroup::Bos => token == TokenGroup::Bos,
+            CountedGroup::User => token == TokenGroup::User,
+            CountedGroup::Assistant => token == TokenGroup::Assistant,
+            CountedGroup::Text => token == TokenGroup::Text,
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokensConfig {
+    pub groups: Vec<CountedGroup>,
+    /// Portions of the held-out rows that are read; `None` = all.
+    pub portions: Option<Vec<u16>>,
+    /// A latent counts as active where f_ij S_j is over this (1e-3 in the published code).
+    pub above: f64,
+}
+
+/// A latent on the tokens of a group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GroupCount {
+    /// n_g: tokens of the group on which it is active.
+    pub count: u64,
+    /// n_g / tokens of the group; `None` without tokens.
+    pub frequency: Option<f64>,
+    /// n_g / (n_control + n_non_control + n_bos), for control / (n_control + n_non_control); `None` where it is never active.
+    pub share: Option<f64>,
+    /// Mean f_ij S_j over those n_g tokens; `None` without any.
+    pub mean: Option<f64>,
+    /// Largest f_ij S_j of the group, 0 where it is never active; `None` without tokens.
+    pub max: Option<f64>,
+}
+
+/// All counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenCounts {
+    /// By latent, and within it by group as asked.
+    pub counts: Vec<GroupCount>,
+    /// Rows read.
+    pub rows: u64,
+}
+
+/// Every kind of token, for sums that are kept apart.
+const KINDS: [TokenGroup; 7] = [
+    TokenGroup::Text,
+    TokenGroup::Bos,
+    TokenGroup::Control,
+    TokenGroup::User,
+    TokenGroup::Assistant,
+    TokenGroup::Other,
+    TokenGroup::AssistantEnd,
+];
+
+/// Active tokens of one kind, and the sum and maximum of f_ij S_j there.
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    count: u64,
+    sum: f64,
+    max: f64,
+}
+
+/// Counts in one pass over the rows (docs/method.md 6.1: `share`, `frequency`, `mean` and `max` of each latent and group).
+pub fn tokens(
+    crosscoder: &Crosscoder,
+    rows: &dyn Rows,
+    config: &TokensConfig,
+    watch: &dyn Watch,
+) -> Result<TokenCounts> {
+    let norms = crosscoder.code_norms();
+    let mut sums = vec![[Sums::default(); KINDS.len()]; crosscoder.latents];
+    let mut seen = [0u64; KINDS.len()];
+    let pass = Pass { name: "tokens", crosscoder, rows, portions: config.portions.as_deref(), watch };
+    let rows = pass.run(|infos, code| {
+        for (i, info) in infos.iter().enumerate() {
+            let kind = info.group as usize;
+            seen[kind] += 1;
+            let (latents, values) = code.row(i);
+            for (&j, &f) in latents.iter().zip(values) {
+                let activation = f64::from(f) * f64::from(norms[j as usize]);
+                if activation > config.above {
+                    let sums = &mut sums[j as usize][kind];
+                    sums.count += 1;
+                    sums.sum += activation;
+                    sums.max = sums.max.max(activation);
+                }
+            }
+        }
+    })?;
+    let counts = sums.iter().flat_map(|sums| config.groups.iter().map(|&group| count(group, sums, &seen))).collect();
+    Ok(TokenCounts { counts, rows })
+}
+
+fn count(group: CountedGroup, sums: &[Sums; KINDS.len()], seen: &[u64; KINDS.len()]) -> GroupCount {
+    let mut of_group = Sums::default();
+    let (mut tokens, mut active) = (0, 0);
+    for (kind, (sums, seen)) in KINDS.iter().zip(sums.iter().zip(seen)) {
+        if group.holds(*kind) {
+            tokens += seen;
+            of_group.count += sums.count;
+            of_group.sum += sums.sum;
+            of_group.max = of_group.max.max(sums.max);
+        }
+        if group != CountedGroup::Control || *kind != TokenGroup::Bos {
+            active += sums.count;
+        }
+    }
+    let ratio = |part: f64, whole: u64| (whole > 0).then(|| part / whole as f64);
+    GroupCount {
+        count: of_group.count,
+        frequency: ratio(of_group.count as f64, tokens),
+        share: ratio(of_group.count as f64, active),
+        mean: ratio(of_group.sum, of_group.count),
+        max: (tokens > 0).then_some(of_group.max),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_stands_at_its_number() {
+        for (place, kind) in KINDS.iter().enumerate() {
+            assert_eq!(*kind as usize, place);
+        }
+    }
+}
