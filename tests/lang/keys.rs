@@ -535,6 +535,7 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("of", "first[train.seed = 0]", "first[train.seed = 1]"),
         ("corpus", "", "talk"),
         ("groups", "[control]", "[control, user]"),
+        ("above", "1e-3", "0"),
     ] {
         let file = |value: &str| block("tokens", &[("of", "first[train.seed = 0]"), (field, value)]);
         add(&format!("tokens.{field}"), file(before), file(after));
