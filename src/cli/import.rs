@@ -16,7 +16,7 @@ use crate::out::table;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Reads, by looking: the published layout (a folder with model.safetensors, or a .pt checkpoint, of any age), Kissane et al. (cc_weights.pt), \
-crosscode (model.pt with model_cfg.yaml), and latent_df.csv or feature_df.csv (a table goes to a .csv). docs/formats.md tells what of each is \
+crosscode (model.pt with model_cfg.yaml), SAELens (cfg.json with sae_weights.safetensors: `joint`, or the slices `base` and `tuned`), and latent_df.csv or feature_df.csv (a table goes to a .csv). docs/formats.md tells what of each is \
 read. Activation caches need no import: `from = cache(\"base folder\", \"tuned folder\")` in a file.
 
 Both sides encode and decode 32 rows, the source by its own project's convention; what does not agree is not kept.")]
@@ -32,6 +32,9 @@ pub struct ImportArgs {
     /// The threshold on f_j S_j of a BatchTopK crosscoder whose files lack it.
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// An autoencoder of SAELens that reads both models' activations side by side, base first, and does not say so.
+    #[arg(long)]
+    pub side_by_side: bool,
     /// The code norm, where the files do not name it.
     #[arg(long, value_enum)]
     pub norm: Option<Norm>,
@@ -68,6 +71,10 @@ fn failed(error: impl std::fmt::Display) -> (Status, String) {
 
 fn crosscoder(args: &ImportArgs) -> Done {
     let file = WeightsFile::open(&args.path, args.prefix.as_deref()).map_err(failed)?;
+    let file = match args.side_by_side {
+        true => file.side_by_side().map_err(|error| (Status::Usage, error.to_string()))?,
+        false => file,
+    };
     let facts = file.facts().map_err(failed)?;
     let choices = choices(args, &facts)?;
     // A folder beside the target takes the files until they have been read back.
@@ -107,6 +114,7 @@ fn choices(args: &ImportArgs, facts: &WeightsFacts) -> Result<Choices, (Status, 
             Activation::Threshold { threshold, .. } => format!("has a threshold of its own, {threshold}"),
             Activation::Relu => "is a plain ReLU and has no threshold".to_string(),
             Activation::TopK { .. } => "keeps the k largest of each row and has no threshold".to_string(),
+            Activation::JumpRelu { .. } => "has a threshold of its own for each latent".to_string(),
         };
         return Err((Status::Usage, format!("--threshold {given}: this crosscoder {own}; leave the option out")));
     }
@@ -115,7 +123,7 @@ fn choices(args: &ImportArgs, facts: &WeightsFacts) -> Result<Choices, (Status, 
         Norm::Concat => CodeNorm::Concat,
         Norm::None => CodeNorm::None,
     });
-    if let Some(given) = norm.filter(|norm| facts.assumed.is_empty() && *norm != facts.norm) {
+    if let Some(given) = norm.filter(|norm| !facts.norm_assumed && *norm != facts.norm) {
         return Err((
             Status::Usage,
             format!("--norm {}: the files say `{}`; leave the option out", norm_word(given), norm_word(facts.norm)),
@@ -156,9 +164,9 @@ fn norm_word(norm: CodeNorm) -> &'static str {
 
 fn notes(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder) -> Vec<String> {
     let mut notes = Vec::new();
-    if args.norm.is_none() {
-        notes.extend(facts.assumed.iter().cloned());
-    }
+    // The sentence about the norm is the first.
+    let decided = usize::from(facts.norm_assumed && args.norm.is_some());
+    notes.extend(facts.assumed.iter().skip(decided).cloned());
     if facts.normalizes {
         notes.push(
             "it normalises its rows by its own mean and scale; they are kept, so use it with `normalize = none`".into(),
@@ -167,21 +175,28 @@ fn notes(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder) -> Ve
     if let Some(expects) = facts.expects {
         notes.push(format!("crosscoders in this layout read rows scaled by `normalize = {expects}`, and their files do not keep the scale"));
     }
-    if let Activation::Threshold { threshold, .. } = crosscoder.activation
-        && threshold < 0.0
+    if let Activation::Threshold { threshold, .. } = &crosscoder.activation
+        && *threshold < 0.0
     {
         notes.push(format!("its threshold is {threshold}: it was never set, and a negative one is a plain ReLU"));
     }
     if facts.layout == Layout::Crosscode && matches!(crosscoder.activation, Activation::TopK { .. }) {
         notes.push("crosscode also keeps negative preactivations when fewer than k are positive; xd does not".into());
     }
+    if facts.layout == Layout::Saelens && matches!(crosscoder.activation, Activation::TopK { .. }) {
+        notes.push(match crosscoder.code_norm {
+            CodeNorm::None => "features are those of SAELens: where a code norm was put into the weights, they are f_j times it",
+            _ => "it ranks by the norms of whole decoder rows; features of SAELens are f_j times that norm, those of xd f_j",
+        }.into());
+    }
     notes
 }
 
 /// `relu`, `threshold 1.7 (k = 100)`, `k = 32 a row`.
 fn activation(crosscoder: &Crosscoder) -> String {
-    match crosscoder.activation {
+    match &crosscoder.activation {
         Activation::Relu => "relu".into(),
+        Activation::JumpRelu { .. } => "a threshold a latent".into(),
         Activation::Threshold { k, threshold } => format!("threshold {threshold} (k = {k})"),
         Activation::TopK { k } => format!("k = {k} a row"),
     }
@@ -226,8 +241,8 @@ fn report(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder, prob
 }
 
 fn table_of(args: &ImportArgs) -> Done {
-    if args.threshold.is_some() || args.norm.is_some() || args.prefix.is_some() {
-        return Err((Status::Usage, "a table has no threshold, norm or prefix; leave the option out".into()));
+    if args.threshold.is_some() || args.norm.is_some() || args.prefix.is_some() || args.side_by_side {
+        return Err((Status::Usage, "a table has no threshold, norm, prefix or sides; leave the option out".into()));
     }
     let frame = latent_df::read(&args.path).map_err(failed)?;
     table::write(&frame, &args.out).map_err(failed)?;

@@ -4,7 +4,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use xd::ml::crosscoder::tensor_file::TensorFile;
 use xd::ml::crosscoder::weights::FoldedNormalizer;
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder, SparseCode};
+use xd::ml::formats::probe::probe_rows;
 use xd::ml::formats::slow_crosscoder::SlowCrosscoder;
 use xd::ml::formats::{
     Choices, ExportLayout, WeightsFile, delphi, export_crosscoder, lost, slices_apart, verify_export, verify_import,
@@ -30,6 +31,7 @@ fn kinds() -> Vec<Crosscoder> {
             Activation::Threshold { k: 4, threshold: 1.3 },
             Activation::Threshold { k: 4, threshold: -1.0 },
             Activation::TopK { k: 5 },
+            Activation::JumpRelu { thresholds: (0..40).map(|j| 0.05 + j as f32 * 0.03).collect() },
         ] {
             kinds.push(Crosscoder { code_norm: norm, ..toy::crosscoder(6, 40, activation, seed as u64) });
         }
@@ -63,18 +65,51 @@ fn what_loses_nothing_gives_the_same_features() {
             }
             exact += 1;
             let probe = verify_export(&crosscoder, layout, &out).unwrap();
-            let what = (layout, crosscoder.activation, crosscoder.code_norm);
+            let what = (layout, &crosscoder.activation, crosscoder.code_norm);
             assert!(probe.agrees() && probe.features < 1e-5 && probe.reconstruction < 1e-5, "{what:?} {probe:?}");
             assert!(probe.active > 1.0, "an empty probe shows nothing: {what:?} {probe:?}");
             // And through xd's own reader, where it reads the layout.
-            if matches!(layout, ExportLayout::Published | ExportLayout::Torch | ExportLayout::Kissane) {
-                let back = Crosscoder::load(&out).unwrap();
-                assert_eq!(back.activation, crosscoder.activation, "{what:?}");
-                assert_eq!(back.code_norm, crosscoder.code_norm, "{what:?}");
+            let back = Crosscoder::load(&out).unwrap();
+            assert!(same(&back, &crosscoder), "{what:?}");
+            let folded = layout == ExportLayout::Saelens && matches!(crosscoder.activation, Activation::TopK { .. });
+            assert_eq!(back.code_norm, if folded { CodeNorm::None } else { crosscoder.code_norm }, "{what:?}");
+            match layout {
+                ExportLayout::Published | ExportLayout::Torch | ExportLayout::Kissane => {
+                    assert_eq!(back.activation, crosscoder.activation, "{what:?}");
+                }
+                ExportLayout::Crosscode | ExportLayout::Saelens => {}
+            }
+            if layout == ExportLayout::Saelens {
+                // The slices alone are the same crosscoder.
+                std::fs::remove_dir_all(out.join("joint")).unwrap();
+                assert_eq!(Crosscoder::load(&out).unwrap(), back, "{what:?}");
             }
         }
     }
-    assert_eq!(exact, 38, "of 65 pairs, so many lose nothing");
+    assert_eq!(exact, 40, "of 80 pairs, so many lose nothing");
+}
+
+/// Codes times code norms, and reconstructions, agree on rows that make latents fire.
+fn same(one: &Crosscoder, other: &Crosscoder) -> bool {
+    let x = probe_rows(other);
+    let scores = |crosscoder: &Crosscoder, code: &SparseCode| {
+        let (norms, mut scores) = (crosscoder.code_norms(), vec![0.0; code.rows() * crosscoder.latents]);
+        for row in 0..code.rows() {
+            let (latents, values) = code.row(row);
+            for (&j, &value) in latents.iter().zip(values) {
+                scores[row * crosscoder.latents + j as usize] = value * norms[j as usize];
+            }
+        }
+        scores
+    };
+    let codes = [one.encode(&x), other.encode(&x)];
+    let (scores, decoded) =
+        ([scores(one, &codes[0]), scores(other, &codes[1])], [one.decode(&codes[0]), other.decode(&codes[1])]);
+    let close = |[a, b]: &[Vec<f32>; 2]| {
+        let largest = b.iter().map(|b| b.abs()).fold(0.0, f32::max);
+        a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5 * largest)
+    };
+    close(&scores) && close(&decoded) && scores[1].iter().filter(|s| **s > 0.0).count() > 32
 }
 
 #[test]
@@ -87,6 +122,14 @@ fn what_would_be_lost_is_named() {
     assert!(of(Activation::Relu, CodeNorm::Concat, ExportLayout::Kissane).contains("`concat`"));
     assert!(of(Activation::TopK { k: 3 }, CodeNorm::Sum, ExportLayout::Published).contains("top-k"));
     assert!(of(Activation::TopK { k: 3 }, CodeNorm::Sum, ExportLayout::Crosscode).contains("code norm"));
+    let jump = |threshold| Activation::JumpRelu { thresholds: vec![threshold; 20] };
+    assert!(of(jump(0.5), CodeNorm::Sum, ExportLayout::Published).contains("no class for a threshold a latent"));
+    assert!(of(jump(0.5), CodeNorm::Sum, ExportLayout::Torch).contains("no class for a threshold a latent"));
+    assert!(of(jump(0.5), CodeNorm::Sum, ExportLayout::Kissane).contains("threshold"));
+    assert!(of(jump(-0.5), CodeNorm::Sum, ExportLayout::Crosscode).contains("latent 0 has no logarithm"));
+    assert!(of(jump(0.5), CodeNorm::Concat, ExportLayout::Crosscode).contains("`concat`"));
+    assert_eq!(of(jump(0.5), CodeNorm::Sum, ExportLayout::Crosscode), "");
+    assert_eq!(of(jump(-0.5), CodeNorm::Concat, ExportLayout::Saelens), "");
     for layout in LAYOUTS {
         assert_eq!(of(Activation::Relu, CodeNorm::Sum, layout), "");
     }

@@ -48,10 +48,13 @@ fn close(a: f64, b: f64) -> bool {
 #[test]
 fn every_target_of_every_latent_equals_the_leave_one_out_definition() {
     let rows = toy::rows(10, 300, 7, 1);
-    for (activation, seed) in
-        [(Activation::Relu, 2), (Activation::Threshold { k: 5, threshold: 2.0 }, 3), (Activation::TopK { k: 4 }, 4)]
-    {
-        let cc = toy::crosscoder(10, 24, activation, seed);
+    for (activation, seed) in [
+        (Activation::Relu, 2),
+        (Activation::Threshold { k: 5, threshold: 2.0 }, 3),
+        (Activation::TopK { k: 4 }, 4),
+        (Activation::JumpRelu { thresholds: (0..24).map(|j| j as f32 * 0.05).collect() }, 5),
+    ] {
+        let cc = toy::crosscoder(10, 24, activation.clone(), seed);
         for (fit, fitted) in [(Fit::Tuned, 1), (Fit::Base, 0)] {
             let config = ScalingConfig { fit, ..ScalingConfig::default() };
             let scaling = scale(&cc, &rows, &config, &Unwatched).unwrap();

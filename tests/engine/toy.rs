@@ -53,15 +53,18 @@ pub fn encode(cc: &Crosscoder, row: &[f32]) -> Vec<f64> {
         })
         .collect();
     let scaled: Vec<f64> = f.iter().enumerate().map(|(j, f)| f * code_norm(cc, j)).collect();
-    match cc.activation {
+    match &cc.activation {
         Activation::Relu => {}
         Activation::Threshold { threshold, .. } => {
-            f.iter_mut().zip(&scaled).filter(|(_, s)| **s <= threshold as f64).for_each(|(f, _)| *f = 0.0)
+            f.iter_mut().zip(&scaled).filter(|(_, s)| **s <= *threshold as f64).for_each(|(f, _)| *f = 0.0)
         }
         Activation::TopK { k } => {
             let mut order: Vec<usize> = (0..cc.latents).collect();
             order.sort_by(|&a, &b| scaled[b].total_cmp(&scaled[a]));
-            order[k as usize..].iter().for_each(|&j| f[j] = 0.0);
+            order[*k as usize..].iter().for_each(|&j| f[j] = 0.0);
+        }
+        Activation::JumpRelu { thresholds } => {
+            f.iter_mut().zip(thresholds).filter(|(f, t)| **f <= **t as f64).for_each(|(f, _)| *f = 0.0)
         }
     }
     f

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use xd::ml::crosscoder::tensor_file::{Tensor, TensorFile};
+use serde_json::json;
+use xd::ml::crosscoder::tensor_file::{self, Tensor, TensorFile};
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use xd::ml::formats::{Choices, Layout, WeightsFile, write_torch};
 
@@ -41,7 +42,7 @@ fn same(path: &str, probe: &str) -> Crosscoder {
     let back = Crosscoder::load(folder.path()).unwrap();
     let (features, reconstruction) = differences(&back, probe);
     assert!(features < 1e-5 && reconstruction < 1e-5, "{path}, saved: {features} {reconstruction}");
-    assert_eq!((back.code_norm, back.activation), (crosscoder.code_norm, crosscoder.activation));
+    assert_eq!((back.code_norm, &back.activation), (crosscoder.code_norm, &crosscoder.activation));
     crosscoder
 }
 
@@ -86,10 +87,120 @@ fn layouts_of_other_projects() {
     same("crosscode_relu", "crosscode_relu");
     let top = same("crosscode_topk", "crosscode_topk");
     assert_eq!(top.activation, Activation::TopK { k: 3 });
+    let jump = same("crosscode_jumprelu", "crosscode_jumprelu");
+    let Activation::JumpRelu { thresholds } = &jump.activation else { panic!("{:?}", jump.activation) };
+    assert!(jump.code_norm == CodeNorm::Sum && (thresholds[0] - 0.05).abs() < 1e-6 && thresholds.len() == 20);
     let facts = |name: &str| WeightsFile::open(&fixture(name), None).unwrap().facts().unwrap();
     assert_eq!(facts("kissane").expects, Some("per_model_scale"));
     assert_eq!(facts("crosscode_relu").expects, None, "its scale is folded in");
     assert_eq!(facts("crosscode_relu").layout, Layout::Crosscode);
+}
+
+#[test]
+fn autoencoders_of_saelens() {
+    let standard = same("saelens/standard", "saelens_standard");
+    assert_eq!((standard.code_norm, &standard.activation), (CodeNorm::Concat, &Activation::Relu));
+    let jump = same("saelens/jumprelu/joint", "saelens_jumprelu");
+    assert!(
+        matches!(&jump.activation, Activation::JumpRelu { thresholds } if thresholds.len() == 20 && thresholds[0] < 0.0)
+    );
+    assert_eq!(same("saelens/jumprelu", "saelens_jumprelu"), jump, "the folder that holds `joint`");
+    assert_eq!(same("saelens/slices", "saelens_jumprelu").activation, jump.activation);
+    let top = same("saelens/topk", "saelens_topk");
+    assert_eq!((top.code_norm, &top.activation), (CodeNorm::None, &Activation::TopK { k: 3 }));
+    let rescaled = same("saelens/topk_rescaled", "saelens_topk_rescaled");
+    assert_eq!(rescaled.code_norm, CodeNorm::Concat, "it ranks by the norms of whole decoder rows");
+    let facts = |name: &str| WeightsFile::open(&fixture(name), None).unwrap().facts().unwrap();
+    assert_eq!(facts("saelens/slices").layout, Layout::Saelens);
+    let assumed = facts("saelens/hook").assumed;
+    assert!(
+        assumed[0].contains("`sum` is assumed") && assumed[1].contains("hook `blocks.3.hook_resid_post`"),
+        "{assumed:?}"
+    );
+
+    // Autoencoders that do not say what they are: nothing is taken for a crosscoder in silence.
+    let error = WeightsFile::open(&fixture("saelens/foreign"), None).unwrap().facts().unwrap_err().to_string();
+    assert!(error.contains("over rows of width 12") && error.contains("--side-by-side"), "{error}");
+    let said = WeightsFile::open(&fixture("saelens/foreign"), None).unwrap().side_by_side().unwrap();
+    let (features, reconstruction) = differences(&said.load(&Choices::default()).unwrap(), "saelens_standard");
+    assert!(features < 1e-5 && reconstruction < 1e-5, "{features} {reconstruction}");
+    assert!(said.facts().unwrap().assumed[0].contains("`concat` is assumed"));
+    let error =
+        WeightsFile::open(&fixture("kissane"), None).unwrap().side_by_side().map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("leave `--side-by-side` out"), "{error}");
+}
+
+/// Files of SAELens with one thing changed: each is refused by the name of that thing.
+#[test]
+fn what_an_autoencoder_has_besides_is_refused_by_name() {
+    let set = |path: &Path, key: &str, value: serde_json::Value| {
+        let text = std::fs::read_to_string(path.join("cfg.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&text).unwrap();
+        config[key] = value;
+        std::fs::write(path.join("cfg.json"), config.to_string()).unwrap();
+    };
+    let copied = |name: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["", "base", "tuned", "joint"] {
+            let from = fixture(name).join(part);
+            if !from.join("cfg.json").is_file() {
+                continue;
+            }
+            std::fs::create_dir_all(folder.path().join(part)).unwrap();
+            for file in ["cfg.json", "sae_weights.safetensors"] {
+                std::fs::copy(from.join(file), folder.path().join(part).join(file)).unwrap();
+            }
+        }
+        folder
+    };
+    let said = |path: &Path| Crosscoder::load(path).map(|_| ()).unwrap_err().to_string();
+    for (key, value, words) in [
+        ("normalize_activations", json!("layer_norm"), "normalize_activations = layer_norm"),
+        ("normalize_activations", json!("expected_average_only_in"), "fold_activation_norm_scaling_factor"),
+        ("normalize_activations", json!(true), "fold_activation_norm_scaling_factor"),
+        ("reshape_activations", json!("hook_z"), "reshape_activations = hook_z"),
+        ("hook_head_index", json!(3), "hook_head_index"),
+        ("architecture", json!("gated"), "`gated`"),
+        ("architecture", json!("jumprelu"), "no `threshold`"),
+        ("activation_fn", json!("tanh-relu"), "`tanh-relu`"),
+        ("activation_fn", json!("topk"), "no `k`"),
+        ("d_in", json!(10), "`d_in` = 10"),
+        ("d_sae", json!("many"), "`d_sae` = \"many\""),
+        ("metadata", json!({ "crosscoder": "half of something" }), "--side-by-side"),
+        ("metadata", json!({ "code_norm": "product" }), "`product`"),
+    ] {
+        let folder = copied("saelens/standard");
+        set(folder.path(), key, value);
+        assert!(said(folder.path()).contains(words), "{key}: {}", said(folder.path()));
+    }
+    let folder = copied("saelens/topk");
+    set(folder.path(), "k", json!(21));
+    assert!(said(folder.path()).contains("its k is 21"), "{}", said(folder.path()));
+
+    // The slices of two models must be halves of one crosscoder.
+    let slices = || copied("saelens/slices");
+    let folder = slices();
+    assert!(said(&folder.path().join("base")).contains("name the folder that holds `base` and `tuned`"));
+    set(&folder.path().join("tuned"), "metadata", json!({}));
+    assert!(said(folder.path()).contains("two autoencoders of one model each are none"), "{}", said(folder.path()));
+    let folder = slices();
+    set(&folder.path().join("tuned"), "architecture", json!("standard"));
+    assert!(said(folder.path()).contains("threshold"), "{}", said(folder.path()));
+    for name in ["b_enc", "threshold"] {
+        let folder = slices();
+        let path = folder.path().join("tuned/sae_weights.safetensors");
+        let file = TensorFile::open(&path).unwrap();
+        let mut tensors: Vec<(&str, Vec<usize>, Vec<f32>)> = ["W_enc", "b_enc", "W_dec", "b_dec", "threshold"]
+            .into_iter()
+            .map(|name| (name, file.floats(name).unwrap().unwrap()))
+            .map(|(name, (shape, values))| (name, shape, values))
+            .collect();
+        tensors.iter_mut().find(|t| t.0 == name).unwrap().2[7] += 0.5;
+        let written = tensors.iter().map(|(name, shape, values)| (*name, Tensor::f32(shape, values))).collect();
+        tensor_file::write(&path, &written, None).unwrap();
+        let said = said(folder.path());
+        assert!(said.contains(&format!("their `{name}` differ: latent 7")), "{said}");
+    }
 }
 
 #[test]
@@ -117,7 +228,7 @@ fn what_xd_has_not_is_refused_by_name() {
     for (name, words) in [
         ("decoupled", "DECOUPLED"),
         ("mixed", "MIXED"),
-        ("crosscode_jumprelu", "JumpReLU"),
+        ("crosscode_no_thresholds", "no `_activation_fn.log_threshold_L`"),
         ("sae.pt", "sparse autoencoder of one model"),
         ("../torch/nested.pt", "no crosscoder in a layout that is known"),
         ("../torch/evil.pt", "would run `posix.system`"),
@@ -192,7 +303,7 @@ proptest! {
     /// Neither opening nor looking nor loading nor encoding panics, whatever the bytes.
     #[test]
     fn damaged_weights_are_errors_or_crosscoders(
-        name in prop::sample::select(vec!["checkpoint_20000.pt", "kissane/cc_weights.pt", "normalizing/model.safetensors", "batch_topk_march_2025/model.safetensors"]),
+        name in prop::sample::select(vec!["checkpoint_20000.pt", "kissane/cc_weights.pt", "normalizing/model.safetensors", "batch_topk_march_2025/model.safetensors", "crosscode_jumprelu/model.pt", "saelens/jumprelu/joint/sae_weights.safetensors"]),
         changes in prop::collection::vec((0.0f64..1.0, any::<u8>()), 1..8),
         near_the_start in any::<bool>(),
     ) {
@@ -205,6 +316,11 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(if name.ends_with("pt") { "model.pt" } else { "model.safetensors" });
         std::fs::write(&path, bytes).unwrap();
+        for config in ["model_cfg.yaml", "cfg.json"] {
+            if let Some(from) = Some(fixture(name).with_file_name(config)).filter(|from| from.is_file()) {
+                std::fs::copy(from, folder.path().join(config)).unwrap();
+            }
+        }
         if let Ok(file) = WeightsFile::open(&path, None)
             && let Ok(crosscoder) = file.load(&Choices { threshold: Some(1.0), norm: None })
         {

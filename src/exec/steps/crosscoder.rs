@@ -135,9 +135,9 @@ fn load_to_start_from(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder>
 /// The published files and one row of numbers; the checkpoint goes.
 fn save(job: &Job<'_>, crosscoder: &Crosscoder, evaluation: &Evaluation, loss: Option<f64>, tokens: u64) -> Result<()> {
     crosscoder.save(job.folder)?;
-    let threshold = match crosscoder.activation {
-        Activation::Threshold { threshold, .. } => Some(f64::from(threshold)),
-        Activation::Relu | Activation::TopK { .. } => None,
+    let threshold = match &crosscoder.activation {
+        &Activation::Threshold { threshold, .. } => Some(f64::from(threshold)),
+        Activation::Relu | Activation::TopK { .. } | Activation::JumpRelu { .. } => None,
     };
     Frame::new()
         .with("l0", Column::real([evaluation.l0_training]))?

@@ -10,7 +10,7 @@
 //! it per batch and averages).
 
 use super::{Activation, Crosscoder, SparseCode};
-use crate::ml::kernels::{Preactivations, batch_top_k, over_threshold, positive, row_top_k};
+use crate::ml::kernels::{Preactivations, batch_top_k};
 use crate::ml::watch::{Progress, Watch};
 use crate::ml::{Error, Result, Rows};
 
@@ -61,7 +61,7 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
         rows.read(start, &mut x)?;
         let products = crosscoder.products(&x);
         let at = Preactivations { products: &products, bias: &crosscoder.encoder_bias, norms: &norms };
-        let (code, training) = codes(crosscoder.activation, at, count as usize);
+        let (code, training) = codes(&crosscoder.activation, at, count as usize);
         active += code.values.len() as u64;
         active_training += training as u64;
         code.latents.iter().for_each(|&latent| fired[latent as usize] = true);
@@ -89,23 +89,13 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
 }
 
 /// The code for use, and how many latents the selection of training leaves active.
-fn codes(activation: Activation, at: Preactivations, rows: usize) -> (SparseCode, usize) {
-    match activation {
-        Activation::Relu => {
-            let code = positive(at.products, at.bias);
-            let count = code.values.len();
-            (code, count)
-        }
-        Activation::Threshold { k, threshold } => {
-            let training = batch_top_k(at, rows.saturating_mul(k as usize)).0.values.len();
-            (over_threshold(at, threshold), training)
-        }
-        Activation::TopK { k } => {
-            let code = row_top_k(at, k as usize, None);
-            let count = code.values.len();
-            (code, count)
-        }
-    }
+fn codes(activation: &Activation, at: Preactivations, rows: usize) -> (SparseCode, usize) {
+    let code = activation.code(at);
+    let training = match activation {
+        Activation::Threshold { k, .. } => batch_top_k(at, rows.saturating_mul(*k as usize)).0.values.len(),
+        Activation::Relu | Activation::TopK { .. } | Activation::JumpRelu { .. } => code.values.len(),
+    };
+    (code, training)
 }
 
 /// Sums from which the variances of rows and errors follow, in f64.

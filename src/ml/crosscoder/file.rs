@@ -16,6 +16,8 @@ const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 /// Name of the file that tells the published loader which class it is.
 const TRAINER: &str = "trainer_config.json";
+/// Name of the tensor of thresholds on preactivations, one a latent, which no published class has.
+pub(crate) const THRESHOLDS: &str = "thresholds";
 
 impl CodeNorm {
     /// Its number in `code_normalization_id`.
@@ -55,16 +57,20 @@ impl Crosscoder {
             ("decoder.bias", Tensor::f32(&[2, d], &weights.decoder_bias)),
             ("code_normalization_id", Tensor::i64(&[], &[self.code_norm.id()])),
         ]);
-        let (class, k) = match self.activation {
-            Activation::Relu => ("CrossCoder", None),
-            Activation::Threshold { k, threshold } => {
+        let (class, k) = match &self.activation {
+            &Activation::Relu => ("CrossCoder", None),
+            &Activation::Threshold { k, threshold } => {
                 tensors.insert("k", Tensor::i32_scalar(k as i32));
                 tensors.insert("threshold", Tensor::f32_scalar(threshold));
                 ("BatchTopKCrossCoder", Some(k))
             }
-            Activation::TopK { k } => {
+            &Activation::TopK { k } => {
                 tensors.insert("k", Tensor::i32_scalar(k as i32));
                 ("TopKCrossCoder", Some(k))
+            }
+            Activation::JumpRelu { thresholds } => {
+                tensors.insert(THRESHOLDS, Tensor::f32(&[latents], thresholds));
+                ("JumpReLUCrossCoder", None)
             }
         };
         if let Some(normalizer) = normalizer {
@@ -91,6 +97,9 @@ impl Crosscoder {
             "dict_size": latents,
             "code_normalization": self.code_norm.published(),
         });
+        if matches!(self.activation, Activation::JumpRelu { .. }) {
+            config["activation"] = json!("jumprelu");
+        }
         if let Some(k) = k {
             config["k"] = json!(k);
             trainer["k"] = json!(k);

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::SparseCode;
 use crate::ml::kernels::{
-    Matrix, Preactivations, gather_sum, over_threshold, positive, product, row_top_k, squared_norm,
+    Matrix, Preactivations, gather_sum, over_each, over_threshold, positive, product, row_top_k, squared_norm,
 };
 
 /// How the two decoder norms make one code norm S_j (docs/method.md 1.2).
@@ -31,7 +31,7 @@ impl CodeNorm {
 }
 
 /// What turns preactivations into the code when the crosscoder is used (not while it is trained).
-#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// f = ReLU(p): L1 crosscoders.
@@ -40,6 +40,20 @@ pub enum Activation {
     Threshold { k: u64, threshold: f32 },
     /// The k largest ReLU(p) S of each row.
     TopK { k: u64 },
+    /// f_j = ReLU(p_j) [p_j > theta_j], a threshold a latent `[D]`: JumpReLU as crosscode and SAELens have it. One of 0 or less is a plain ReLU.
+    JumpRelu { thresholds: Vec<f32> },
+}
+
+impl Activation {
+    /// The code for use.
+    pub fn code(&self, at: Preactivations) -> SparseCode {
+        match self {
+            Activation::Relu => positive(at.products, at.bias),
+            Activation::Threshold { threshold, .. } => over_threshold(at, *threshold),
+            Activation::TopK { k } => row_top_k(at, *k as usize, None),
+            Activation::JumpRelu { thresholds } => over_each(at, thresholds),
+        }
+    }
 }
 
 /// A crosscoder of two models. All matrices row-major f32.
@@ -178,11 +192,7 @@ impl Crosscoder {
         for rows in x.chunks(self.rows_at_a_time() * 2 * self.width) {
             let products = self.products(rows);
             let at = Preactivations { products: &products, bias: &self.encoder_bias, norms: &norms };
-            code.append(match self.activation {
-                Activation::Relu => positive(at.products, at.bias),
-                Activation::Threshold { threshold, .. } => over_threshold(at, threshold),
-                Activation::TopK { k } => row_top_k(at, k as usize, None),
-            });
+            code.append(self.activation.code(at));
         }
         code
     }

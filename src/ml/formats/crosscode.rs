@@ -6,6 +6,9 @@ use super::weights_file::{WeightsFacts, WeightsFile};
 use crate::ml::Result;
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 
+/// Logarithms of the thresholds on preactivations of a JumpReLU crosscoder, `[D]`: f = p [p > exp(..)].
+pub(super) const LOG_THRESHOLD: &str = "_activation_fn.log_threshold_L";
+
 /// What can be said without reading the matrices.
 pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
     let shape = file.tensors.shape(&file.name("_W_enc_XiDiL")).unwrap_or_default();
@@ -27,12 +30,16 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
                 .to_string(),
         ),
         "AnthropicSTEJumpReLUActivation" => {
-            return Err(file.bad("it is a JumpReLU crosscoder with a threshold a latent, which xd does not have yet"));
+            let logarithms = file.matrix(LOG_THRESHOLD, &[latents])?;
+            Ok(Activation::JumpRelu { thresholds: logarithms.into_iter().map(f32::exp).collect() })
         }
         other => return Err(file.bad(&format!("its activation `{other}` is not one that xd reads"))),
     };
-    // crosscode ranks preactivations as they are; in its L1 losses the norms are summed.
-    let norm = if activation == Ok(Activation::Relu) { CodeNorm::Sum } else { CodeNorm::None };
+    // crosscode ranks preactivations as they are; in its losses of L1 and JumpReLU crosscoders the norms are summed.
+    let norm = match activation {
+        Ok(Activation::Relu | Activation::JumpRelu { .. }) => CodeNorm::Sum,
+        _ => CodeNorm::None,
+    };
     let folded = file.tensors.integers(&file.name("is_folded"))?.is_some_and(|flag| flag == [1]);
     let expects = if folded { None } else { Some("per_model_scale") };
     Ok(WeightsFacts {
@@ -41,6 +48,7 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         latents,
         norm,
         activation,
+        norm_assumed: false,
         normalizes: false,
         expects,
         assumed: Vec::new(),

@@ -5,11 +5,13 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::crosscode::LOG_THRESHOLD;
 use super::kissane::latents_first;
 use super::probe::{Comparison, compare, compare_slow, probe_rows};
 use super::slow_crosscoder::SlowCrosscoder;
 use super::weights_file::{Choices, WeightsFile};
-use super::{saelens, write_torch};
+use super::{saelens_writer, write_torch};
+use crate::ml::crosscoder::file::THRESHOLDS;
 use crate::ml::crosscoder::tensor_file::{Tensor, write_text};
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use crate::ml::{Error, Result};
@@ -44,30 +46,47 @@ pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
     };
     // One scale for both models leaves the norms in proportion.
     let normalizes = crosscoder.normalizer.as_ref().is_some_and(|by| by.scale[0] != by.scale[1]);
-    match (layout, crosscoder.activation) {
+    match (layout, &crosscoder.activation) {
         (ExportLayout::Published | ExportLayout::Torch, Activation::TopK { .. }) => {
             lost.push(
                 "the published project has no class for a top-k a token: its loader would take it for a plain ReLU"
                     .into(),
             );
         }
-        (ExportLayout::Kissane, Activation::Threshold { .. } | Activation::TopK { .. }) => {
+        (ExportLayout::Published | ExportLayout::Torch, Activation::JumpRelu { .. }) => {
+            lost.push(
+                "the published project has no class for a threshold a latent: its loader would take it for a plain ReLU"
+                    .into(),
+            );
+        }
+        (
+            ExportLayout::Kissane,
+            Activation::Threshold { .. } | Activation::TopK { .. } | Activation::JumpRelu { .. },
+        ) => {
             lost.push("the layout has no place for a threshold or k: it would encode as a plain ReLU".into());
         }
         (ExportLayout::Crosscode, Activation::TopK { .. }) if crosscoder.code_norm != CodeNorm::None => {
             lost.push(format!("crosscode ranks preactivations as they are, not times the code norm (`{norm}`)"));
         }
-        (ExportLayout::Crosscode, Activation::Threshold { threshold, .. }) if threshold <= 0.0 => {
+        (ExportLayout::Crosscode, Activation::Threshold { threshold, .. }) if *threshold <= 0.0 => {
             lost.push(format!("the threshold {threshold} has no logarithm, which crosscode keeps"));
+        }
+        (ExportLayout::Crosscode, Activation::JumpRelu { thresholds }) => {
+            if let Some(latent) = thresholds.iter().position(|threshold| *threshold <= 0.0) {
+                lost.push(format!(
+                    "the threshold {} of latent {latent} has no logarithm, which crosscode keeps",
+                    thresholds[latent]
+                ));
+            }
         }
         _ => {}
     }
     if layout == ExportLayout::Crosscode
-        && crosscoder.activation == Activation::Relu
+        && !matches!(crosscoder.activation, Activation::TopK { .. })
         && crosscoder.code_norm != CodeNorm::Sum
     {
         lost.push(format!(
-            "crosscode adds the decoder norms in its L1 loss, and this crosscoder's code norm is `{norm}`"
+            "crosscode adds the decoder norms in its losses, and this crosscoder's code norm is `{norm}`"
         ));
     }
     if matches!(layout, ExportLayout::Kissane) && crosscoder.code_norm != CodeNorm::Sum {
@@ -95,7 +114,7 @@ pub fn export_crosscoder(crosscoder: &Crosscoder, layout: ExportLayout, out: &Pa
         ExportLayout::Torch => torch(crosscoder, out),
         ExportLayout::Kissane => kissane(crosscoder, out),
         ExportLayout::Crosscode => crosscode(crosscoder, out),
-        ExportLayout::Saelens => saelens::write_saelens(crosscoder, out),
+        ExportLayout::Saelens => saelens_writer::write_saelens(crosscoder, out),
     }
 }
 
@@ -119,12 +138,15 @@ fn torch(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
         ("activation_global_scale", Tensor::f32(&[2], &scale)),
         ("target_rms", Tensor::f32_scalar(target)),
     ]);
-    match crosscoder.activation {
-        Activation::Threshold { k, threshold } => {
+    match &crosscoder.activation {
+        &Activation::Threshold { k, threshold } => {
             tensors.insert("k", Tensor::i32_scalar(k as i32));
             tensors.insert("threshold", Tensor::f32_scalar(threshold));
         }
-        Activation::TopK { k } => drop(tensors.insert("k", Tensor::i32_scalar(k as i32))),
+        &Activation::TopK { k } => drop(tensors.insert("k", Tensor::i32_scalar(k as i32))),
+        Activation::JumpRelu { thresholds } => {
+            drop(tensors.insert(THRESHOLDS, Tensor::f32(&[latents], thresholds)));
+        }
         Activation::Relu => {}
     }
     write_torch(out, &tensors)
@@ -144,6 +166,9 @@ fn kissane(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
     write_text(&out.join("cfg.json"), &(serde_json::to_string_pretty(&config).unwrap_or_default() + "\n"))
 }
 
+/// The activation of a JumpReLU crosscoder in model_cfg.yaml.
+const JUMP_RELU: &str = "  cfg:\n    bandwidth: 2.0\n    size: SIZE\n  classname: AnthropicSTEJumpReLUActivation\n";
+
 fn crosscode(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
     let (d, latents) = (crosscoder.width, crosscoder.latents);
     let decoder = latents_first(&crosscoder.decoder_weight, latents, d);
@@ -157,15 +182,28 @@ fn crosscode(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
         ("folded_scaling_factors_out_Xo", Tensor::f32(&[2, 1], &[1.0, 1.0])),
         ("is_folded", Tensor::truth_scalar(true)),
     ]);
-    let function = match crosscoder.activation {
-        Activation::Threshold { threshold, .. } if threshold > 0.0 => {
-            logarithms = thresholds(crosscoder, threshold).into_iter().map(f32::ln).collect();
-            tensors.insert("_activation_fn.log_threshold_L", Tensor::f32(&[latents], &logarithms));
-            format!("  cfg:\n    bandwidth: 2.0\n    size: {latents}\n  classname: AnthropicSTEJumpReLUActivation\n")
+    let jump = |thresholds: &[f32]| thresholds.iter().map(|threshold| threshold.ln()).collect::<Vec<f32>>();
+    let function = match &crosscoder.activation {
+        &Activation::Threshold { threshold, .. } if threshold > 0.0 => {
+            logarithms = jump(&thresholds(crosscoder, threshold));
+            JUMP_RELU.replace("SIZE", &latents.to_string())
         }
-        Activation::TopK { k } => format!("  cfg:\n    k: {k}\n  classname: TopkActivation\n"),
-        _ => "  cfg: {}\n  classname: ReLUActivation\n".to_string(),
+        Activation::JumpRelu { thresholds } => {
+            logarithms = jump(thresholds);
+            JUMP_RELU.replace("SIZE", &latents.to_string())
+        }
+        Activation::TopK { k } => {
+            logarithms = Vec::new();
+            format!("  cfg:\n    k: {k}\n  classname: TopkActivation\n")
+        }
+        Activation::Relu | Activation::Threshold { .. } => {
+            logarithms = Vec::new();
+            "  cfg: {}\n  classname: ReLUActivation\n".to_string()
+        }
     };
+    if !logarithms.is_empty() {
+        tensors.insert(LOG_THRESHOLD, Tensor::f32(&[latents], &logarithms));
+    }
     write_torch(&out.join("model.pt"), &tensors)?;
     let config = format!(
         "activation_fn:\n{function}d_model: {d}\ndtype: float32\nn_hookpoints: 1\nn_latents: {latents}\nn_models: 2\nuse_decoder_bias: true\nuse_encoder_bias: true\n"
@@ -183,21 +221,9 @@ pub fn verify_export(crosscoder: &Crosscoder, layout: ExportLayout, out: &Path) 
     let code = crosscoder.encode(&x);
     let decoded = crosscoder.decode(&code);
     let norms = crosscoder.code_norms();
-    let slow = match (layout, crosscoder.activation) {
-        (ExportLayout::Saelens, _) => SlowCrosscoder::open_saelens(&out.join("joint"))?,
-        (ExportLayout::Crosscode, Activation::Threshold { threshold, .. }) if threshold > 0.0 => {
-            let path = out.join("model.pt");
-            let file = super::weights_file::tensors(&path)?;
-            let name = "_activation_fn.log_threshold_L";
-            let kept = file.floats(name)?.ok_or_else(|| file.bad(&format!("there is no `{name}`")))?.1;
-            // The reader of crosscode's files refuses JumpReLU; its weights are read as if they were a ReLU's.
-            let weights = WeightsFile::open_as_relu(&path)?;
-            SlowCrosscoder::open(&weights, &Choices::default())?
-                .with_thresholds(kept.iter().map(|&log| f64::from(log).exp()).collect())
-        }
-        _ => SlowCrosscoder::open(&WeightsFile::open(out, None)?, &Choices::default())?,
-    };
-    let scaled = layout == ExportLayout::Saelens && matches!(crosscoder.activation, Activation::TopK { .. });
+    let read = if layout == ExportLayout::Saelens { out.join("joint") } else { out.to_path_buf() };
+    let slow = SlowCrosscoder::open(&WeightsFile::open(&read, None)?, &Choices::default())?;
+    let scaled = layout == ExportLayout::Saelens && matches!(&crosscoder.activation, Activation::TopK { .. });
     Ok(compare(&slow.code(&x), &code, &decoded, scaled.then_some(&norms[..])))
 }
 
@@ -220,7 +246,7 @@ pub fn verify_import(file: &WeightsFile, choices: &Choices, made: &Crosscoder) -
 pub fn slices_apart(crosscoder: &Crosscoder, out: &Path) -> Result<[f64; 2]> {
     let x = probe_rows(crosscoder);
     let d = crosscoder.width;
-    let whole = SlowCrosscoder::open_saelens(&out.join("joint"))?;
+    let whole = SlowCrosscoder::open(&WeightsFile::open(&out.join("joint"), None)?, &Choices::default())?;
     let rows = x.len() / (2 * d);
     let joint = whole.code(&x);
     let mut apart = [0.0; 2];

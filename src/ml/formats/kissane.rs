@@ -22,6 +22,7 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         latents,
         norm: CodeNorm::Sum,
         activation: Ok(Activation::Relu),
+        norm_assumed: false,
         normalizes: false,
         expects: Some("per_model_scale"),
         assumed: Vec::new(),

@@ -9,6 +9,8 @@ pub enum Layout {
     Kissane,
     /// `_W_enc_XiDiL` [2, 1, d, D] and so on: crosscode, with model_cfg.yaml.
     Crosscode,
+    /// `W_enc` [2 d, D] over both models side by side, or a slice [d, D] of each: autoencoders of SAELens, with cfg.json.
+    Saelens,
 }
 
 impl Layout {
@@ -18,6 +20,7 @@ impl Layout {
             Layout::Published => "published",
             Layout::Kissane => "kissane",
             Layout::Crosscode => "crosscode",
+            Layout::Saelens => "saelens",
         }
     }
 }

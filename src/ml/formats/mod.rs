@@ -15,6 +15,7 @@ mod plain_yaml;
 pub mod probe;
 mod published;
 mod saelens;
+mod saelens_writer;
 pub mod slow_crosscoder;
 pub mod torch_file;
 pub mod torch_writer;

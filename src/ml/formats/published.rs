@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::Layout;
 use super::weights_file::{WeightsFacts, WeightsFile};
 use crate::ml::Result;
+use crate::ml::crosscoder::file::THRESHOLDS;
 use crate::ml::crosscoder::weights::FoldedNormalizer;
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 
@@ -21,6 +22,7 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
     }
     let mut assumed = Vec::new();
     let norm = norm(file, &mut assumed)?;
+    let norm_assumed = !assumed.is_empty();
     let normalizer = normalizer(file, width)?;
     Ok(WeightsFacts {
         layout: Layout::Published,
@@ -28,6 +30,7 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         latents,
         norm,
         activation: activation(file)?,
+        norm_assumed,
         normalizes: normalizer.is_some(),
         expects: None,
         assumed,
@@ -91,6 +94,9 @@ fn of_word(file: &WeightsFile, word: &str) -> Result<CodeNorm> {
 fn activation(file: &WeightsFile) -> Result<std::result::Result<Activation, String>> {
     let class = file.trainer["dict_class"].as_str();
     let k = file.k()?;
+    if let Some((_, thresholds)) = file.tensors.floats(&file.name(THRESHOLDS))? {
+        return Ok(Ok(Activation::JumpRelu { thresholds }));
+    }
     if let Some((_, values)) = file.tensors.floats(&file.name("threshold"))? {
         return match values[..] {
             [threshold] => Ok(Ok(Activation::Threshold { k: k.unwrap_or(0), threshold })),
@@ -102,6 +108,9 @@ fn activation(file: &WeightsFile) -> Result<std::result::Result<Activation, Stri
     }
     Ok(match (class, k) {
         (Some("TopKCrossCoder"), Some(k)) => Ok(Activation::TopK { k }),
+        (Some("JumpReLUCrossCoder"), _) => {
+            return Err(file.bad(&format!("it is a JumpReLU crosscoder without its tensor `{THRESHOLDS}`")));
+        }
         (Some("CrossCoder"), _) | (None, None) => Ok(Activation::Relu),
         (Some("BatchTopKCrossCoder"), _) | (None, Some(_)) => Err(
             "it is a BatchTopK crosscoder without its `threshold`; encoded as a plain ReLU it would fire on nearly everything. \

@@ -2,12 +2,12 @@
 //!
 //! Nothing here goes through [`crate::ml::crosscoder::Crosscoder`]: tensors are read by their names and indexed as their project does.
 
-use std::path::Path;
-
 use rayon::prelude::*;
 
-use super::Layout;
-use super::weights_file::{Choices, WeightsFile, tensors};
+use super::saelens::Autoencoder;
+use super::weights_file::{Choices, WeightsFile};
+use super::{Layout, crosscode};
+use crate::ml::crosscoder::file::THRESHOLDS;
 use crate::ml::crosscoder::{Activation, CodeNorm};
 use crate::ml::{Error, Result};
 
@@ -49,6 +49,8 @@ pub struct SlowCrosscoder {
     cut: Cut,
     /// `[2, d]` and a scale a model.
     normalizer: Option<(Vec<f32>, [f64; 2])>,
+    /// `[2, d]`: subtracted from the rows that are encoded, and from nothing else.
+    subtracted: Vec<f64>,
 }
 
 impl SlowCrosscoder {
@@ -69,7 +71,7 @@ impl SlowCrosscoder {
             Layout::Published => {
                 (must("encoder.weight")?, must("encoder.bias")?, must("decoder.weight")?, must("decoder.bias")?)
             }
-            Layout::Kissane => (must("W_enc")?, must("b_enc")?, must("W_dec")?, must("b_dec")?),
+            Layout::Kissane | Layout::Saelens => (must("W_enc")?, must("b_enc")?, must("W_dec")?, must("b_dec")?),
             Layout::Crosscode => {
                 (must("_W_enc_XiDiL")?, zeros("b_enc_L", latents)?, must("_W_dec_LXoDo")?, zeros("_b_dec_XoDo", 2 * d)?)
             }
@@ -87,6 +89,13 @@ impl SlowCrosscoder {
             Activation::Relu => Cut::Positive,
             Activation::Threshold { threshold, .. } => Cut::Over(f64::from(threshold)),
             Activation::TopK { k } => Cut::Largest(k as usize),
+            Activation::JumpRelu { .. } => Cut::OverEach(match file.layout {
+                Layout::Crosscode => {
+                    must(crosscode::LOG_THRESHOLD)?.into_iter().map(|log| f64::from(log).exp()).collect()
+                }
+                Layout::Saelens => must("threshold")?.into_iter().map(f64::from).collect(),
+                Layout::Published | Layout::Kissane => must(THRESHOLDS)?.into_iter().map(f64::from).collect(),
+            }),
         };
         let mut slow = SlowCrosscoder {
             width: d,
@@ -99,50 +108,36 @@ impl SlowCrosscoder {
             norms: Vec::new(),
             cut,
             normalizer,
+            subtracted: vec![0.0; 2 * d],
         };
+        if file.layout == Layout::Saelens {
+            slow.as_saelens(file)?;
+        }
         slow.norms = slow.code_norms(file.norm(&facts, choices));
         Ok(slow)
     }
 
-    /// Reads the `joint` folder of an export for SAELens: one autoencoder over both models' activations side by side.
-    ///
-    /// # Errors
-    /// Files are missing or do not fit together.
-    pub fn open_saelens(folder: &Path) -> Result<Self> {
-        let path = folder.join("cfg.json");
-        let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
-        let bad = |problem: String| Error::invalid("read weights", format!("{}: {problem}", path.display()));
-        let config: serde_json::Value = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
-        let file = tensors(&folder.join("sae_weights.safetensors"))?;
-        let shape = file.shape("W_enc").unwrap_or_default();
-        let &[both, latents] = &shape[..] else { return Err(bad(format!("`W_enc` has shape {shape:?}"))) };
-        let must = |name: &str| -> Result<Vec<f32>> {
-            Ok(file.floats(name)?.ok_or_else(|| file.bad(&format!("there is no `{name}`")))?.1)
-        };
-        let cut = match config["architecture"].as_str() {
-            Some("standard") => Cut::Positive,
-            Some("jumprelu") => Cut::OverEach(must("threshold")?.into_iter().map(f64::from).collect()),
-            Some("topk") => Cut::Largest(config["k"].as_u64().unwrap_or(0) as usize),
-            other => return Err(bad(format!("its architecture is {other:?}"))),
-        };
-        Ok(SlowCrosscoder {
-            width: both / 2,
-            latents,
-            encoder: must("W_enc")?,
-            encoder_bias: must("b_enc")?,
-            decoder: must("W_dec")?,
-            decoder_bias: must("b_dec")?,
-            latents_first: true,
-            norms: vec![1.0; latents],
-            cut,
-            normalizer: None,
-        })
-    }
-
-    /// A threshold a latent on preactivations, as crosscode's JumpReLU has.
-    pub fn with_thresholds(mut self, thresholds: Vec<f64>) -> Self {
-        self.cut = Cut::OverEach(thresholds);
-        self
+    /// As SAELens reads them: `process_sae_in` subtracts b_dec where `apply_b_dec_to_input` says so. A slice a model stands one after the other.
+    fn as_saelens(&mut self, file: &WeightsFile) -> Result<()> {
+        let base = Autoencoder::of(file)?;
+        let mut subtracts = vec![base.subtracts; self.decoder_bias.len()];
+        if let Some(tuned) = &file.tuned {
+            let must = |name: &str| -> Result<Vec<f32>> {
+                Ok(tuned
+                    .tensors
+                    .floats(&tuned.name(name))?
+                    .ok_or_else(|| tuned.bad(&format!("there is no `{name}`")))?
+                    .1)
+            };
+            self.encoder.extend(must("W_enc")?);
+            self.decoder.extend(must("W_dec")?);
+            self.decoder_bias.extend(must("b_dec")?);
+            self.latents_first = false;
+            subtracts.resize(self.decoder_bias.len(), Autoencoder::of(tuned)?.subtracts);
+        }
+        self.subtracted =
+            self.decoder_bias.iter().zip(subtracts).map(|(&bias, on)| if on { f64::from(bias) } else { 0.0 }).collect();
+        Ok(())
     }
 
     fn decoder_at(&self, model: usize, latent: usize, i: usize) -> f64 {
@@ -181,7 +176,7 @@ impl SlowCrosscoder {
         let (d, latents) = (self.width, self.latents);
         let inside = |place: usize| match &self.normalizer {
             Some((mean, scale)) => (f64::from(x[place]) - f64::from(mean[place])) * scale[place / d],
-            None => f64::from(x[place]),
+            None => f64::from(x[place]) - self.subtracted[place],
         };
         let mut pre: Vec<f64> = self.encoder_bias.iter().map(|&bias| f64::from(bias)).collect();
         for place in 0..2 * d {

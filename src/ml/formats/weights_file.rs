@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::plain_yaml::read_yaml;
-use super::{Layout, NamedTensors, TorchFile, crosscode, kissane, published};
+use super::{Layout, NamedTensors, TorchFile, crosscode, kissane, published, saelens};
 use crate::ml::crosscoder::tensor_file::TensorFile;
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use crate::ml::{Error, Result};
 
 /// Files of weights that a folder is known by, in the order in which they are looked for.
-const WEIGHTS: &[&str] = &["model.safetensors", "model_final.pt", "cc_weights.pt", "model.pt", "ae.pt"];
+const WEIGHTS: &[&str] =
+    &["model.safetensors", "model_final.pt", "cc_weights.pt", "model.pt", "ae.pt", saelens::WEIGHTS];
 
 /// What files leave open and the user decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -35,6 +36,8 @@ pub struct WeightsFacts {
     pub norm: CodeNorm,
     /// `Err` says what is missing for inference.
     pub activation: std::result::Result<Activation, String>,
+    /// The code norm is in none of the files.
+    pub norm_assumed: bool,
     /// It centres and scales its rows itself.
     pub normalizes: bool,
     /// The `normalize` that it was trained with, where that is not `none`.
@@ -53,6 +56,10 @@ pub struct WeightsFile {
     pub(super) config: Value,
     /// The `trainer` part of trainer_config.json, or of a config.json beside checkpoints; null when there is none.
     pub(super) trainer: Value,
+    /// The slice of the tuned model beside that of the base model, where the crosscoder lies in two autoencoders.
+    pub(super) tuned: Option<Box<WeightsFile>>,
+    /// The user says that an autoencoder reads both models' activations side by side, base first.
+    pub(super) side_by_side: bool,
 }
 
 impl WeightsFile {
@@ -61,21 +68,40 @@ impl WeightsFile {
     /// # Errors
     /// It is no crosscoder of two models, or one of a kind that is not known; the message says what was found.
     pub fn open(path: &Path, prefix: Option<&str>) -> Result<Self> {
+        if let Some([base, tuned]) = saelens::slices_in(path).filter(|_| prefix.is_none()) {
+            let mut opened = WeightsFile::open(&base, None)?;
+            opened.tuned = Some(Box::new(WeightsFile::open(&tuned, None)?));
+            return Ok(opened);
+        }
+        let path = &saelens::joint_in(path).filter(|_| prefix.is_none()).unwrap_or_else(|| path.to_path_buf());
         let file = if path.is_dir() { weights_in(path)? } else { path.to_path_buf() };
         let tensors = tensors(&file)?;
         let (layout, found) = recognise(tensors.as_ref(), prefix)?;
-        let mut opened = WeightsFile { layout, tensors, prefix: found, config: Value::Null, trainer: Value::Null };
+        let mut opened = WeightsFile {
+            layout,
+            tensors,
+            prefix: found,
+            config: Value::Null,
+            trainer: Value::Null,
+            tuned: None,
+            side_by_side: false,
+        };
         if prefix.is_none() {
             opened.read_configs(&file)?;
         }
         Ok(opened)
     }
 
-    /// A file of crosscode read as if its activation were a plain ReLU, to look at its weights alone.
-    pub(super) fn open_as_relu(path: &Path) -> Result<Self> {
-        let mut file = WeightsFile::open(path, None)?;
-        file.config = serde_json::json!({ "activation_fn": { "classname": "ReLUActivation", "cfg": {} } });
-        Ok(file)
+    /// The user says that this autoencoder reads both models' activations side by side, base first.
+    ///
+    /// # Errors
+    /// It is no autoencoder.
+    pub fn side_by_side(mut self) -> Result<Self> {
+        if self.layout != Layout::Saelens || self.tuned.is_some() {
+            return Err(self.bad("it is a crosscoder of two models and no autoencoder: leave `--side-by-side` out"));
+        }
+        self.side_by_side = true;
+        Ok(self)
     }
 
     fn read_configs(&mut self, file: &Path) -> Result<()> {
@@ -94,7 +120,13 @@ impl WeightsFile {
                 if let Some(name) = numbered.filter(|_| self.config.is_null()) {
                     self.config = json(&beside(&name))?;
                 }
+                // The same names; one matrix a model, and a config of another form.
+                let dimensions = self.tensors.shape(&self.name("W_enc")).map_or(0, |shape| shape.len());
+                if dimensions == 2 && !self.config["d_sae"].is_null() {
+                    self.layout = Layout::Saelens;
+                }
             }
+            Layout::Saelens => {}
             Layout::Crosscode => {
                 let path = beside("model_cfg.yaml");
                 let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;
@@ -115,14 +147,24 @@ impl WeightsFile {
             Layout::Published => published::facts(self),
             Layout::Kissane => kissane::facts(self),
             Layout::Crosscode => crosscode::facts(self),
+            Layout::Saelens => saelens::facts(self),
         }?;
         if facts.width == 0 || facts.latents == 0 {
             return Err(self.bad(&format!("it has {} latents of width {}", facts.latents, facts.width)));
         }
-        if let Ok(Activation::TopK { k }) = facts.activation
-            && !(1..=facts.latents as u64).contains(&k)
-        {
-            return Err(self.bad(&format!("its k is {k}, and it has {} latents", facts.latents)));
+        match &facts.activation {
+            Ok(Activation::TopK { k }) if !(1..=facts.latents as u64).contains(k) => {
+                return Err(self.bad(&format!("its k is {k}, and it has {} latents", facts.latents)));
+            }
+            Ok(Activation::JumpRelu { thresholds }) if thresholds.len() != facts.latents => {
+                return Err(self.bad(&format!("it has {} thresholds and {} latents", thresholds.len(), facts.latents)));
+            }
+            Ok(Activation::JumpRelu { thresholds }) => {
+                if let Some(latent) = thresholds.iter().position(|threshold| threshold.is_nan()) {
+                    return Err(self.bad(&format!("the threshold of latent {latent} is not a number")));
+                }
+            }
+            _ => {}
         }
         Ok(facts)
     }
@@ -137,6 +179,7 @@ impl WeightsFile {
             Layout::Published => published::load(self, &facts)?,
             Layout::Kissane => kissane::load(self, &facts)?,
             Layout::Crosscode => crosscode::load(self, &facts)?,
+            Layout::Saelens => saelens::load(self, &facts)?,
         };
         crosscoder.activation = self.activation(&facts, choices)?;
         crosscoder.code_norm = self.norm(&facts, choices);
@@ -156,7 +199,7 @@ impl WeightsFile {
     /// The activation in force.
     pub(super) fn activation(&self, facts: &WeightsFacts, choices: &Choices) -> Result<Activation> {
         match (&facts.activation, choices.threshold) {
-            (Ok(activation), _) => Ok(*activation),
+            (Ok(activation), _) => Ok(activation.clone()),
             (Err(_), Some(threshold)) => Ok(Activation::Threshold { k: self.k()?.unwrap_or(0), threshold }),
             (Err(missing), None) => Err(self.bad(missing)),
         }
@@ -164,7 +207,7 @@ impl WeightsFile {
 
     /// The code norm in force.
     pub(super) fn norm(&self, facts: &WeightsFacts, choices: &Choices) -> CodeNorm {
-        if facts.assumed.is_empty() { facts.norm } else { choices.norm.unwrap_or(facts.norm) }
+        if facts.norm_assumed { choices.norm.unwrap_or(facts.norm) } else { facts.norm }
     }
 
     /// The k of a top-k crosscoder, from the tensors or the config.

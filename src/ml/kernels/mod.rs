@@ -13,7 +13,7 @@ pub use adam::{AdamStep, adam};
 pub use columns::Columns;
 pub use gather::{dot, gather_dots, gather_sum, squared_norm};
 pub use product::{Matrix, product};
-pub use select::{Preactivations, batch_top_k, count_positive, over_threshold, positive, row_top_k};
+pub use select::{Preactivations, batch_top_k, count_positive, over_each, over_threshold, positive, row_top_k};
 
 /// Compiles a body three times (AVX-512, AVX2 + FMA, what the target has) and picks at run time. Inside, `FMA` tells
 /// whether fused multiply-add is an instruction; a body must not hold closures, which would not inherit the features.

@@ -156,6 +156,37 @@ dispatched! {
     }
 }
 
+dispatched! {
+    /// Appends the latents of one row that are over 0 and over their own bound.
+    pub fn scan_row_each(row: &[f32], bias: &[f32], bounds: &[f32], found: &mut Vec<(u32, f32)>) {
+        let whole = row.len() / BLOCK * BLOCK;
+        let mut start = 0;
+        while start < row.len() {
+            let end = if start < whole { start + BLOCK } else { row.len() };
+            let mut any = start >= whole;
+            if !any {
+                let p: &[f32; BLOCK] = row[start..end].try_into().unwrap();
+                let b: &[f32; BLOCK] = bias[start..end].try_into().unwrap();
+                let t: &[f32; BLOCK] = bounds[start..end].try_into().unwrap();
+                let mut over = 0i32;
+                for l in 0..BLOCK {
+                    over |= (p[l] + b[l] > t[l]) as i32;
+                }
+                any = over != 0;
+            }
+            if any {
+                for j in start..end {
+                    let value = row[j] + bias[j];
+                    if value > bounds[j] && value > 0.0 {
+                        found.push((j as u32, value));
+                    }
+                }
+            }
+            start = end;
+        }
+    }
+}
+
 fn scan_into(row: &[f32], at: &Preactivations, bound: f32, hits: &mut Hits) {
     let mut found = Vec::new();
     scan_row(row, at.bias, at.norms, bound, &mut found);
@@ -177,6 +208,15 @@ pub fn over_threshold(at: Preactivations, threshold: f32) -> SparseCode {
         return positive(at.products, at.bias);
     }
     join(at.scan(|row, hits| scan_into(row, &at, threshold, hits)))
+}
+
+/// Every positive preactivation that is over the threshold of its latent `[D]` (strictly).
+pub fn over_each(at: Preactivations, thresholds: &[f32]) -> SparseCode {
+    join(at.scan(|row, hits| {
+        let mut found = Vec::new();
+        scan_row_each(row, at.bias, thresholds, &mut found);
+        found.into_iter().for_each(|(latent, value)| hits.push(latent, value, value));
+    }))
 }
 
 /// The `k` largest positive scores of each row, among all latents or some (ascending). Of equal scores the lower latent
@@ -356,5 +396,24 @@ mod tests {
         assert_eq!(over_threshold(at, 1.9).latents, vec![0, 1]);
         assert_eq!(over_threshold(at, -1.0).latents, vec![0, 1, 3]);
         assert_eq!(count_positive(&products, &bias), 3);
+    }
+
+    #[test]
+    fn thresholds_of_each_latent_equal_their_definition() {
+        let (rows, latents) = (11, 70);
+        let products = numbers(rows * latents);
+        let bias: Vec<f32> = (0..latents).map(|j| (j % 5) as f32 * 0.125 - 0.25).collect();
+        let norms = vec![3.0; latents];
+        // Some are met exactly, some are negative, one is never passed.
+        let mut thresholds: Vec<f32> = (0..latents).map(|j| products[j] + bias[j]).collect();
+        thresholds[3] = f32::INFINITY;
+        let code = over_each(Preactivations { products: &products, bias: &bias, norms: &norms }, &thresholds);
+        let value = |i: usize| products[i] + bias[i % latents];
+        let expected: Vec<usize> =
+            (0..rows * latents).filter(|&i| value(i) > 0.0 && value(i) > thresholds[i % latents]).collect();
+        assert!(expected.len() > 50 && thresholds.iter().any(|&t| t < 0.0));
+        assert_eq!(flat(&code, latents), expected);
+        assert_eq!(code.values, expected.iter().map(|&i| value(i)).collect::<Vec<_>>());
+        assert!(code.row(0).0.is_empty(), "the first row meets its thresholds exactly");
     }
 }

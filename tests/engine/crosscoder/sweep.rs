@@ -296,8 +296,13 @@ fn encode_and_decode_equal_their_definitions() {
     crosscoder.encoder_bias.iter_mut().enumerate().for_each(|(j, bias)| *bias = 0.01 * j as f32);
     crosscoder.decoder_bias.fill(0.25);
     let norms = crosscoder.code_norms();
-    for activation in [Activation::Relu, Activation::Threshold { k: 3, threshold: 0.4 }, Activation::TopK { k: 3 }] {
-        crosscoder.activation = activation;
+    for activation in [
+        Activation::Relu,
+        Activation::Threshold { k: 3, threshold: 0.4 },
+        Activation::TopK { k: 3 },
+        Activation::JumpRelu { thresholds: (0..30).map(|j| j as f32 * 0.03 - 0.1).collect() },
+    ] {
+        crosscoder.activation = activation.clone();
         let code = crosscoder.encode(&data.values);
         let decoded = crosscoder.decode(&code);
         for row in 0..40 {
@@ -308,12 +313,13 @@ fn encode_and_decode_equal_their_definitions() {
             };
             let score = |j: usize| value(j) * norms[j] as f64;
             let mut active: Vec<usize> = (0..30).filter(|&j| value(j) > 0.0).collect();
-            match activation {
+            match &activation {
                 Activation::Relu => (),
-                Activation::Threshold { threshold, .. } => active.retain(|&j| score(j) > threshold as f64),
+                Activation::Threshold { threshold, .. } => active.retain(|&j| score(j) > *threshold as f64),
+                Activation::JumpRelu { thresholds } => active.retain(|&j| value(j) > thresholds[j] as f64),
                 Activation::TopK { k } => {
                     active.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
-                    active.truncate(k as usize);
+                    active.truncate(*k as usize);
                     active.sort_unstable();
                 }
             }
