@@ -7,16 +7,19 @@ use serde_json::json;
 
 use super::session::ended;
 use super::{Format, Status};
+use crate::exec::latent_counts::latent_counts;
 use crate::exec::latent_df;
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
-use crate::ml::formats::{Choices, Comparison, Layout, WeightsFacts, WeightsFile, verify_import};
+use crate::ml::formats::{
+    Choices, Comparison, DelphiCache, Layout, WeightsFacts, WeightsFile, delphi_reader, verify_import,
+};
 use crate::out::table;
 
 /// Arguments of `xd import`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Reads, by looking: the published layout (a folder with model.safetensors, or a .pt checkpoint, of any age), Kissane et al. (cc_weights.pt), \
-crosscode (model.pt with model_cfg.yaml), SAELens (cfg.json with sae_weights.safetensors: `joint`, or the slices `base` and `tuned`), and latent_df.csv or feature_df.csv (a table goes to a .csv). docs/formats.md tells what of each is \
+crosscode (model.pt with model_cfg.yaml), SAELens (cfg.json with sae_weights.safetensors: `joint`, or the slices `base` and `tuned`), latent_df.csv or feature_df.csv, and latent caches of delphi (tables go to a .csv). docs/formats.md tells what of each is \
 read. Activation caches need no import: `from = cache(\"base folder\", \"tuned folder\")` in a file.
 
 Both sides encode and decode 32 rows, the source by its own project's convention; what does not agree is not kept.")]
@@ -56,9 +59,12 @@ pub fn run(args: &ImportArgs) -> ExitCode {
     if !args.path.exists() {
         return ended(Status::Usage, &format!("{}: there is no such file or folder", args.path.display()));
     }
-    let done = match args.path.extension().is_some_and(|ending| ending == "csv") {
-        true => table_of(args),
-        false => crosscoder(args),
+    let done = if args.path.extension().is_some_and(|ending| ending == "csv") {
+        table_of(args)
+    } else if args.path.is_dir() && delphi_reader::is_cache(&args.path) {
+        latents_of(args)
+    } else {
+        crosscoder(args)
     };
     done.unwrap_or_else(|(status, message)| ended(status, &message))
 }
@@ -126,7 +132,7 @@ fn choices(args: &ImportArgs, facts: &WeightsFacts) -> Result<Choices, (Status, 
     if let Some(given) = norm.filter(|norm| !facts.norm_assumed && *norm != facts.norm) {
         return Err((
             Status::Usage,
-            format!("--norm {}: the files say `{}`; leave the option out", norm_word(given), norm_word(facts.norm)),
+            format!("--norm {}: the files say `{}`; leave the option out", given.word(), facts.norm.word()),
         ));
     }
     Ok(Choices { threshold: args.threshold, norm })
@@ -152,14 +158,6 @@ fn place(new: &Path, out: &Path) -> Result<(), (Status, String)> {
         std::fs::rename(entry.path(), out.join(entry.file_name())).map_err(wrong)?;
     }
     std::fs::remove_dir(new).map_err(wrong)
-}
-
-fn norm_word(norm: CodeNorm) -> &'static str {
-    match norm {
-        CodeNorm::Sum => "sum",
-        CodeNorm::Concat => "concat",
-        CodeNorm::None => "none",
-    }
 }
 
 fn notes(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder) -> Vec<String> {
@@ -212,7 +210,7 @@ pub fn words(probe: &Comparison) -> String {
 
 fn report(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder, probe: &Comparison) {
     let notes = notes(args, facts, crosscoder);
-    let (norm, out) = (norm_word(crosscoder.code_norm), args.out.display().to_string());
+    let (norm, out) = (crosscoder.code_norm.word(), args.out.display().to_string());
     match args.format {
         Format::Json => {
             let report = json!({
@@ -240,10 +238,59 @@ fn report(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder, prob
     }
 }
 
-fn table_of(args: &ImportArgs) -> Done {
+/// Options of crosscoders.
+fn no_options(args: &ImportArgs, what: &str) -> Result<(), (Status, String)> {
     if args.threshold.is_some() || args.norm.is_some() || args.prefix.is_some() || args.side_by_side {
-        return Err((Status::Usage, "a table has no threshold, norm, prefix or sides; leave the option out".into()));
+        return Err((Status::Usage, format!("{what} has no threshold, norm, prefix or sides; leave the option out")));
     }
+    Ok(())
+}
+
+/// A cache of delphi, as a table of its latents.
+fn latents_of(args: &ImportArgs) -> Done {
+    no_options(args, "a latent cache")?;
+    if args.out.extension().is_none_or(|ending| ending != "csv") {
+        return Err((
+            Status::Usage,
+            format!("{}: a latent cache becomes a table; name a .csv file", args.out.display()),
+        ));
+    }
+    let counts = DelphiCache::open(&args.path).and_then(|cache| cache.count()).map_err(failed)?;
+    table::write(&latent_counts(&counts).map_err(failed)?, &args.out).map_err(failed)?;
+    let mut notes = Vec::new();
+    if counts.asked {
+        notes.push(
+            "the files hold no tokens: frequencies are shares of the tokens that config.json asks for".to_string(),
+        );
+    }
+    if counts.negative > 0 {
+        notes.push(format!("{} activations below 0 are not counted", counts.negative));
+    }
+    let active = counts.latents.iter().filter(|latent| latent.active > 0).count();
+    let (latents, tokens, out) = (counts.latents.len(), counts.tokens, args.out.display().to_string());
+    match args.format {
+        Format::Json => {
+            let report = json!({
+                "path": args.path.display().to_string(), "layout": "delphi", "latents": latents, "active": active, "tokens": tokens, "notes": notes,
+                "out": out,
+            });
+            say!("{}", serde_json::to_string_pretty(&report).unwrap_or_default());
+        }
+        Format::Short => say!("{out}\tdelphi\t{latents} latents\t{tokens} tokens"),
+        Format::Human => {
+            say!(
+                "{}: latent cache of delphi, {latents} latents, {active} of them active on {tokens} tokens",
+                args.path.display()
+            );
+            notes.iter().for_each(|note| say!("note    {note}"));
+            say!("wrote   {out}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table_of(args: &ImportArgs) -> Done {
+    no_options(args, "a table")?;
     let frame = latent_df::read(&args.path).map_err(failed)?;
     table::write(&frame, &args.out).map_err(failed)?;
     let columns: Vec<&str> = frame.names().collect();

@@ -12,8 +12,8 @@ use crate::ml::crosscoder::Crosscoder;
 use crate::ml::formats::pickle::Dtype;
 use crate::ml::formats::slow_crosscoder::SlowCrosscoder;
 use crate::ml::formats::{
-    CacheRows, Choices, Comparison, ExportLayout, WeightsFile, delphi, export_crosscoder, lost, slices_apart,
-    verify_export, write_cache,
+    CacheRows, Choices, Comparison, ExportLayout, WeightsFile, delphi, export_crosscoder, lost, lost_alphas,
+    slices_apart, verify_export, write_cache,
 };
 use crate::ml::{Rows, Watch};
 use crate::out::Frame;
@@ -135,6 +135,17 @@ fn of_raw_rows(plan: &Plan, store: &Store, index: StepIndex) -> Result<(Crosscod
     Ok((crosscoder, notes))
 }
 
+/// Refuses what a format has no place for, unless it is to be written all the same.
+fn refuse_lost(lost: &[String], options: &ExportOptions<'_>) -> Result<()> {
+    if lost.is_empty() || options.lossy {
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "something would be lost: {}. Choose another format, or write it all the same with `--lossy`",
+        lost.join("; ")
+    )))
+}
+
 fn crosscoder(
     plan: &Plan,
     store: &Store,
@@ -144,12 +155,7 @@ fn crosscoder(
 ) -> Result<Exported> {
     let (crosscoder, mut notes) = of_raw_rows(plan, store, index)?;
     let lost = lost(&crosscoder, layout);
-    if !lost.is_empty() && !options.lossy {
-        return Err(Error::Failed(format!(
-            "something would be lost: {}. Choose another format, or write it all the same with `--lossy`",
-            lost.join("; ")
-        )));
-    }
+    refuse_lost(&lost, options)?;
     export_crosscoder(&crosscoder, layout, options.out)?;
     let probe = match verify_export(&crosscoder, layout, options.out) {
         Err(_) if !lost.is_empty() => None,
@@ -178,6 +184,8 @@ fn crosscoder(
 /// The published names in one safetensors file.
 fn tensors_of(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {
     let (crosscoder, notes) = of_raw_rows(plan, store, index)?;
+    let lost: Vec<String> = lost_alphas(&crosscoder).into_iter().collect();
+    refuse_lost(&lost, options)?;
     let folder = options.out.with_extension("new");
     let moved = |error| Error::file(options.out, error);
     std::fs::create_dir_all(&folder).map_err(moved)?;
@@ -185,7 +193,7 @@ fn tensors_of(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOpti
     std::fs::rename(folder.join("model.safetensors"), options.out).map_err(moved)?;
     std::fs::remove_dir_all(&folder).map_err(moved)?;
     let what = format!("{} latents of width {}", crosscoder.latents, crosscoder.width);
-    Ok(Exported { what, notes, ..Exported::default() })
+    Ok(Exported { what, lost, notes, ..Exported::default() })
 }
 
 fn activations(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {

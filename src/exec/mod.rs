@@ -12,6 +12,7 @@ pub mod export;
 pub mod frames;
 pub mod hub;
 pub mod inputs;
+pub mod latent_counts;
 pub mod latent_df;
 pub mod latents;
 pub mod limits;

@@ -2,13 +2,15 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use xd::ml::analysis::{ClassThresholds, classify};
 use xd::ml::crosscoder::tensor_file::TensorFile;
 use xd::ml::crosscoder::weights::FoldedNormalizer;
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder, SparseCode};
 use xd::ml::formats::probe::probe_rows;
 use xd::ml::formats::slow_crosscoder::SlowCrosscoder;
 use xd::ml::formats::{
-    Choices, ExportLayout, WeightsFile, delphi, export_crosscoder, lost, slices_apart, verify_export, verify_import,
+    Choices, DelphiCache, ExportLayout, WeightsFile, delphi, export_crosscoder, lost, slices_apart, verify_export,
+    verify_import,
 };
 use xd::ml::watch::Unwatched;
 use xd::ml::{Rows, TokenGroup};
@@ -22,6 +24,10 @@ const LAYOUTS: [ExportLayout; 5] = [
     ExportLayout::Crosscode,
     ExportLayout::Saelens,
 ];
+
+fn batch() -> Activation {
+    Activation::Threshold { k: 4, threshold: 1.3 }
+}
 
 fn kinds() -> Vec<Crosscoder> {
     let mut kinds = Vec::new();
@@ -45,6 +51,7 @@ fn kinds() -> Vec<Crosscoder> {
         target_rms: 2.0,
     });
     kinds.push(normalizing);
+    kinds.push(Crosscoder { code_norm: CodeNorm::Mixed { sae: 0.5, cc: 0.25 }, ..toy::crosscoder(6, 40, batch(), 11) });
     kinds
 }
 
@@ -86,7 +93,7 @@ fn what_loses_nothing_gives_the_same_features() {
             }
         }
     }
-    assert_eq!(exact, 40, "of 80 pairs, so many lose nothing");
+    assert_eq!(exact, 42, "of 85 pairs, so many lose nothing");
 }
 
 /// Codes times code norms, and reconstructions, agree on rows that make latents fire.
@@ -118,10 +125,14 @@ fn what_would_be_lost_is_named() {
         lost(&Crosscoder { code_norm: norm, ..toy::crosscoder(4, 20, activation, 1) }, layout).join("; ")
     };
     let batch = Activation::Threshold { k: 3, threshold: 1.0 };
-    assert!(of(batch, CodeNorm::Sum, ExportLayout::Kissane).contains("threshold"));
+    assert!(of(batch.clone(), CodeNorm::Sum, ExportLayout::Kissane).contains("threshold"));
     assert!(of(Activation::Relu, CodeNorm::Concat, ExportLayout::Kissane).contains("`concat`"));
     assert!(of(Activation::TopK { k: 3 }, CodeNorm::Sum, ExportLayout::Published).contains("top-k"));
     assert!(of(Activation::TopK { k: 3 }, CodeNorm::Sum, ExportLayout::Crosscode).contains("code norm"));
+    let mixed = CodeNorm::Mixed { sae: 0.5, cc: 0.25 };
+    assert!(of(batch.clone(), mixed, ExportLayout::Torch).contains("stand in a config.json"));
+    assert_eq!(of(batch.clone(), CodeNorm::Mixed { sae: 1.0, cc: 0.1 }, ExportLayout::Torch), "");
+    assert!(of(batch.clone(), mixed, ExportLayout::Crosscode).contains("`mixed`"));
     let jump = |threshold| Activation::JumpRelu { thresholds: vec![threshold; 20] };
     assert!(of(jump(0.5), CodeNorm::Sum, ExportLayout::Published).contains("no class for a threshold a latent"));
     assert!(of(jump(0.5), CodeNorm::Sum, ExportLayout::Torch).contains("no class for a threshold a latent"));
@@ -166,7 +177,11 @@ fn slices_of_one_model_are_said_to_be_halves() {
 
 #[test]
 fn delphi_gets_every_activation_at_its_place() {
-    for activation in [Activation::Relu, Activation::Threshold { k: 4, threshold: 1.3 }] {
+    for activation in [
+        Activation::Relu,
+        Activation::Threshold { k: 4, threshold: 1.3 },
+        Activation::JumpRelu { thresholds: (0..30).map(|j| j as f32 * 0.02).collect() },
+    ] {
         let crosscoder = toy::crosscoder(5, 30, activation, 4);
         let mut rows = toy::rows(5, 90, 9, 5);
         for (i, info) in rows.infos.iter_mut().enumerate() {
@@ -192,6 +207,43 @@ fn delphi_gets_every_activation_at_its_place() {
         let slow = SlowCrosscoder::open(&slow, &Choices::default()).unwrap();
         assert!(delphi::verify_delphi(&slow, &crosscoder.code_norms(), &rows, folder.path()).unwrap() < 1e-5);
     }
+}
+
+#[test]
+fn a_cache_for_delphi_comes_back_as_classify_counts() {
+    for (activation, count) in [(Activation::Relu, 85), (Activation::Threshold { k: 4, threshold: 1.3 }, 90)] {
+        let crosscoder = toy::crosscoder(5, 30, activation, 4);
+        // The last of the sequences is shorter: places without a row are no tokens.
+        let mut rows = toy::rows(5, count, 9, 5);
+        rows.infos.iter_mut().for_each(|info| info.group = TokenGroup::Text);
+        let folder = tempfile::tempdir().unwrap();
+        let kept = delphi::write_delphi(&crosscoder, &rows, folder.path(), "", &Unwatched).unwrap();
+        let classes = classify(&crosscoder, &rows, &ClassThresholds::default(), &Unwatched).unwrap();
+        for place in [folder.path().to_path_buf(), folder.path().join("crosscoder")] {
+            let counts = DelphiCache::open(&place).unwrap().count().unwrap();
+            assert_eq!((counts.tokens, counts.asked, counts.negative), (count as u64, false, 0));
+            assert_eq!(counts.latents.iter().map(|latent| latent.active).sum::<u64>(), kept as u64);
+            for (j, latent) in counts.latents.iter().enumerate() {
+                assert_eq!(latent.active as f64 / count as f64, classes.frequency[j], "latent {j}");
+                assert!((f64::from(latent.largest) - classes.max_activation[j]).abs() < 1e-6, "latent {j}");
+                let dense: Vec<f64> = (0..count)
+                    .map(|row| {
+                        toy::encode(&crosscoder, &rows.values[row * 10..][..10])[j] * toy::code_norm(&crosscoder, j)
+                    })
+                    .collect();
+                assert!((latent.sum - dense.iter().sum::<f64>()).abs() < 1e-4, "latent {j}");
+            }
+        }
+        let path = folder.path().join("crosscoder/config.json");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace(&format!("\"n_rows\": {count}"), "\"n_rows\": 91")).unwrap();
+        let error = DelphiCache::open(folder.path()).unwrap().count().unwrap_err().to_string();
+        assert!(error.contains("`n_rows` = 91, and there are 10 sequences of 9 tokens"), "{error}");
+    }
+}
+
+#[test]
+fn delphi_needs_text() {
     let crosscoder = toy::crosscoder(5, 30, Activation::Relu, 4);
     let textless = toy::rows(5, 20, 1, 5);
     assert_eq!(textless.count(), 20);

@@ -140,6 +140,11 @@ fn files_of_other_projects_come_in() {
         "weights/normalizing",
         "weights/kissane",
         "weights/crosscode_topk",
+        "weights/crosscode_jumprelu",
+        "weights/saelens/jumprelu",
+        "weights/saelens/slices",
+        "weights/saelens/standard",
+        "weights/saelens/topk_rescaled",
     ] {
         let said = import(0, path, &[]);
         assert!(said.contains("features differ by") && lab.path().join("made/model.safetensors").exists(), "{said}");
@@ -154,4 +159,113 @@ fn files_of_other_projects_come_in() {
     assert!(import(0, "weights/no_threshold", &["--threshold", "1.7"]).contains("threshold 1.7 (k = 4)"));
     assert!(import(3, "torch/evil.pt", &[]).contains("would run `posix.system`"));
     assert!(import(1, "weights/nothing", &[]).contains("no such file or folder"));
+}
+
+/// Crosscoders with a threshold a latent, and autoencoders of SAELens: used by their names in a file, and out again.
+#[test]
+fn crosscoders_with_a_threshold_a_latent_go_round() {
+    let file = format!(
+        "xd 1\npair toy = synthetic(width = 6, shared = 8, base_only = 2, tuned_only = 2, active = 2, seed = 7)\nactivations acts {{\n  of       = \
+         toy\n  train    = 2K tokens\n  validate = 1K tokens\n}}\ncrosscoder jump {{\n  on   = acts\n  from = folder(\"{}\")\n}}\ncrosscoder slices \
+         {{\n  on   = acts\n  from = folder(\"{}\")\n}}\ntable t {{\n  rows    = jump\n  columns = [l0, threshold]\n}}\ntable s {{\n  rows    = slices\n  columns = [l0, threshold]\n}}\n",
+        fixture("weights/crosscode_jumprelu"),
+        fixture("weights/saelens/slices")
+    );
+    let lab = Lab::new(&file);
+    lab.run(&[]);
+    for table in ["t", "s"] {
+        let text = std::fs::read_to_string(lab.path().join(format!("runs/experiment/tables/{table}.csv"))).unwrap();
+        let row = text.lines().nth(1).unwrap().split_once(',').unwrap();
+        assert!(row.0.parse::<f64>().unwrap() > 0.5 && row.1.is_empty(), "no one threshold: {text}");
+    }
+    let export = |status, name: &str, rest: &[&str]| {
+        ends(&lab, status, &[&["export", "experiment.xd", name, "--out", "out", "--as"], rest].concat())
+    };
+    for kind in ["published", "torch", "kissane"] {
+        let said = export(3, "jump", &[kind]);
+        assert!(said.contains("would be lost") && said.contains("threshold") && said.contains("--lossy"), "{said}");
+    }
+    assert!(export(3, "slices", &["crosscode"]).contains("of latent 0 has no logarithm"));
+    for (name, kind) in [("jump", "crosscode"), ("jump", "saelens"), ("slices", "saelens"), ("jump", "tensors")] {
+        assert!(export(0, name, &[kind]).contains("wrote"));
+        let out = lab.path().join("out");
+        if out.is_dir() {
+            let said = ends(&lab, 0, &["import", "out", "--out", "back"]);
+            assert!(said.contains("code norm sum, a threshold a latent"), "{said}");
+            std::fs::remove_dir_all(&out).unwrap();
+        } else {
+            std::fs::remove_file(&out).unwrap();
+        }
+    }
+    let config = std::fs::read_to_string(lab.path().join("back/config.json")).unwrap();
+    assert!(config.contains("\"activation\": \"jumprelu\""), "{config}");
+
+    // Options that say what the files do not.
+    let import = |status, path: &str, rest: &[&str]| {
+        ends(&lab, status, &[&["import", &fixture(path), "--out", "made"], rest].concat())
+    };
+    assert!(import(3, "weights/saelens/foreign", &[]).contains("nothing says that they are two models' activations"));
+    let said = import(0, "weights/saelens/foreign", &["--side-by-side"]);
+    assert!(
+        said.contains("saelens layout, width 6, 20 latents, code norm concat") && said.contains("is assumed"),
+        "{said}"
+    );
+    let said = import(0, "weights/saelens/hook", &["--norm", "none"]);
+    assert!(said.contains("hook `blocks.3.hook_resid_post`") && !said.contains("`sum` is assumed"), "{said}");
+    assert!(import(1, "weights/kissane", &["--side-by-side"]).contains("leave `--side-by-side` out"));
+    assert!(import(1, "weights/crosscode_jumprelu", &["--threshold", "1"]).contains("of its own for each latent"));
+    assert!(import(0, "weights/saelens/topk_rescaled", &[]).contains("features of SAELens are f_j times that norm"));
+}
+
+#[test]
+fn latent_caches_of_delphi_become_tables() {
+    let lab = Lab::new(FILE);
+    let import = |status, path: &str, rest: &[&str]| {
+        ends(&lab, status, &[&["import", path, "--out", "latents.csv"], rest].concat())
+    };
+    for (path, expected) in
+        [("cache", "expected.csv"), ("cache/layers.3", "expected.csv"), ("asked", "expected_asked.csv")]
+    {
+        let said = import(0, &fixture(&format!("delphi/{path}")), &[]);
+        assert!(said.contains("20 latents, 19 of them active on 96 tokens"), "{said}");
+        assert_eq!(said.contains("1 activations below 0"), path != "asked", "{said}");
+        assert_eq!(said.contains("that config.json asks for"), path == "asked", "{said}");
+        let text = std::fs::read_to_string(lab.path().join("latents.csv")).unwrap();
+        assert_eq!(text, std::fs::read_to_string(fixture(&format!("delphi/{expected}"))).unwrap());
+    }
+    let said = ends(&lab, 1, &["import", &fixture("delphi/cache"), "--out", "latents"]);
+    assert!(said.contains("name a .csv file"), "{said}");
+    assert!(import(1, &fixture("delphi/cache"), &["--threshold", "1"]).contains("leave the option out"));
+
+    // Copies with one thing wrong.
+    let copied = |from: &str| {
+        let to = lab.path().join("copy");
+        let _ = std::fs::remove_dir_all(&to);
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(fixture(from)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+        to
+    };
+    let to = copied("delphi/asked");
+    std::fs::remove_file(to.join("6_12.safetensors")).unwrap();
+    assert!(import(3, "copy", &[]).contains("latents from 6 on are expected here"));
+    let to = copied("delphi/asked");
+    std::fs::remove_file(to.join("config.json")).unwrap();
+    assert!(import(3, "copy", &[]).contains("how many tokens were read is not known"));
+    let to = copied("delphi/cache/layers.3");
+    std::fs::rename(to.join("10_19.safetensors"), to.join("10_14.safetensors")).unwrap();
+    assert!(import(3, "copy", &[]).contains("of 5 in this file"));
+    std::fs::copy(to.join("10_14.safetensors"), to.join("15_24.safetensors")).unwrap();
+    let bytes = std::fs::read(to.join("0_9.safetensors")).unwrap();
+    std::fs::write(to.join("0_9.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(import(3, "copy", &[]).contains("0_9.safetensors"));
+    let to = copied("delphi/cache/layers.3");
+    std::fs::create_dir_all(to.join("a")).unwrap();
+    for name in ["a", "b"] {
+        std::fs::create_dir_all(lab.path().join("two").join(name)).unwrap();
+        std::fs::copy(to.join("0_9.safetensors"), lab.path().join("two").join(name).join("0_9.safetensors")).unwrap();
+    }
+    assert!(import(3, "two", &[]).contains("several modules: name one of a, b"));
 }

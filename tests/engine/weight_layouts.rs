@@ -42,6 +42,12 @@ fn same(path: &str, probe: &str) -> Crosscoder {
     let back = Crosscoder::load(folder.path()).unwrap();
     let (features, reconstruction) = differences(&back, probe);
     assert!(features < 1e-5 && reconstruction < 1e-5, "{path}, saved: {features} {reconstruction}");
+    // What the published classes have no place for is in no other file.
+    let text = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    let jump = matches!(crosscoder.activation, Activation::JumpRelu { .. });
+    assert_eq!(text.contains("\"activation\""), jump, "{text}");
+    let names = TensorFile::open(&folder.path().join("model.safetensors")).unwrap();
+    assert_eq!(names.floats("thresholds").unwrap().is_some(), jump);
     assert_eq!((back.code_norm, &back.activation), (crosscoder.code_norm, &crosscoder.activation));
     crosscoder
 }
@@ -58,6 +64,19 @@ fn published_folders_of_every_age() {
     let checkpoint = same("checkpoint_20000.pt", "checkpoint_20000");
     assert_eq!(checkpoint.code_norm, CodeNorm::Sum);
     assert!(checkpoint.normalizer.is_none(), "NaN is off");
+}
+
+#[test]
+fn a_mixed_code_norm_is_two_numbers() {
+    let mixed = same("mixed", "mixed");
+    assert_eq!(mixed.code_norm, CodeNorm::Mixed { sae: 0.5, cc: 0.25 });
+    let older = same("mixed_older", "mixed");
+    assert_eq!(older.code_norm, mixed.code_norm, "from sparsity_loss_alpha_sae and _cc");
+    let file = WeightsFile::open(&fixture("mixed/model.safetensors"), Some("")).unwrap();
+    let facts = file.facts().unwrap();
+    assert_eq!(facts.norm, CodeNorm::Mixed { sae: 1.0, cc: 0.1 });
+    assert!(facts.assumed.len() == 2 && facts.assumed[0].contains("`alpha_sae`"), "{:?}", facts.assumed);
+    assert!(!facts.norm_assumed, "the kind of norm is in the file");
 }
 
 #[test]
@@ -167,7 +186,7 @@ fn what_an_autoencoder_has_besides_is_refused_by_name() {
         ("d_in", json!(10), "`d_in` = 10"),
         ("d_sae", json!("many"), "`d_sae` = \"many\""),
         ("metadata", json!({ "crosscoder": "half of something" }), "--side-by-side"),
-        ("metadata", json!({ "code_norm": "product" }), "`product`"),
+        ("metadata", json!({ "code_norm": "product" }), "code norm \"product\""),
     ] {
         let folder = copied("saelens/standard");
         set(folder.path(), key, value);
@@ -227,7 +246,6 @@ fn what_xd_has_not_is_refused_by_name() {
     };
     for (name, words) in [
         ("decoupled", "DECOUPLED"),
-        ("mixed", "MIXED"),
         ("crosscode_no_thresholds", "no `_activation_fn.log_threshold_L`"),
         ("sae.pt", "sparse autoencoder of one model"),
         ("../torch/nested.pt", "no crosscoder in a layout that is known"),

@@ -58,7 +58,7 @@ pub fn as_it_is(at: &At, weights: &Weights, on: &Facts, sink: &mut Sink) {
         sink.push(
             Diagnostic::new(Code::Assumed, *span, sentence.clone())
                 .label("not said in these files")
-                .help("`xd import` writes it down once: `xd import PATH --norm sum --out FOLDER`"),
+                .help("`xd import PATH --out FOLDER` writes it down once; `--norm` decides on another code norm"),
         );
     }
 }

@@ -25,6 +25,7 @@ impl CodeNorm {
         match self {
             CodeNorm::Sum => 1,
             CodeNorm::Concat => 2,
+            CodeNorm::Mixed { .. } => 3,
             CodeNorm::None => 4,
         }
     }
@@ -33,6 +34,7 @@ impl CodeNorm {
         match self {
             CodeNorm::Sum => "CROSSCODER",
             CodeNorm::Concat => "SAE",
+            CodeNorm::Mixed { .. } => "MIXED",
             CodeNorm::None => "NONE",
         }
     }
@@ -97,6 +99,12 @@ impl Crosscoder {
             "dict_size": latents,
             "code_normalization": self.code_norm.published(),
         });
+        if let CodeNorm::Mixed { sae, cc } = self.code_norm {
+            for config in [&mut config, &mut trainer] {
+                config["code_normalization_alpha_sae"] = json!(sae);
+                config["code_normalization_alpha_cc"] = json!(cc);
+            }
+        }
         if matches!(self.activation, Activation::JumpRelu { .. }) {
             config["activation"] = json!("jumprelu");
         }

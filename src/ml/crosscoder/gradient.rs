@@ -128,7 +128,7 @@ impl Gradient<'_> {
 }
 
 impl Penalty {
-    /// Adds weight * activity * dS/dd_j: d/||d|| of each model (sum), d/S (concat); 0 at norm 0.
+    /// Adds weight * activity * dS/dd_j: d/||d|| of each model (sum), d/S (concat), both in their proportion (mixed); 0 at norm 0.
     fn add(&self, activity: f32, row: &[f32], norms: [f32; 2], out: &mut [f32]) {
         let width = row.len() / 2;
         let whole = self.norm.of(norms[0], norms[1]);
@@ -137,6 +137,11 @@ impl Penalty {
                 CodeNorm::Sum => norms[model],
                 CodeNorm::Concat => whole,
                 CodeNorm::None => return,
+                // 1 / size is the sum of both.
+                CodeNorm::Mixed { sae, cc } => {
+                    let concat = CodeNorm::Concat.of(norms[0], norms[1]);
+                    (norms[model] * concat) / (sae * norms[model] + cc * concat)
+                }
             };
             if size > 0.0 {
                 let factor = self.weight * activity / size;

@@ -8,7 +8,7 @@ use crate::ml::kernels::{
 };
 
 /// How the two decoder norms make one code norm S_j (docs/method.md 1.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CodeNorm {
     /// ||d_base|| + ||d_tuned||.
@@ -17,6 +17,8 @@ pub enum CodeNorm {
     Concat,
     /// 1.
     None,
+    /// sae times `Concat` plus cc times `Sum`: MIXED of published crosscoders, in which these are `alpha_sae` and `alpha_cc`.
+    Mixed { sae: f32, cc: f32 },
 }
 
 impl CodeNorm {
@@ -26,6 +28,17 @@ impl CodeNorm {
             CodeNorm::Sum => base + tuned,
             CodeNorm::Concat => (base * base + tuned * tuned).sqrt(),
             CodeNorm::None => 1.0,
+            CodeNorm::Mixed { sae, cc } => sae * CodeNorm::Concat.of(base, tuned) + cc * CodeNorm::Sum.of(base, tuned),
+        }
+    }
+
+    /// As users name it.
+    pub fn word(self) -> &'static str {
+        match self {
+            CodeNorm::Sum => "sum",
+            CodeNorm::Concat => "concat",
+            CodeNorm::None => "none",
+            CodeNorm::Mixed { .. } => "mixed",
         }
     }
 }

@@ -48,7 +48,8 @@ impl Places {
 }
 
 /// Writes `out/crosscoder/{first}_{last}.safetensors` with `locations` [n, 3] (sequence, position, latent - first), `activations` [n]
-/// (f_j S_j) and `tokens` [sequences, T], and `config.json`. Places of a sequence that are no rows hold the token 0. Gives the number of
+/// (f_j S_j) and `tokens` [sequences, T], and `config.json`. Places of a sequence that are no rows hold the token 0, and
+/// `n_rows` of config.json does not count them. Gives the number of
 /// activations.
 ///
 /// # Errors
@@ -108,6 +109,7 @@ pub fn write_delphi(
         "ctx_len": places.context,
         "batch_size": 1,
         "n_tokens": rows.count(),
+        "n_rows": rows.count(),
         "n_splits": crosscoder.latents.div_ceil(SPLIT),
         "dataset_repo": "",
         "dataset_split": "",

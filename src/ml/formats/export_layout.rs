@@ -8,6 +8,7 @@ use serde_json::json;
 use super::crosscode::LOG_THRESHOLD;
 use super::kissane::latents_first;
 use super::probe::{Comparison, compare, compare_slow, probe_rows};
+use super::published::MIXED;
 use super::slow_crosscoder::SlowCrosscoder;
 use super::weights_file::{Choices, WeightsFile};
 use super::{saelens_writer, write_torch};
@@ -39,11 +40,7 @@ fn thresholds(crosscoder: &Crosscoder, threshold: f32) -> Vec<f32> {
 /// What of this crosscoder a layout has no place for, a sentence each.
 pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
     let mut lost = Vec::new();
-    let norm = match crosscoder.code_norm {
-        CodeNorm::Sum => "sum",
-        CodeNorm::Concat => "concat",
-        CodeNorm::None => "none",
-    };
+    let norm = crosscoder.code_norm.word();
     // One scale for both models leaves the norms in proportion.
     let normalizes = crosscoder.normalizer.as_ref().is_some_and(|by| by.scale[0] != by.scale[1]);
     match (layout, &crosscoder.activation) {
@@ -81,6 +78,9 @@ pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
         }
         _ => {}
     }
+    if layout == ExportLayout::Torch {
+        lost.extend(lost_alphas(crosscoder));
+    }
     if layout == ExportLayout::Crosscode
         && !matches!(crosscoder.activation, Activation::TopK { .. })
         && crosscoder.code_norm != CodeNorm::Sum
@@ -98,6 +98,17 @@ pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
         );
     }
     lost
+}
+
+/// What a file of tensors alone does not hold of a mixed code norm: its two numbers, unless they are those that readers assume.
+pub fn lost_alphas(crosscoder: &Crosscoder) -> Option<String> {
+    match crosscoder.code_norm {
+        CodeNorm::Mixed { sae, cc } if (sae, cc) != MIXED => Some(format!(
+            "the code norm is {sae} times the norm of both decoder vectors together plus {cc} times the sum of their norms, and these two numbers \
+             stand in a config.json, which this format has not"
+        )),
+        _ => None,
+    }
 }
 
 /// Writes the files.

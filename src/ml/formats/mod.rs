@@ -6,6 +6,7 @@ pub mod cache_tokens;
 pub mod cache_writer;
 mod crosscode;
 pub mod delphi;
+pub mod delphi_reader;
 pub mod export_layout;
 mod kissane;
 pub mod layout;
@@ -25,7 +26,10 @@ pub use cache_folder::{CacheFolder, CacheShard};
 pub use cache_rows::CacheRows;
 pub use cache_tokens::CacheTokens;
 pub use cache_writer::write_cache;
-pub use export_layout::{ExportLayout, export_crosscoder, lost, slices_apart, verify_export, verify_import};
+pub use delphi_reader::{DelphiCache, DelphiCounts};
+pub use export_layout::{
+    ExportLayout, export_crosscoder, lost, lost_alphas, slices_apart, verify_export, verify_import,
+};
 pub use layout::Layout;
 pub use named_tensors::NamedTensors;
 pub use probe::Comparison;

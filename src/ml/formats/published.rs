@@ -9,6 +9,9 @@ use crate::ml::crosscoder::file::THRESHOLDS;
 use crate::ml::crosscoder::weights::FoldedNormalizer;
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 
+/// `alpha_sae` and `alpha_cc` of MIXED where nothing states them.
+pub(super) const MIXED: (f32, f32) = (1.0, 0.1);
+
 /// What can be said without reading the matrices.
 pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
     if let Some(shape) = file.tensors.shape(&file.name("encoder.weight")).filter(|shape| shape.len() == 2) {
@@ -21,8 +24,7 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         return Err(file.bad(&format!("it encodes {models} models or layers; xd reads crosscoders of two models")));
     }
     let mut assumed = Vec::new();
-    let norm = norm(file, &mut assumed)?;
-    let norm_assumed = !assumed.is_empty();
+    let (norm, norm_assumed) = norm(file, &mut assumed)?;
     let normalizer = normalizer(file, width)?;
     Ok(WeightsFacts {
         layout: Layout::Published,
@@ -57,10 +59,10 @@ pub(super) fn load(file: &WeightsFile, facts: &WeightsFacts) -> Result<Crosscode
     Ok(crosscoder)
 }
 
-/// By the buffer, by a config, by the older keys of a config, or assumed as the published loader does.
-fn norm(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<CodeNorm> {
+/// By the buffer, by a config, by the older keys of a config, or assumed as the published loader does; and whether it was.
+fn norm(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<(CodeNorm, bool)> {
     if let Some(id) = file.tensors.integers(&file.name("code_normalization_id"))?.and_then(|ids| ids.first().copied()) {
-        return of_word(file, &id.to_string());
+        return Ok((of_word(file, &id.to_string(), assumed)?, false));
     }
     let stated = [
         &file.config["code_normalization"],
@@ -69,26 +71,43 @@ fn norm(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<CodeNorm> {
         &file.config["sparsity_loss_type"],
     ];
     if let Some(word) = stated.into_iter().find_map(Value::as_str) {
-        return of_word(file, word);
+        return Ok((of_word(file, word, assumed)?, false));
     }
     assumed.push(
         "the files do not say how decoder norms make one code norm: `sum` (CROSSCODER) is assumed, as the published loader does".into(),
     );
-    Ok(CodeNorm::Sum)
+    Ok((CodeNorm::Sum, true))
 }
 
-fn of_word(file: &WeightsFile, word: &str) -> Result<CodeNorm> {
+fn of_word(file: &WeightsFile, word: &str, assumed: &mut Vec<String>) -> Result<CodeNorm> {
     let tail = word.rsplit('.').next().unwrap_or(word).to_ascii_uppercase();
     match tail.as_str() {
         "1" | "CROSSCODER" | "CC" => Ok(CodeNorm::Sum),
         "2" | "SAE" => Ok(CodeNorm::Concat),
         "4" | "NONE" => Ok(CodeNorm::None),
-        "3" | "MIXED" => Err(file.bad("its code norm is MIXED (a sum of two norms), which xd does not have; it has sum, concat and none")),
+        "3" | "MIXED" => mixed(file, assumed),
         "5" | "DECOUPLED" => Err(file.bad(
             "it is DECOUPLED: each model has a code, a top-k and a threshold of its own. xd reads crosscoders with one code for both models",
         )),
         _ => Err(file.bad(&format!("its code norm `{word}` is not known"))),
     }
+}
+
+/// alpha_sae * SAE + alpha_cc * CROSSCODER (docs/method.md 1.2), by the configs of any age.
+fn mixed(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<CodeNorm> {
+    let mut alphas = [MIXED.0, MIXED.1];
+    for (alpha, name) in alphas.iter_mut().zip(["sae", "cc"]) {
+        let keys = [format!("code_normalization_alpha_{name}"), format!("sparsity_loss_alpha_{name}")];
+        let stated = keys.iter().flat_map(|key| [&file.config[key], &file.trainer[key]]).find(|value| !value.is_null());
+        match stated.map(Value::as_f64) {
+            Some(Some(number)) if number >= 0.0 && number.is_finite() => *alpha = number as f32,
+            Some(_) => return Err(file.bad(&format!("its `alpha_{name}` of the code norm MIXED is no number of 0 or more"))),
+            None => assumed.push(format!(
+                "the files do not say the `alpha_{name}` of their code norm MIXED: {alpha} is assumed, as the published code has it"
+            )),
+        }
+    }
+    Ok(CodeNorm::Mixed { sae: alphas[0], cc: alphas[1] })
 }
 
 fn activation(file: &WeightsFile) -> Result<std::result::Result<Activation, String>> {

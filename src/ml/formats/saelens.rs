@@ -127,12 +127,12 @@ impl Autoencoder {
         }
         known_tensors(file, kind)?;
         let rescales = flag("rescale_acts_by_decoder_norm").unwrap_or(false) && matches!(kind, Kind::TopK(_));
-        let norm = match metadata["code_norm"].as_str() {
-            None => None,
-            Some(word) => match ALL_NORMS.into_iter().find(|norm| norm_word(*norm) == word) {
-                None => return Err(file.bad(&format!("its code norm `{word}` is not known"))),
-                norm => norm,
-            },
+        let norm = match &metadata["code_norm"] {
+            Value::Null => None,
+            stated => Some(
+                serde_json::from_value(stated.clone())
+                    .map_err(|_| file.bad(&format!("its code norm {stated} is not known")))?,
+            ),
         };
         let note = metadata["crosscoder"].as_str();
         Ok(Autoencoder {
@@ -157,8 +157,8 @@ impl Autoencoder {
         match (ranks, self.norm) {
             (Some(ranks), Some(stated)) if ranks != stated => Err(file.bad(&format!(
                 "its metadata says the code norm `{}`, and its top-k ranks by `{}`",
-                norm_word(stated),
-                norm_word(ranks)
+                stated.word(),
+                ranks.word()
             ))),
             (Some(norm), _) | (None, Some(norm)) => Ok(norm),
             (None, None) => {
@@ -166,21 +166,11 @@ impl Autoencoder {
                 let norm = if self.part.is_none() { CodeNorm::Concat } else { CodeNorm::Sum };
                 assumed.push(format!(
                     "the files do not say how decoder norms make one code norm: `{}` is assumed",
-                    norm_word(norm)
+                    norm.word()
                 ));
                 Ok(norm)
             }
         }
-    }
-}
-
-const ALL_NORMS: [CodeNorm; 3] = [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None];
-
-pub(super) fn norm_word(norm: CodeNorm) -> &'static str {
-    match norm {
-        CodeNorm::Sum => "sum",
-        CodeNorm::Concat => "concat",
-        CodeNorm::None => "none",
     }
 }
 

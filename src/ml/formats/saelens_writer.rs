@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::kissane::latents_first;
-use super::saelens::{CONFIG, Part, WEIGHTS, norm_word};
+use super::saelens::{CONFIG, Part, WEIGHTS};
 use crate::ml::crosscoder::tensor_file::{self, Tensor};
 use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use crate::ml::{Error, Result};
@@ -76,7 +76,7 @@ pub fn write_saelens(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
             "apply_b_dec_to_input": false,
             "normalize_activations": "none",
             "reshape_activations": "none",
-            "metadata": { "crosscoder": part.note(), "code_norm": norm_word(norm) },
+            "metadata": { "crosscoder": part.note(), "code_norm": norm },
         });
         if let Some(k) = k {
             config["k"] = json!(k);

@@ -155,6 +155,9 @@ impl SlowCrosscoder {
                     CodeNorm::Sum => base.sqrt() + tuned.sqrt(),
                     CodeNorm::Concat => (base + tuned).sqrt(),
                     CodeNorm::None => 1.0,
+                    CodeNorm::Mixed { sae, cc } => {
+                        f64::from(sae) * (base + tuned).sqrt() + f64::from(cc) * (base.sqrt() + tuned.sqrt())
+                    }
                 }
             })
             .collect()

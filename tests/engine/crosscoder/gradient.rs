@@ -82,7 +82,7 @@ fn agrees(loss: Loss, start: &Crosscoder, dead: bool) -> StepReport {
 
 #[test]
 fn l1_with_every_norm_and_reconstruction_sparse_and_dense() {
-    for norm in [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None] {
+    for norm in [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None, CodeNorm::Mixed { sae: 0.7, cc: 0.2 }] {
         for reconstruction in [Reconstruction::L2, Reconstruction::Mse] {
             let dense = agrees(l1(0.3, reconstruction, norm), &weights(0.0), false);
             assert!(dense.l0 > 0.2 * SHAPE.latents as f64, "many are active");
@@ -94,7 +94,7 @@ fn l1_with_every_norm_and_reconstruction_sparse_and_dense() {
 
 #[test]
 fn batch_topk_and_topk_with_every_norm_and_reconstruction() {
-    for norm in [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None] {
+    for norm in [CodeNorm::Sum, CodeNorm::Concat, CodeNorm::None, CodeNorm::Mixed { sae: 0.7, cc: 0.2 }] {
         for reconstruction in [Reconstruction::L2, Reconstruction::Mse] {
             let top = TopK { norm, reconstruction, ..top(3) };
             agrees(Loss::BatchTopK(top), &weights(0.0), false);

@@ -54,6 +54,9 @@ impl Shape {
             CodeNorm::Sum => square(0).sqrt() + square(1).sqrt(),
             CodeNorm::Concat => (square(0) + square(1)).sqrt(),
             CodeNorm::None => 1.0,
+            CodeNorm::Mixed { sae, cc } => {
+                f64::from(sae) * (square(0) + square(1)).sqrt() + f64::from(cc) * (square(0).sqrt() + square(1).sqrt())
+            }
         }
     }
 
