@@ -1,5 +1,6 @@
 //! Rows to files: tables, plots, the report. Knows nothing of `.xd` and of tensors.
 
+mod base64;
 pub mod error;
 pub mod frame;
 pub mod number;

@@ -5,6 +5,7 @@ mod activation_caches;
 mod activations;
 mod activations_lm;
 mod analysis;
+mod browser;
 mod corpora;
 mod crosscoder;
 mod exports;

@@ -76,6 +76,11 @@ pub fn rank(word: &str) -> usize {
     known(word).unwrap_or(KNOWN.len())
 }
 
+/// The colour of a word that has one of its own.
+pub fn own(word: &str) -> Option<Color> {
+    known(word).map(|at| KNOWN[at].1)
+}
+
 /// One colour for each word. Known words have theirs; those that share a name (`l1(weight = 1e-2)`, `l1(weight = 3e-2)`) have
 /// shades of it from dark to light; other words have the colours that are left.
 pub fn colors(words: &[String]) -> Vec<Color> {

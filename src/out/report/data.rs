@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::latents::ReportLatents;
 use crate::out::frame::{Cell, Column, Frame};
 use crate::out::number;
 use crate::out::plot::Labels;
@@ -22,6 +23,9 @@ pub struct ReportData {
     pub expectations: Vec<Expectation>,
     pub figures: Vec<ReportFigure>,
     pub tables: Vec<ReportTable>,
+    /// One entry a trained crosscoder whose latents were looked at; packed on their own.
+    #[serde(skip)]
+    pub latents: Vec<ReportLatents>,
     /// The columns that figures and tables show.
     pub definitions: Vec<Definition>,
     /// One entry a trained crosscoder: the loss in force, written out.
@@ -29,6 +33,8 @@ pub struct ReportData {
     pub params: Vec<Param>,
     pub declarations: Vec<Declaration>,
     pub steps: Vec<Step>,
+    /// One entry a step that was predicted to cost something, or did.
+    pub costs: Vec<Cost>,
     pub inputs: Vec<Input>,
     /// xd, the edition, libraries, the machine.
     pub versions: Vec<Fact>,
@@ -58,9 +64,8 @@ pub struct Expectation {
     /// The comparison as written.
     pub text: String,
     pub passed: bool,
-    /// Measured values of both sides, as shown to people.
-    pub left: String,
-    pub right: String,
+    /// The measured values of both sides, as shown to people: `0.823 > 0.8`.
+    pub measured: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -111,6 +116,8 @@ pub struct Definition {
     pub unit: String,
     /// Where it is defined: paper section or code.
     pub source: String,
+    /// Only the browser of latents shows it.
+    pub browser_only: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -158,6 +165,18 @@ pub struct Step {
     pub artifact: String,
     /// Why it failed; empty when it did not.
     pub error: String,
+}
+
+/// What a step was predicted to take, and what it took.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Cost {
+    pub step: String,
+    /// It was made by an earlier run, perhaps on another machine.
+    pub cached: bool,
+    pub predicted_seconds: f64,
+    pub measured_seconds: f64,
+    pub predicted_bytes: u64,
+    pub measured_bytes: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -1,14 +1,21 @@
 //! One self-contained HTML page about a run: results first, then everything that is needed to trust and repeat them.
 
+mod browser;
 mod data;
+mod latents;
+mod pack;
 
 use std::path::Path;
 
 use minijinja::{AutoEscape, Environment, Value};
 
 pub use data::{
-    Declaration, Definition, Expectation, Fact, Field, Input, LossInForce, Note, Param, ReportData, ReportFigure,
+    Cost, Declaration, Definition, Expectation, Fact, Field, Input, LossInForce, Note, Param, ReportData, ReportFigure,
     ReportTable, Script, Step, TableCell, TableHeader,
+};
+pub use latents::{
+    EXAMPLE_TOKENS, LatentColumn, NUMBERS, ReportExample, ReportLatents, STEERING_SAMPLES, SteeringSample, TokenGroup,
+    Twin, Word, spread,
 };
 
 use super::error::{Error, Result};
@@ -16,8 +23,31 @@ use super::number;
 use super::plot::{escape, font};
 
 const TEMPLATE: &str = include_str!("report.html");
-const STYLE: &str = include_str!("report.css");
-const SCRIPT: &str = include_str!("report.js");
+const LATENTS: &str = include_str!("latents.html");
+
+const LIGHT: &str = include_str!("style/light.css");
+const DARK: &str = include_str!("style/dark.css");
+const STYLES: [&str; 3] =
+    [include_str!("style/page.css"), include_str!("style/latents.css"), include_str!("style/print.css")];
+
+/// In the order in which they need one another.
+const SCRIPTS: [&str; 15] = [
+    include_str!("script/element.js"),
+    include_str!("script/number.js"),
+    include_str!("script/theme.js"),
+    include_str!("script/tables.js"),
+    include_str!("script/unpack.js"),
+    include_str!("script/column.js"),
+    include_str!("script/examples.js"),
+    include_str!("script/latents.js"),
+    include_str!("script/drawings.js"),
+    include_str!("script/card.js"),
+    include_str!("script/grid.js"),
+    include_str!("script/filters.js"),
+    include_str!("script/browser.js"),
+    include_str!("script/printing.js"),
+    include_str!("script/main.js"),
+];
 
 /// The page. It loads nothing: style, script, fonts and figures are inside.
 pub fn html(data: &ReportData) -> Result<String> {
@@ -33,12 +63,16 @@ pub fn html(data: &ReportData) -> Result<String> {
     environment.add_filter("grouped", number::grouped);
     environment.add_filter("seconds", seconds);
     environment.add_filter("bytes", bytes);
+    environment.add_filter("times", |ratio: f64| format!("{}×", number::significant(ratio, 2)));
+    environment.add_template("latents.html", LATENTS).map_err(failed)?;
     environment.add_template("report.html", TEMPLATE).map_err(failed)?;
     let template = environment.get_template("report.html").map_err(failed)?;
     let page = minijinja::context! {
         data => Value::from_serialize(data),
-        style => Value::from_safe_string(format!("{}\n{STYLE}", font::css())),
-        script => Value::from_safe_string(SCRIPT.to_owned()),
+        style => Value::from_safe_string(style()),
+        script => Value::from_safe_string(script()),
+        latents => browser::entries(&data.latents)?,
+        costs => total(&data.costs),
         passed => data.expectations.iter().filter(|e| e.passed).count(),
         computed => data.steps.iter().filter(|s| !s.cached && s.error.is_empty()).count(),
         failed => data.steps.iter().filter(|s| !s.error.is_empty()).count(),
@@ -49,6 +83,33 @@ pub fn html(data: &ReportData) -> Result<String> {
 /// Writes [`html`] to a file.
 pub fn write(data: &ReportData, path: &Path) -> Result<()> {
     std::fs::write(path, html(data)?).map_err(Error::io(path))
+}
+
+/// Dark is for screens: where the system asks for it, unless the reader chose light, and where the reader chose it.
+fn style() -> String {
+    let dark = format!(
+        "@media screen and (prefers-color-scheme: dark) {{\n:root:not([data-theme=light]) {{\n{DARK}}}\n\
+         :root:not([data-theme=light]) :is(.xd-marks, .swatch) {{ filter: brightness(1.3); }}\n}}\n\
+         @media screen {{\n:root[data-theme=dark] {{\n{DARK}}}\n\
+         :root[data-theme=dark] :is(.xd-marks, .swatch) {{ filter: brightness(1.3); }}\n}}\n"
+    );
+    format!("{}\n:root {{\n{LIGHT}}}\n{dark}{}", font::css(), STYLES.join("\n"))
+}
+
+/// All scripts in a scope of their own.
+fn script() -> String {
+    format!("(() => {{\n\"use strict\";\n{}}})();", SCRIPTS.join("\n"))
+}
+
+fn total(costs: &[Cost]) -> Value {
+    let mut total = Cost::default();
+    for cost in costs {
+        total.predicted_seconds += cost.predicted_seconds;
+        total.measured_seconds += cost.measured_seconds;
+        total.predicted_bytes += cost.predicted_bytes;
+        total.measured_bytes += cost.measured_bytes;
+    }
+    Value::from_serialize(total)
 }
 
 /// Paragraphs parted by blank lines, with code between backticks.

@@ -25,13 +25,7 @@ fn small() -> ReportData {
         summary: vec![Fact::new("device", "cpu")],
         notes: vec![Note { warning: true, step: "acts".into(), text: "3 sink tokens".into() }],
         expectations: vec![
-            Expectation {
-                name: "better".into(),
-                passed: true,
-                left: "0.97".into(),
-                right: "0.42".into(),
-                ..Default::default()
-            },
+            Expectation { name: "better".into(), passed: true, measured: "0.97 > 0.42".into(), ..Default::default() },
             Expectation { name: "worse".into(), text: "a > b".into(), ..Default::default() },
         ],
         figures: vec![ReportFigure {
@@ -75,6 +69,13 @@ fn small() -> ReportData {
                 ..Default::default()
             },
         ],
+        latents: Vec::new(),
+        costs: vec![Cost {
+            step: "cc[loss = l1]".into(),
+            predicted_seconds: 60.0,
+            measured_seconds: 75.4,
+            ..Cost::default()
+        }],
         inputs: vec![Input {
             path: "organism/base".into(),
             hash: "0123456789abcdef".repeat(4),
@@ -166,8 +167,7 @@ fn a_gallery_page_with_real_sizes_renders() {
     data.expectations[1] = Expectation {
         name: "l1_invents".into(),
         text: "share(nu[loss = l1].verdict == specific, where = classes.class == tuned_only) < 0.5".into(),
-        left: "0.62".into(),
-        right: "0.5".into(),
+        measured: "0.62 < 0.5".into(),
         ..Expectation::default()
     };
     let gallery = crate::out::plot::gallery::all();
@@ -198,6 +198,7 @@ fn a_gallery_page_with_real_sizes_renders() {
         text: text.into(),
         unit: unit.into(),
         source: source.into(),
+        browser_only: false,
     })
     .to_vec();
     let script = "xd 1\n\n## What does chat tuning add?\n## Two crosscoders on the embedded pair.\nparam k = 32\n\npair organism { base = folder(\"organism/base\")  tuned = folder(\"organism/chat\")  label = \"chat\" }\n\ncrosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = k)] {\n  on      = acts   # the same activations for both\n  latents = 8x\n  train { batch = 512 tokens }\n}\n";
@@ -208,4 +209,59 @@ fn a_gallery_page_with_real_sizes_renders() {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(std::path::Path::new(&folder).join("report.html"), page).unwrap();
     }
+}
+
+fn latents(name: &str, count: usize) -> ReportLatents {
+    let cells = Column::real((0..count).map(|j| j as f64));
+    let column = LatentColumn {
+        name: "frequency".into(),
+        label: "frequency".into(),
+        unit: String::new(),
+        doc: String::new(),
+        source: String::new(),
+        step: "classes".into(),
+        main: true,
+        limit: None,
+        words: Vec::new(),
+        cells,
+    };
+    ReportLatents { name: name.into(), title: name.into(), count, columns: vec![column], ..ReportLatents::default() }
+}
+
+#[test]
+fn latents_are_packed_and_what_is_too_large_is_named() {
+    let mut data = small();
+    data.latents = vec![latents("cc[loss = l1]", 5), latents("huge", NUMBERS), latents("cc[\"</script>\"]", 3)];
+    let page = html(&data).unwrap();
+    assert!(page.contains("<li><a href=\"#latents\">Latents</a></li>"));
+    let packed = page.lines().filter(|line| line.contains("application/octet-stream")).count();
+    assert_eq!(packed, 2);
+    assert_eq!(page.matches("</script>").count(), 3, "nothing that is packed ends a script");
+    assert!(
+        page.contains("huge is not in this page, which would be too large. Its 8,000,000 latents are in the files")
+    );
+}
+
+#[test]
+fn costs_are_summed_and_compared() {
+    let cost = |predicted_seconds, measured_seconds| Cost {
+        step: "cc".into(),
+        predicted_seconds,
+        measured_seconds,
+        measured_bytes: 1000,
+        ..Cost::default()
+    };
+    let data = ReportData { costs: vec![cost(10.0, 5.0), cost(0.0, 25.0)], ..small() };
+    let page = html(&data).unwrap();
+    let section = &page[page.find("<section id=\"costs\">").unwrap()..];
+    let text = &section[..section.find("</section>").unwrap()];
+    assert!(text.contains(">0.5×</td>"), "{text}");
+    assert!(
+        text.contains(
+            "<tfoot><tr><th scope=\"row\">all</th><td class=\"number\">10 s</td><td class=\"number\">30 s</td>"
+        ),
+        "{text}"
+    );
+    assert!(text.contains(">3×</td>") && text.contains("2 kB"), "{text}");
+    assert!(text.contains("data-sort=\"\"></td>"), "nothing predicted, no ratio: {text}");
 }

@@ -1,26 +1,28 @@
 //! Fills the report page from the plan, the manifest and what was shown.
 
+mod latents;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::Result;
-use super::manifest::{ExpectationEntry, Manifest};
-use super::options::Options;
-use super::status::is_stored;
-use super::steps::plot::{first_sentence, labels, title_and_caption};
-use super::store::write_whole;
-use super::wiring::file_name;
+use crate::exec::Result;
+use crate::exec::manifest::{Amounts, ExpectationEntry, Manifest, StepEntry};
+use crate::exec::options::Options;
+use crate::exec::status::is_stored;
+use crate::exec::steps::plot::{first_sentence, labels, title_and_caption};
+use crate::exec::store::write_whole;
+use crate::exec::wiring::file_name;
 use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, TopKLoss};
 use crate::lang::plan::{Origin, Plan, Spec, Step};
 use crate::lang::schema;
 use crate::out::report::{
-    self, Declaration, Definition, Expectation, Fact, Field, Input, LossInForce, Note, Param, ReportData, ReportFigure,
-    ReportTable, Script,
+    self, Cost, Declaration, Definition, Expectation, Fact, Field, Input, LossInForce, Note, Param, ReportData,
+    ReportFigure, ReportLatents, ReportTable, Script,
 };
 use crate::out::{Frame, number};
 
 /// Rows of a table that stand in the page; the rest is in the CSV file.
-const ROWS: usize = 200;
+const ROWS: usize = 1000;
 
 /// What the run showed: step index, file, content.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +45,7 @@ pub fn write(
     out: &Path,
 ) -> Result<PathBuf> {
     let (title, doc) = title_and_doc(plan, options);
+    let latents = latents::latents(plan, manifest, out)?;
     let data = ReportData {
         title,
         doc,
@@ -52,11 +55,13 @@ pub fn write(
         expectations: manifest.expectations.iter().map(|e| expectation(plan, e)).collect(),
         figures: shown.figures.iter().map(|(index, path, svg)| figure(&plan.steps[*index], path, svg, out)).collect(),
         tables: shown.tables.iter().map(|(index, path, frame)| table(plan, *index, path, frame, out)).collect(),
-        definitions: definitions(plan, shown),
+        definitions: definitions(plan, shown, &latents),
+        latents,
         losses: plan.steps.iter().filter_map(loss).collect(),
         params: plan.params.iter().map(param).collect(),
         declarations: plan.steps.iter().map(declaration).collect(),
         steps: steps(plan, manifest),
+        costs: manifest.steps.iter().filter_map(cost).collect(),
         inputs: manifest.inputs.iter().map(input).collect(),
         versions: vec![
             Fact::new("xd", manifest.xd_version.clone()),
@@ -88,7 +93,7 @@ fn summary(manifest: &Manifest) -> Vec<Fact> {
         Fact::new("computing time", format!("{made:.1} s")),
     ];
     if !manifest.expectations.is_empty() {
-        facts.push(Fact::new("expectations", format!("{passed} of {} hold", manifest.expectations.len())));
+        facts.push(Fact::new("claims", format!("{passed} of {} hold", manifest.expectations.len())));
     }
     facts
 }
@@ -101,14 +106,12 @@ fn remarks(options: &Options, notes: &[(String, String)]) -> Vec<Note> {
 
 fn expectation(plan: &Plan, entry: &ExpectationEntry) -> Expectation {
     let docs = plan.steps.iter().find(|s| s.address.to_string() == entry.name).and_then(|s| s.docs.clone());
-    let show = |value: Option<f64>| value.map(number::short).unwrap_or_else(|| "nothing".to_string());
     Expectation {
         name: entry.name.clone(),
         doc: docs.unwrap_or_default(),
         text: entry.text.clone(),
         passed: entry.passed,
-        left: show(entry.left),
-        right: show(entry.right),
+        measured: entry.detail.replace('-', "−"),
     }
 }
 
@@ -128,8 +131,8 @@ fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path) -> R
     ReportTable { title, caption, file: relative(path, out), ..made }
 }
 
-/// The columns of the kinds that tables and figures read, as the schema defines them.
-fn definitions(plan: &Plan, shown: &Shown) -> Vec<Definition> {
+/// The columns of the kinds that tables and figures read, as the schema defines them, and those of the latents.
+fn definitions(plan: &Plan, shown: &Shown, latents: &[ReportLatents]) -> Vec<Definition> {
     let indices = shown.tables.iter().map(|(i, ..)| *i).chain(shown.figures.iter().map(|(i, ..)| *i));
     let mut seen = BTreeSet::new();
     let mut definitions = Vec::new();
@@ -140,16 +143,29 @@ fn definitions(plan: &Plan, shown: &Shown) -> Vec<Definition> {
         for read in &step.inputs {
             let kind = plan.steps[read.step.0].kind;
             for column in schema::KINDS.iter().filter(|k| k.word == kind).flat_map(|k| k.columns) {
-                if written.contains(column.name) && seen.insert(column.name) {
+                if written.contains(column.name) && seen.insert(column.name.to_string()) {
                     definitions.push(Definition {
                         column: column.name.to_string(),
                         label: labels.column(column.name).label,
                         text: column.doc.to_string(),
                         unit: column.unit.to_string(),
                         source: column.section.to_string(),
+                        browser_only: false,
                     });
                 }
             }
+        }
+    }
+    for column in latents.iter().flat_map(|latents| &latents.columns) {
+        if !column.doc.is_empty() && seen.insert(column.name.clone()) {
+            definitions.push(Definition {
+                column: column.name.clone(),
+                label: column.label.clone(),
+                text: column.doc.clone(),
+                unit: column.unit.clone(),
+                source: column.source.clone(),
+                browser_only: true,
+            });
         }
     }
     definitions
@@ -266,7 +282,21 @@ fn steps(plan: &Plan, manifest: &Manifest) -> Vec<report::Step> {
         .collect()
 }
 
-fn input(file: &super::manifest::InputFile) -> Input {
+/// Predicted and measured, of a step that was done and takes anything.
+fn cost(entry: &StepEntry) -> Option<Cost> {
+    let takes = |amounts: &Amounts| amounts.seconds >= 0.01 || amounts.disk_bytes > 0;
+    let counts = entry.state == "done" && (takes(&entry.predicted) || takes(&entry.measured));
+    counts.then(|| Cost {
+        step: entry.address.clone(),
+        cached: entry.cached,
+        predicted_seconds: entry.predicted.seconds,
+        measured_seconds: entry.measured.seconds,
+        predicted_bytes: entry.predicted.disk_bytes,
+        measured_bytes: entry.measured.disk_bytes,
+    })
+}
+
+fn input(file: &crate::exec::manifest::InputFile) -> Input {
     Input {
         path: file.path.clone(),
         hash: file.hash.clone(),

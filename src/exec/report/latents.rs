@@ -1,0 +1,341 @@
+//! What the steps of a run say about every latent, gathered for the browser of latents: a list of columns a crosscoder.
+
+use std::path::{Path, PathBuf};
+
+use crate::exec::Result;
+use crate::exec::frames::ROWS;
+use crate::exec::manifest::Manifest;
+use crate::exec::steps::plot::labels;
+use crate::exec::wiring::file_name;
+use crate::lang::plan::spec::{ClassifySpec, ScalingSpec};
+use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::lang::schema;
+use crate::out::frame::Cell;
+use crate::out::number::short;
+use crate::out::plot::Labels;
+use crate::out::report::{LatentColumn, ReportLatents, SteeringSample, TokenGroup, Twin, Word, spread};
+use crate::out::{Column, Frame};
+
+/// Columns that are shown before the reader asks for more, in this order; the others follow.
+const MAIN: [&str; 14] = [
+    "class",
+    "verdict",
+    "explanation",
+    "delta_norm",
+    "nu_reconstruction",
+    "nu_error",
+    "frequency",
+    "max_activation",
+    "cosine",
+    "control_share",
+    "dead",
+    "norm_base",
+    "norm_tuned",
+    "rank",
+];
+
+/// One entry a crosscoder that some step of the run looked at, latent by latent.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn latents(plan: &Plan, manifest: &Manifest, out: &Path) -> Result<Vec<ReportLatents>> {
+    let mut all = Vec::new();
+    for (index, step) in plan.steps.iter().enumerate() {
+        let Spec::Crosscoder(spec) = &step.spec else { continue };
+        let readers: Vec<Reader<'_>> =
+            plan.steps.iter().filter_map(|reader| Reader::new(plan, reader, index, manifest, out)).collect();
+        let frames = readers.iter().map(Reader::frame).collect::<Result<Vec<_>>>()?;
+        let found = gather(step, spec.latents as usize, &readers, &frames);
+        if !found.columns.is_empty() || !found.examples.is_empty() || !found.steering.is_empty() {
+            all.push(found);
+        }
+    }
+    Ok(all)
+}
+
+/// A finished step that reads a crosscoder.
+struct Reader<'a> {
+    step: &'a Step,
+    artifact: PathBuf,
+    /// Its folder, relative to the report.
+    folder: String,
+    labels: Labels,
+}
+
+impl<'a> Reader<'a> {
+    fn new(plan: &Plan, step: &'a Step, crosscoder: usize, manifest: &Manifest, out: &Path) -> Option<Self> {
+        let reads = step.inputs.iter().any(|input| input.step == StepIndex(crosscoder));
+        let address = step.address.to_string();
+        let entry = manifest.steps.iter().find(|entry| reads && entry.address == address && entry.state == "done")?;
+        let folder = format!("artifacts/{}", file_name(step));
+        let linked = out.join(&folder);
+        let artifact = entry.artifact.as_ref().map_or(linked, PathBuf::from);
+        artifact.is_dir().then(|| Reader { step, artifact, folder, labels: labels(plan, step) })
+    }
+
+    /// Its rows; none where it keeps none.
+    fn frame(&self) -> Result<Frame> {
+        let path = self.artifact.join(ROWS);
+        if !path.is_file() {
+            return Ok(Frame::new());
+        }
+        Ok(Frame::read(&path)?)
+    }
+}
+
+fn gather(crosscoder: &Step, latents: usize, readers: &[Reader<'_>], frames: &[Frame]) -> ReportLatents {
+    let mut found = ReportLatents {
+        name: crosscoder.address.to_string(),
+        title: title(crosscoder, readers),
+        tuned: readers.first().map_or_else(|| "tuned".to_string(), |reader| reader.labels.value("tuned")),
+        count: frames.iter().map(largest_latent).fold(latents, usize::max),
+        ..ReportLatents::default()
+    };
+    for (reader, frame) in readers.iter().zip(frames) {
+        match reader.step.kind {
+            "tokens" => found.groups.extend(groups(found.count, &reader.labels, frame)),
+            "twins" => found.twins.extend(twins(frame)),
+            "steer" => {
+                found.steering.extend(steering(frame));
+                found.files.push(format!("{}/{ROWS}", reader.folder));
+            }
+            _ => columns(&mut found, reader, frame),
+        }
+    }
+    let place = |name: &str| MAIN.iter().position(|main| *main == name).unwrap_or(MAIN.len());
+    found.columns.sort_by_key(|column| place(&column.name));
+    found
+}
+
+/// `cc, L1, seed = 0`.
+fn title(crosscoder: &Step, readers: &[Reader<'_>]) -> String {
+    let labels = readers.first().map(|reader| reader.labels.clone()).unwrap_or_else(Labels::standard);
+    let point = crosscoder.address.point.iter().map(|(axis, value)| labels.point(axis, value));
+    std::iter::once(crosscoder.address.name.clone()).chain(point).collect::<Vec<_>>().join(", ")
+}
+
+/// One more than the largest latent that a frame names.
+fn largest_latent(frame: &Frame) -> usize {
+    let numbers = frame.get("latent").into_iter().flat_map(Column::cells);
+    numbers.filter_map(Cell::number).fold(0.0, |largest: f64, latent| largest.max(latent + 1.0)) as usize
+}
+
+/// Every column of rows that name each latent once.
+fn columns(found: &mut ReportLatents, reader: &Reader<'_>, frame: &Frame) {
+    let Some(latents) = frame.get("latent") else { return };
+    let address = reader.step.address.to_string();
+    let kind = schema::kind(reader.step.kind);
+    for (name, cells) in frame.columns.iter().filter(|(name, _)| name != "latent") {
+        let Some(cells) = spread(found.count, latents, cells) else { return };
+        let style = reader.labels.column(name);
+        let known = kind.and_then(|kind| kind.column(name));
+        // A second step that measures the same, such as another `classify` of one crosscoder.
+        let repeated = found.column(name).is_some();
+        found.columns.push(LatentColumn {
+            name: if repeated { format!("{address}.{name}") } else { name.clone() },
+            label: if repeated { format!("{} ({address})", style.label) } else { style.label },
+            unit: if style.unit.is_empty() { known.map_or("", |c| c.unit).to_string() } else { style.unit },
+            doc: known.map_or("", |c| c.doc).to_string(),
+            source: known.map_or("", |c| c.section).to_string(),
+            step: address.clone(),
+            main: MAIN.contains(&name.as_str()) && !repeated,
+            limit: limit(&reader.step.spec, name),
+            words: words(reader, name, &cells),
+            cells,
+        });
+    }
+}
+
+/// Where a ratio stops being low.
+fn limit(spec: &Spec, column: &str) -> Option<f64> {
+    match (spec, column) {
+        (Spec::Scaling(spec), "nu_reconstruction") => Some(spec.nu_reconstruction),
+        (Spec::Scaling(spec), "nu_error") => Some(spec.nu_error),
+        _ => None,
+    }
+}
+
+/// Words of a column with what they mean.
+fn words(reader: &Reader<'_>, column: &str, cells: &Column) -> Vec<Word> {
+    if !matches!(cells, Column::Text(_)) {
+        return Vec::new();
+    }
+    let tuned = reader.labels.value("tuned");
+    let meaning = |word: &str| match (&reader.step.spec, column) {
+        (Spec::Classify(spec), "class") => class_meaning(spec, word, &tuned),
+        (Spec::Scaling(spec), "verdict") => verdict_meaning(spec, word),
+        _ => String::new(),
+    };
+    let word = |cell: Cell<'_>| match cell {
+        Cell::Text(word) => {
+            Some(Word { word: word.to_string(), label: reader.labels.value(word), meaning: meaning(word) })
+        }
+        _ => None,
+    };
+    cells.distinct().into_iter().filter_map(word).collect()
+}
+
+/// Delta_norm = x means that one norm is 2 x or 2 (1 - x) of the other.
+fn class_meaning(spec: &ClassifySpec, class: &str, tuned: &str) -> String {
+    let percent = |share: f64| short(100.0 * share);
+    match class {
+        "base_only" => format!(
+            "Base only: Δnorm is below {}, so its {tuned} decoder has less than {} % of the norm of its base decoder.",
+            short(spec.base_only.1),
+            percent(2.0 * spec.base_only.1)
+        ),
+        "tuned_only" => format!(
+            "Only {tuned}: Δnorm is over {}, so its base decoder has less than {} % of the norm of its {tuned} decoder.",
+            short(spec.tuned_only.0),
+            percent(2.0 * (1.0 - spec.tuned_only.0))
+        ),
+        "shared" => format!(
+            "Shared: Δnorm is within {} and {}, so its two decoders have like norms.",
+            short(spec.shared.0),
+            short(spec.shared.1)
+        ),
+        _ => "Other: Δnorm is in the range of no class.".to_string(),
+    }
+}
+
+fn verdict_meaning(spec: &ScalingSpec, verdict: &str) -> String {
+    let (reconstruction, error) = (short(spec.nu_reconstruction), short(spec.nu_error));
+    match verdict {
+        "specific" => format!(
+            "Specific: the base model has this direction neither in its reconstruction (ν reconstruction < {reconstruction}) nor in its \
+             error (ν error < {error})."
+        ),
+        "shrinkage" => format!(
+            "Complete Shrinkage: the base model's error holds this direction (ν error ≥ {error}). The base has it; the loss shrank its \
+             base decoder away."
+        ),
+        "decoupling" => format!(
+            "Latent Decoupling: other latents write this direction in the base model (ν reconstruction ≥ {reconstruction})."
+        ),
+        "both" => format!(
+            "Complete Shrinkage and Latent Decoupling: the base model has this direction in its error (ν error ≥ {error}) and in what \
+             other latents write (ν reconstruction ≥ {reconstruction})."
+        ),
+        "inactive" => {
+            "No verdict: it was not active on the tokens that were measured, or a ratio has no value.".to_string()
+        }
+        _ => String::new(),
+    }
+}
+
+/// Rows `latent group frequency mean max share`, several a latent.
+fn groups(count: usize, labels: &Labels, frame: &Frame) -> Vec<TokenGroup> {
+    let (Some(latents), Some(names)) = (frame.get("latent"), frame.get("group")) else { return Vec::new() };
+    let group = |name: Cell<'_>| {
+        let rows: Vec<usize> = (0..frame.rows()).filter(|&row| names.cell(row) == name).collect();
+        let of_group = latents.take(&rows);
+        let column = |column: &str| {
+            let cells = frame.get(column).and_then(|cells| spread(count, &of_group, &cells.take(&rows)));
+            cells.map_or_else(|| vec![None; count], |cells| cells.cells().map(Cell::number).collect())
+        };
+        TokenGroup {
+            name: name.to_string(),
+            label: labels.value(&name.to_string()).replace('_', "-"),
+            frequency: column("frequency"),
+            share: column("share"),
+            mean: column("mean"),
+            max: column("max"),
+        }
+    };
+    names.distinct().into_iter().map(group).collect()
+}
+
+fn whole(cell: Cell<'_>) -> Option<u32> {
+    match cell {
+        Cell::Whole(n) => u32::try_from(n).ok(),
+        _ => None,
+    }
+}
+
+fn twins(frame: &Frame) -> Vec<Twin> {
+    let twin = |row: usize| {
+        Some(Twin {
+            tuned_latent: whole(frame.cell(row, "tuned_latent"))?,
+            base_latent: whole(frame.cell(row, "base_latent"))?,
+            cosine: frame.cell(row, "cosine").number(),
+            divergence: frame.cell(row, "divergence").number(),
+        })
+    };
+    (0..frame.rows()).filter_map(twin).collect()
+}
+
+fn steering(frame: &Frame) -> Vec<SteeringSample> {
+    let text = |row: usize, column: &str| match frame.cell(row, column) {
+        Cell::Text(text) => Some(text.to_string()),
+        _ => None,
+    };
+    let sample = |row: usize| {
+        Some(SteeringSample {
+            latent: whole(frame.cell(row, "latent"))?,
+            strength: frame.cell(row, "strength").number()?,
+            prompt: text(row, "prompt")?,
+            text: text(row, "text").unwrap_or_default(),
+        })
+    };
+    (0..frame.rows()).filter_map(sample).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_token_groups_become_a_list_of_latents_each() {
+        let frame = Frame::new()
+            .with("latent", Column::whole([2, 2, 0, 0]))
+            .and_then(|f| f.with("group", Column::text(["control", "non_control", "control", "non_control"])))
+            .and_then(|f| f.with("frequency", Column::real([0.5, 0.25, 0.125, 0.0])))
+            .and_then(|f| f.with("share", Column::Real(vec![Some(0.75), Some(0.25), None, None])))
+            .unwrap();
+        let found = groups(3, &Labels::standard(), &frame);
+        assert_eq!(found.iter().map(|group| &*group.label).collect::<Vec<_>>(), ["control", "non-control"]);
+        assert_eq!(found[0].frequency, [Some(0.125), None, Some(0.5)]);
+        assert_eq!(found[1].frequency, [Some(0.0), None, Some(0.25)]);
+        assert_eq!(found[1].share, [None, None, Some(0.25)]);
+        assert_eq!(found[1].max, [None; 3], "a column that is not there");
+    }
+
+    #[test]
+    fn twins_and_samples_are_read_row_by_row() {
+        let frame = Frame::new()
+            .with("tuned_latent", Column::whole([7, 9]))
+            .and_then(|f| f.with("base_latent", Column::whole([1, 2])))
+            .and_then(|f| f.with("cosine", Column::real([0.95, 0.91])))
+            .and_then(|f| f.with("divergence", Column::Real(vec![None, Some(0.5)])))
+            .unwrap();
+        let twin = |tuned_latent, base_latent, cosine, divergence| Twin {
+            tuned_latent,
+            base_latent,
+            cosine: Some(cosine),
+            divergence,
+        };
+        assert_eq!(twins(&frame), [twin(7, 1, 0.95, None), twin(9, 2, 0.91, Some(0.5))]);
+        let frame = Frame::new()
+            .with("latent", Column::whole([4]))
+            .and_then(|f| f.with("strength", Column::real([1.5])))
+            .and_then(|f| f.with("prompt", Column::text(["Hi"])))
+            .and_then(|f| f.with("text", Column::Text(vec![None])))
+            .unwrap();
+        let said = SteeringSample { latent: 4, strength: 1.5, prompt: "Hi".into(), text: String::new() };
+        assert_eq!(steering(&frame), [said]);
+    }
+
+    #[test]
+    fn classes_say_what_their_range_means() {
+        let spec = ClassifySpec { base_only: (0.0, 0.1), shared: (0.4, 0.6), tuned_only: (0.9, 1.0) };
+        let said = class_meaning(&spec, "tuned_only", "chat");
+        assert_eq!(
+            said,
+            "Only chat: Δnorm is over 0.9, so its base decoder has less than 20 % of the norm of its chat decoder."
+        );
+        assert!(
+            class_meaning(&spec, "base_only", "chat")
+                .contains("chat decoder has less than 20 % of the norm of its base")
+        );
+    }
+}
