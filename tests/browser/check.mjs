@@ -227,7 +227,7 @@ async function card(page) {
   await page.evaluate(() => (location.hash = "#latent=cc[loss%20%3D%20l1]/30"));
   await page.waitForFunction(() => document.querySelector(".card h3")?.textContent === "Latent 30");
   const text = await page.$eval(".card", (card) => card.innerText);
-  for (const part of ["Decoder norms", "Latent Scaling", "Where it fires", "Twin", "Examples", "Steering", "Every number", "Bin 3"]) holds(text.includes(part), `the card has ${part}`);
+  for (const part of ["Decoder norms", "Latent Scaling", "Where it fires", "Twin", "Examples", "Steering", "Every number", "75 to 100 % of its largest activation", "In other crosscoders"]) holds(text.includes(part), `the card has ${part}`);
   const peaks = await page.$$eval(".card .token.peak", (tokens) => tokens.map((token) => [token.textContent, token.className.includes("s9"), token.title.startsWith("activation ")]));
   holds(peaks.length >= 3 && peaks.every(([token, , titled]) => token === " peak30" && titled) && peaks[0][1], "peaks are marked and told");
   await shot(page, "card");
@@ -300,6 +300,9 @@ async function tableOf(page) {
   await page.$eval("#rows-all th.number button", (button) => button.click());
   const sorted = await page.$$eval("#rows-all tbody tr", (rows) => rows.map((row) => Number(row.cells[1].dataset.sort)));
   holds(sortedUp(sorted), "the table sorts");
+  await page.$eval("#rows-all tbody tr:nth-child(5) a", (link) => link.click());
+  await page.waitForFunction(() => document.querySelector(".card h3")?.textContent === "Latent 2");
+  holds((await page.evaluate(() => decodeURIComponent(location.hash))).startsWith("#latent=cc[loss = "), "a latent of a table is a link");
 }
 
 async function colours(page, scheme) {

@@ -145,8 +145,15 @@ fn large() -> ReportLatents {
         twins: (0..200)
             .map(|k| Twin { tuned_latent: 3 * k, base_latent: 3 * k + 1, cosine: Some(0.93), divergence: None })
             .collect(),
+        matches: vec![report::Matches {
+            other: "cc[loss = batch_topk, train.seed = 1]".into(),
+            pairs: (0..60)
+                .map(|j| report::Match { latent: j, other: j % 7, cosine: Some(0.8), mutual: j % 2 == 0 })
+                .collect(),
+        }],
         steering: steering(),
         examples: examples(),
+        bins: vec![0.25, 0.5, 0.75, 1.0],
         corpora: vec!["prose".into(), "talk".into()],
         files: vec!["artifacts/top[loss=l1]/examples.parquet".into()],
     }

@@ -1,26 +1,28 @@
 //! What the steps of a run say about every latent, gathered for the browser of latents: a list of columns a crosscoder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::exec::Result;
 use crate::exec::frames::ROWS;
 use crate::exec::manifest::Manifest;
 use crate::exec::steps::plot::labels;
-use crate::exec::wiring::file_name;
+use crate::exec::wiring::{file_name, input, inputs};
 use crate::lang::plan::spec::{ClassifySpec, ScalingSpec};
-use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::lang::plan::{Input, Plan, Spec, Step, StepIndex};
 use crate::lang::schema;
 use crate::out::frame::Cell;
 use crate::out::number::short;
 use crate::out::plot::Labels;
-use crate::out::report::{LatentColumn, ReportLatents, SteeringSample, TokenGroup, Twin, Word, spread};
+use crate::out::report::{LatentColumn, Match, Matches, ReportLatents, SteeringSample, TokenGroup, Twin, Word, spread};
 use crate::out::{Column, Frame};
 
 /// Columns that are shown before the reader asks for more, in this order; the others follow.
-const MAIN: [&str; 14] = [
+const MAIN: [&str; 15] = [
     "class",
     "verdict",
     "explanation",
+    "detection",
     "delta_norm",
     "nu_reconstruction",
     "nu_error",
@@ -43,9 +45,9 @@ pub fn latents(plan: &Plan, manifest: &Manifest, out: &Path) -> Result<Vec<Repor
     for (index, step) in plan.steps.iter().enumerate() {
         let Spec::Crosscoder(spec) = &step.spec else { continue };
         let readers: Vec<Reader<'_>> =
-            plan.steps.iter().filter_map(|reader| Reader::new(plan, reader, index, manifest, out)).collect();
+            plan.steps.iter().filter_map(|reader| Reader::new(plan, reader, StepIndex(index), manifest, out)).collect();
         let frames = readers.iter().map(Reader::frame).collect::<Result<Vec<_>>>()?;
-        let found = gather(step, spec.latents as usize, &readers, &frames);
+        let found = gather(plan, StepIndex(index), spec.latents as usize, &readers, &frames);
         if !found.columns.is_empty() || !found.examples.is_empty() || !found.steering.is_empty() {
             all.push(found);
         }
@@ -63,8 +65,8 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(plan: &Plan, step: &'a Step, crosscoder: usize, manifest: &Manifest, out: &Path) -> Option<Self> {
-        let reads = step.inputs.iter().any(|input| input.step == StepIndex(crosscoder));
+    fn new(plan: &Plan, step: &'a Step, crosscoder: StepIndex, manifest: &Manifest, out: &Path) -> Option<Self> {
+        let reads = ["of", "a", "b"].iter().any(|role| crosscoder_in(plan, step, role) == Some(crosscoder));
         let address = step.address.to_string();
         let entry = manifest.steps.iter().find(|entry| reads && entry.address == address && entry.state == "done")?;
         let folder = format!("artifacts/{}", file_name(step));
@@ -83,7 +85,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn gather(crosscoder: &Step, latents: usize, readers: &[Reader<'_>], frames: &[Frame]) -> ReportLatents {
+fn gather(plan: &Plan, index: StepIndex, latents: usize, readers: &[Reader<'_>], frames: &[Frame]) -> ReportLatents {
+    let crosscoder = &plan.steps[index.0];
     let mut found = ReportLatents {
         name: crosscoder.address.to_string(),
         title: title(crosscoder, readers),
@@ -95,16 +98,45 @@ fn gather(crosscoder: &Step, latents: usize, readers: &[Reader<'_>], frames: &[F
         match reader.step.kind {
             "tokens" => found.groups.extend(groups(found.count, &reader.labels, frame)),
             "twins" => found.twins.extend(twins(frame)),
+            "compare" => found.matches.extend(self::matches(plan, reader, index, frame)),
             "steer" => {
                 found.steering.extend(steering(frame));
                 found.files.push(format!("{}/{ROWS}", reader.folder));
             }
+            "examples" => examples(plan, &mut found, reader, frame),
             _ => columns(&mut found, reader, frame),
         }
     }
     let place = |name: &str| MAIN.iter().position(|main| *main == name).unwrap_or(MAIN.len());
     found.columns.sort_by_key(|column| place(&column.name));
     found
+}
+
+/// The crosscoder that a step reads in this role, directly or through its classes.
+fn crosscoder_in(plan: &Plan, step: &Step, role: &str) -> Option<StepIndex> {
+    let index = input(step, role).ok()?;
+    let step = &plan.steps[index.0];
+    if matches!(step.spec, Spec::Crosscoder(_)) { Some(index) } else { crosscoder_in(plan, step, "of") }
+}
+
+/// Address of the crosscoder whose latent a row of a table names: the only one whose point agrees with the row's axes. `None`
+/// where several do.
+pub fn crosscoder_of_row(plan: &Plan, table: &Step, frame: &Frame, row: usize) -> Option<String> {
+    let fits = |(axis, value): &(String, String)| match frame.cell(row, axis) {
+        Cell::Empty => true,
+        cell => cell.to_string() == *value,
+    };
+    let behind = |input: &Input| {
+        let step = &plan.steps[input.step.0];
+        let crosscoder = crosscoder_in(plan, step, "of")?;
+        plan.steps[input.step.0].address.point.iter().all(fits).then_some(crosscoder)
+    };
+    let found: BTreeSet<StepIndex> = table.inputs.iter().filter_map(behind).collect();
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(index), None) => Some(plan.steps[index.0].address.to_string()),
+        _ => None,
+    }
 }
 
 /// `cc, L1, seed = 0`.
@@ -123,27 +155,51 @@ fn largest_latent(frame: &Frame) -> usize {
 /// Every column of rows that name each latent once.
 fn columns(found: &mut ReportLatents, reader: &Reader<'_>, frame: &Frame) {
     let Some(latents) = frame.get("latent") else { return };
-    let address = reader.step.address.to_string();
-    let kind = schema::kind(reader.step.kind);
     for (name, cells) in frame.columns.iter().filter(|(name, _)| name != "latent") {
         let Some(cells) = spread(found.count, latents, cells) else { return };
-        let style = reader.labels.column(name);
-        let known = kind.and_then(|kind| kind.column(name));
-        // A second step that measures the same, such as another `classify` of one crosscoder.
-        let repeated = found.column(name).is_some();
-        found.columns.push(LatentColumn {
-            name: if repeated { format!("{address}.{name}") } else { name.clone() },
-            label: if repeated { format!("{} ({address})", style.label) } else { style.label },
-            unit: if style.unit.is_empty() { known.map_or("", |c| c.unit).to_string() } else { style.unit },
-            doc: known.map_or("", |c| c.doc).to_string(),
-            source: known.map_or("", |c| c.section).to_string(),
-            step: address.clone(),
-            main: MAIN.contains(&name.as_str()) && !repeated,
-            limit: limit(&reader.step.spec, name),
-            words: words(reader, name, &cells),
-            cells,
-        });
+        push(found, reader, name, cells);
     }
+}
+
+/// Adds a column; a second step that measures the same, such as another `classify` of one crosscoder, adds its address.
+fn push(found: &mut ReportLatents, reader: &Reader<'_>, name: &str, cells: Column) {
+    let address = reader.step.address.to_string();
+    let style = reader.labels.column(name);
+    let known = schema::kind(reader.step.kind).and_then(|kind| kind.column(name));
+    let repeated = found.column(name).is_some();
+    found.columns.push(LatentColumn {
+        name: if repeated { format!("{address}.{name}") } else { name.to_string() },
+        label: if repeated { format!("{} ({address})", style.label) } else { style.label },
+        unit: if style.unit.is_empty() { known.map_or("", |c| c.unit).to_string() } else { style.unit },
+        doc: known.map_or("", |c| c.doc).to_string(),
+        source: known.map_or("", |c| c.section).to_string(),
+        step: address,
+        main: MAIN.contains(&name) && !repeated,
+        limit: limit(&reader.step.spec, name),
+        words: words(reader, name, &cells),
+        cells,
+    });
+}
+
+/// Texts on which latents fire, and what delphi says of them.
+fn examples(plan: &Plan, found: &mut ReportLatents, reader: &Reader<'_>, frame: &Frame) {
+    for name in ["explanation", "detection"] {
+        if let Some(cells) = explanations(found.count, frame, name) {
+            push(found, reader, name, cells);
+        }
+    }
+    if let Spec::Examples(spec) = &reader.step.spec {
+        found.bins.clone_from(&spec.bins);
+    }
+    found.corpora = corpora(plan, reader.step);
+}
+
+/// Names of the corpora of the held-out rows, in the order of the portions.
+fn corpora(plan: &Plan, step: &Step) -> Vec<String> {
+    let Some(crosscoder) = crosscoder_in(plan, step, "of") else { return Vec::new() };
+    let Ok(activations) = input(&plan.steps[crosscoder.0], "on") else { return Vec::new() };
+    let portions = inputs(&plan.steps[activations.0], "validate");
+    portions.into_iter().map(|corpus| plan.steps[corpus.0].address.to_string()).collect()
 }
 
 /// Where a ratio stops being low.
@@ -252,8 +308,12 @@ fn whole(cell: Cell<'_>) -> Option<u32> {
     }
 }
 
+/// The pairs; those of the random baseline are no twins.
 fn twins(frame: &Frame) -> Vec<Twin> {
     let twin = |row: usize| {
+        if frame.cell(row, "pair") == Cell::Text("random") {
+            return None;
+        }
         Some(Twin {
             tuned_latent: whole(frame.cell(row, "tuned_latent"))?,
             base_latent: whole(frame.cell(row, "base_latent"))?,
@@ -262,6 +322,40 @@ fn twins(frame: &Frame) -> Vec<Twin> {
         })
     };
     (0..frame.rows()).filter_map(twin).collect()
+}
+
+/// Rows `latent_a latent_b cosine mutual`, seen from this crosscoder, which is one of the two or both.
+fn matches(plan: &Plan, reader: &Reader<'_>, crosscoder: StepIndex, frame: &Frame) -> Vec<Matches> {
+    let sides = [("a", "b", "latent_a", "latent_b"), ("b", "a", "latent_b", "latent_a")];
+    let seen = sides.into_iter().filter(|(ours, ..)| crosscoder_in(plan, reader.step, ours) == Some(crosscoder));
+    seen.filter_map(|(_, other, ours, theirs)| {
+        let other = crosscoder_in(plan, reader.step, other)?;
+        Some(Matches { other: plan.steps[other.0].address.to_string(), pairs: pairs(frame, ours, theirs) })
+    })
+    .collect()
+}
+
+fn pairs(frame: &Frame, ours: &str, theirs: &str) -> Vec<Match> {
+    let pair = |row: usize| {
+        Some(Match {
+            latent: whole(frame.cell(row, ours))?,
+            other: whole(frame.cell(row, theirs))?,
+            cosine: frame.cell(row, "cosine").number(),
+            mutual: frame.cell(row, "mutual") == Cell::Truth(true),
+        })
+    };
+    (0..frame.rows()).filter_map(pair).collect()
+}
+
+/// Explanations and scores stand in every row of a latent.
+fn explanations(count: usize, frame: &Frame, column: &str) -> Option<Column> {
+    let (latents, cells) = (frame.get("latent")?, frame.get(column)?);
+    let mut seen = BTreeSet::new();
+    let first =
+        |row: &usize| cells.cell(*row) != Cell::Empty && whole(latents.cell(*row)).is_some_and(|j| seen.insert(j));
+    let rows: Vec<usize> = (0..frame.rows()).filter(first).collect();
+    let found = spread(count, &latents.take(&rows), &cells.take(&rows))?;
+    (!rows.is_empty()).then_some(found)
 }
 
 fn steering(frame: &Frame) -> Vec<SteeringSample> {
@@ -303,10 +397,11 @@ mod tests {
     #[test]
     fn twins_and_samples_are_read_row_by_row() {
         let frame = Frame::new()
-            .with("tuned_latent", Column::whole([7, 9]))
-            .and_then(|f| f.with("base_latent", Column::whole([1, 2])))
-            .and_then(|f| f.with("cosine", Column::real([0.95, 0.91])))
-            .and_then(|f| f.with("divergence", Column::Real(vec![None, Some(0.5)])))
+            .with("pair", Column::text(["twin", "twin", "random"]))
+            .and_then(|f| f.with("tuned_latent", Column::whole([7, 9, 7])))
+            .and_then(|f| f.with("base_latent", Column::whole([1, 2, 2])))
+            .and_then(|f| f.with("cosine", Column::real([0.95, 0.91, 0.1])))
+            .and_then(|f| f.with("divergence", Column::Real(vec![None, Some(0.5), Some(1.0)])))
             .unwrap();
         let twin = |tuned_latent, base_latent, cosine, divergence| Twin {
             tuned_latent,
@@ -323,6 +418,32 @@ mod tests {
             .unwrap();
         let said = SteeringSample { latent: 4, strength: 1.5, prompt: "Hi".into(), text: String::new() };
         assert_eq!(steering(&frame), [said]);
+    }
+
+    #[test]
+    fn an_explanation_stands_in_the_first_row_that_has_it() {
+        let frame = Frame::new()
+            .with("latent", Column::whole([2, 2, 0]))
+            .and_then(|f| f.with("explanation", Column::Text(vec![None, Some("names".into()), None])))
+            .and_then(|f| f.with("detection", Column::Real(vec![None; 3])))
+            .unwrap();
+        let found = explanations(3, &frame, "explanation");
+        assert_eq!(found, Some(Column::Text(vec![None, None, Some("names".into())])));
+        assert_eq!(explanations(3, &frame, "detection"), None, "nobody scored them");
+        assert_eq!(explanations(3, &frame, "fuzzing"), None);
+    }
+
+    #[test]
+    fn a_comparison_is_seen_from_both_sides() {
+        let frame = Frame::new()
+            .with("latent_a", Column::whole([0, 1]))
+            .and_then(|f| f.with("latent_b", Column::Whole(vec![Some(5), None])))
+            .and_then(|f| f.with("cosine", Column::real([0.9, f64::NAN])))
+            .and_then(|f| f.with("mutual", Column::truth([true, false])))
+            .unwrap();
+        let pair = |latent, other| Match { latent, other, cosine: Some(0.9), mutual: true };
+        assert_eq!(pairs(&frame, "latent_a", "latent_b"), [pair(0, 5)]);
+        assert_eq!(pairs(&frame, "latent_b", "latent_a"), [pair(5, 0)]);
     }
 
     #[test]

@@ -54,7 +54,11 @@ pub fn write(
         notes: remarks(options, notes),
         expectations: manifest.expectations.iter().map(|e| expectation(plan, e)).collect(),
         figures: shown.figures.iter().map(|(index, path, svg)| figure(&plan.steps[*index], path, svg, out)).collect(),
-        tables: shown.tables.iter().map(|(index, path, frame)| table(plan, *index, path, frame, out)).collect(),
+        tables: shown
+            .tables
+            .iter()
+            .map(|(index, path, frame)| table(plan, *index, path, frame, out, &latents))
+            .collect(),
         definitions: definitions(plan, shown, &latents),
         latents,
         losses: plan.steps.iter().filter_map(loss).collect(),
@@ -124,10 +128,17 @@ fn figure(step: &Step, path: &Path, svg: &str, out: &Path) -> ReportFigure {
     ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), file: relative(path, out) }
 }
 
-fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path) -> ReportTable {
+fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path, latents: &[ReportLatents]) -> ReportTable {
     let step = &plan.steps[index];
     let (title, caption) = title_and_caption(step);
-    let made = ReportTable::new(step.address.name.clone(), frame, &labels(plan, step), ROWS);
+    let mut made = ReportTable::new(step.address.name.clone(), frame, &labels(plan, step), ROWS);
+    if let Some(column) = made.columns.iter().position(|column| column.name == "latent") {
+        for (row, cells) in made.rows.iter_mut().enumerate() {
+            let crosscoder = latents::crosscoder_of_row(plan, step, frame, row);
+            let known = crosscoder.filter(|address| latents.iter().any(|latents| latents.name == *address));
+            cells[column].crosscoder = known.unwrap_or_default();
+        }
+    }
     ReportTable { title, caption, file: relative(path, out), ..made }
 }
 

@@ -3,7 +3,7 @@
 use minijinja::Value;
 use serde::Serialize;
 
-use super::latents::{EXAMPLE_TOKENS, LatentColumn, NUMBERS, ReportLatents, STEERING_SAMPLES, SteeringSample};
+use super::latents::{EXAMPLE_TOKENS, LatentColumn, Matches, NUMBERS, ReportLatents, STEERING_SAMPLES, SteeringSample};
 use super::pack::{PackedColumn, Packer, Words};
 use crate::out::error::Result;
 use crate::out::plot::palette;
@@ -88,6 +88,7 @@ fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result
             })
             .collect(),
         twins: latents.twins.iter().map(|t| (t.tuned_latent, t.base_latent, t.cosine, t.divergence)).collect(),
+        matches: latents.matches.iter().map(|matches| match_index(matches, &mut packer)).collect(),
         steering: steering(&latents.steering),
         steering_total: latents.steering.len(),
         examples: examples(latents, example_tokens, &mut packer),
@@ -107,6 +108,7 @@ struct Index<'a> {
     left_out: Vec<&'a str>,
     groups: Vec<GroupIndex<'a>>,
     twins: Vec<(u32, u32, Option<f64>, Option<f64>)>,
+    matches: Vec<MatchIndex<'a>>,
     steering: Vec<(u32, f64, &'a str, &'a str)>,
     steering_total: usize,
     examples: ExampleIndex<'a>,
@@ -147,11 +149,21 @@ struct GroupIndex<'a> {
     max: usize,
 }
 
+#[derive(Serialize)]
+struct MatchIndex<'a> {
+    name: &'a str,
+    latent: usize,
+    other: usize,
+    cosine: usize,
+    mutual: usize,
+}
+
 /// Examples lie in columns, too; `tokens` and `activations` one after the other, `length` of them each.
 #[derive(Serialize)]
 struct ExampleIndex<'a> {
     total: usize,
     shown: usize,
+    bins: &'a [f64],
     corpora: &'a [String],
     words: Vec<String>,
     latent: usize,
@@ -192,6 +204,18 @@ fn column_index<'a>(column: &'a LatentColumn, packer: &mut Packer) -> ColumnInde
     }
 }
 
+fn match_index<'a>(matches: &'a Matches, packer: &mut Packer) -> MatchIndex<'a> {
+    let pairs = &matches.pairs;
+    let cosine: Vec<Option<f64>> = pairs.iter().map(|pair| pair.cosine).collect();
+    MatchIndex {
+        name: &matches.other,
+        latent: packer.u32(pairs.iter().map(|pair| pair.latent)),
+        other: packer.u32(pairs.iter().map(|pair| pair.other)),
+        cosine: packer.optional(&cosine),
+        mutual: packer.u32(pairs.iter().map(|pair| u32::from(pair.mutual))),
+    }
+}
+
 fn steering(samples: &[SteeringSample]) -> Vec<(u32, f64, &str, &str)> {
     samples.iter().take(STEERING_SAMPLES).map(|s| (s.latent, s.strength, &*s.prompt, &*s.text)).collect()
 }
@@ -206,6 +230,7 @@ fn examples<'a>(latents: &'a ReportLatents, most_tokens: usize, packer: &mut Pac
     ExampleIndex {
         total: latents.examples.len(),
         shown: chosen.len(),
+        bins: &latents.bins,
         corpora: &latents.corpora,
         words: words.list,
         latent: packer.u32(chosen.iter().map(|e| e.latent)),

@@ -105,6 +105,8 @@ pub struct TableCell {
     pub text: String,
     /// What sorting compares: the number in full, or the words.
     pub sort: String,
+    /// Address of the crosscoder whose latent this is; empty for anything else.
+    pub crosscoder: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -227,11 +229,15 @@ fn cells(column: &Column, rows: usize, labels: &Labels) -> Vec<TableCell> {
         Cell::Empty => TableCell::default(),
         Cell::Real(x) => {
             let text = places.map_or_else(|| number::significant(x, 4), |p| number::fixed(x, p));
-            TableCell { text: text.replace('-', "−"), sort: x.to_string() }
+            TableCell { text: text.replace('-', "−"), sort: x.to_string(), ..TableCell::default() }
         }
-        Cell::Whole(n) => TableCell { text: n.to_string().replace('-', "−"), sort: n.to_string() },
-        Cell::Text(text) => TableCell { text: labels.value(text), sort: text.to_owned() },
-        Cell::Truth(t) => TableCell { text: if t { "yes" } else { "no" }.to_owned(), sort: t.to_string() },
+        Cell::Whole(n) => {
+            TableCell { text: n.to_string().replace('-', "−"), sort: n.to_string(), ..TableCell::default() }
+        }
+        Cell::Text(text) => TableCell { text: labels.value(text), sort: text.to_owned(), ..TableCell::default() },
+        Cell::Truth(t) => {
+            TableCell { text: if t { "yes" } else { "no" }.to_owned(), sort: t.to_string(), ..TableCell::default() }
+        }
     };
     (0..rows).map(|row| cell(column.cell(row))).collect()
 }

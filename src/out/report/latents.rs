@@ -28,9 +28,13 @@ pub struct ReportLatents {
     pub columns: Vec<LatentColumn>,
     pub groups: Vec<TokenGroup>,
     pub twins: Vec<Twin>,
+    /// Like latents of other crosscoders, one entry a comparison.
+    pub matches: Vec<Matches>,
     /// In the order in which they are shown.
     pub steering: Vec<SteeringSample>,
     pub examples: Vec<ReportExample>,
+    /// Upper edges of the bins, as shares of a latent's largest activation; may be empty.
+    pub bins: Vec<f64>,
     /// Names by [`ReportExample::corpus`].
     pub corpora: Vec<String>,
     /// Files with all examples and samples, relative to the report.
@@ -89,6 +93,24 @@ pub struct Twin {
     pub cosine: Option<f64>,
     /// Share of the tokens with a high activation of one where the other is low.
     pub divergence: Option<f64>,
+}
+
+/// Latents and those of another crosscoder with the closest decoders.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matches {
+    /// Address of the other crosscoder.
+    pub other: String,
+    pub pairs: Vec<Match>,
+}
+
+/// A latent and one of the other crosscoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Match {
+    pub latent: u32,
+    pub other: u32,
+    pub cosine: Option<f64>,
+    /// Each is the best match of the other.
+    pub mutual: bool,
 }
 
 /// What a model said with a latent added.

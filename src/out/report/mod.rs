@@ -14,8 +14,8 @@ pub use data::{
     ReportTable, Script, Step, TableCell, TableHeader,
 };
 pub use latents::{
-    EXAMPLE_TOKENS, LatentColumn, NUMBERS, ReportExample, ReportLatents, STEERING_SAMPLES, SteeringSample, TokenGroup,
-    Twin, Word, spread,
+    EXAMPLE_TOKENS, LatentColumn, Match, Matches, NUMBERS, ReportExample, ReportLatents, STEERING_SAMPLES,
+    SteeringSample, TokenGroup, Twin, Word, spread,
 };
 
 use super::error::{Error, Result};
@@ -59,6 +59,7 @@ pub fn html(data: &ReportData) -> Result<String> {
     environment.add_filter("prose", |text: String| Value::from_safe_string(prose(&text)));
     environment.add_filter("code", |text: String| Value::from_safe_string(code(&text)));
     environment.add_filter("href", |path: String| href(&path));
+    environment.add_filter("component", |text: String| href(&text).replace('/', "%2F"));
     environment.add_filter("anchor", |name: String| anchor(&name));
     environment.add_filter("grouped", number::grouped);
     environment.add_filter("seconds", seconds);

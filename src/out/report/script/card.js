@@ -83,6 +83,17 @@ function twinsPart(latents, latent) {
   return element("section", {}, element("h4", {}, "Twin"), element("p", {}, "Latents of the other model with the same direction."), element("ul", {}, twins.map(item)));
 }
 
+function matchesPart(latents, latent) {
+  const matches = latents.matchesOf(latent).slice(0, 8);
+  if (!matches.length) return null;
+  const item = ({ name, other, cosine, mutual }) => {
+    const link = element("a", { href: address(name, other) }, `latent ${other}`);
+    const rest = Number.isNaN(cosine) ? "" : ` · cosine ${short(cosine)}`;
+    return element("li", {}, link, " of ", element("code", {}, name), rest, mutual ? " · each is the other's best match" : "");
+  };
+  return element("section", {}, element("h4", {}, "In other crosscoders"), element("ul", {}, matches.map(item)));
+}
+
 function steeringPart(latents, latent) {
   const prompts = new Map();
   for (const sample of latents.steeringOf(latent)) prompts.set(sample.prompt, [...(prompts.get(sample.prompt) ?? []), sample]);
@@ -129,7 +140,8 @@ function cardOf(latents, latent, { step, close }) {
     scalingPart(latents, latent),
     firingPart(latents, latent),
     twinsPart(latents, latent),
-    examplesPart(latents.examples.of(latent)),
+    matchesPart(latents, latent),
+    examplesPart(latents.examples, latent),
     steeringPart(latents, latent),
     everyNumber(latents, latent),
     element("p", { class: "source" }, element("a", { href: address(latents.name, latent) }, "link to this latent")),

@@ -1,8 +1,8 @@
 // Texts on which latents fire; they lie by latent, the highest bin and the largest activation first.
 class Examples {
   constructor(index, arrays) {
-    const { total, shown, corpora, words } = index;
-    Object.assign(this, { total, shown, corpora, words, lowered: new Map() });
+    const { total, shown, bins, corpora, words } = index;
+    Object.assign(this, { total, shown, bins, corpora, words, lowered: new Map() });
     const parts = ["latent", "bin", "activation", "corpus", "sequence", "peak", "start", "length", "tokens", "activations"];
     for (const part of parts) this[part] = arrays[index[part]];
     this.first = new Map();
@@ -11,6 +11,13 @@ class Examples {
       if (!this.first.has(this.latent[at])) this.first.set(this.latent[at], at);
       this.offset[at + 1] = this.offset[at] + this.length[at];
     }
+  }
+
+  // What a bin holds, in words.
+  binName(bin) {
+    if (this.bins[bin] === undefined) return `Bin ${bin}`;
+    const percent = (share) => short(100 * share, 3);
+    return `${percent(this.bins[bin - 1] ?? 0)} to ${percent(this.bins[bin])} % of its largest activation`;
   }
 
   of(latent) {
@@ -80,7 +87,7 @@ function exampleItem(example, largest) {
 
 const AT_FIRST = 6;
 
-function binSection(bin, examples, largest) {
+function binSection(name, examples, largest) {
   const activations = examples.map((example) => example.activation);
   const [low, high] = [Math.min(...activations), Math.max(...activations)];
   const range = low === high ? short(high) : `${short(low)} to ${short(high)}`;
@@ -90,15 +97,16 @@ function binSection(bin, examples, largest) {
     list.append(...rest.map((example) => exampleItem(example, largest)));
     more.remove();
   } }, `${rest.length} more`);
-  return element("section", {}, element("h5", {}, `Bin ${bin} `, element("span", { class: "count" }, `activation ${range}`)), list, rest.length ? more : null);
+  return element("section", {}, element("h5", {}, `${name} `, element("span", { class: "count" }, `· ${range}`)), list, rest.length ? more : null);
 }
 
-function examplesPart(examples) {
+function examplesPart(all, latent) {
+  const examples = all.of(latent);
   if (!examples.length) return null;
   const largest = Math.max(...examples.map((example) => example.activation), ...examples.flatMap((e) => Array.from(e.activations)));
   const bins = new Map();
   for (const example of examples) bins.set(example.bin, [...(bins.get(example.bin) ?? []), example]);
-  const body = element("div", {}, [...bins].map(([bin, of]) => binSection(bin, of, largest)));
+  const body = element("div", {}, [...bins].map(([bin, of]) => binSection(all.binName(bin), of, largest)));
   const toggle = (label, name) => {
     const box = element("input", { type: "checkbox", change: () => body.classList.toggle(name, box.checked) });
     return element("label", {}, box, ` ${label}`);

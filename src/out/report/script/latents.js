@@ -12,6 +12,10 @@ class Latents {
       const { share, frequency, mean, max } = group;
       return { ...group, share: arrays[share], frequency: arrays[frequency], mean: arrays[mean], max: arrays[max] };
     });
+    this.matches = index.matches.map((of) => {
+      const { latent, other, cosine, mutual } = of;
+      return { name: of.name, latent: arrays[latent], other: arrays[other], cosine: arrays[cosine], mutual: arrays[mutual] };
+    });
     this.examples = new Examples(index.examples, arrays);
     this.order = Uint32Array.from(numbers);
     this.sort = { column: this.columns[0], down: false };
@@ -65,6 +69,17 @@ class Latents {
     return pairs.map(([tuned, base, cosine, divergence]) => {
       return { twin: tuned === latent ? base : tuned, ofBase: tuned === latent, cosine, divergence };
     });
+  }
+
+  // Like latents of other crosscoders: the best ones first.
+  matchesOf(latent) {
+    const found = [];
+    for (const { name, latent: ours, other, cosine, mutual } of this.matches) {
+      for (let at = ours.indexOf(latent); at >= 0; at = ours.indexOf(latent, at + 1)) {
+        found.push({ name, other: other[at], cosine: cosine[at], mutual: mutual[at] === 1 });
+      }
+    }
+    return found.sort((a, b) => b.mutual - a.mutual || b.cosine - a.cosine);
   }
 
   steeringOf(latent) {
