@@ -18,8 +18,6 @@ use crate::out::frame::Cell;
 
 /// Ratios outside of this range are not ordered by (docs/method.md 4.2).
 const BELIEVABLE: std::ops::RangeInclusive<f64> = -0.1..=2.0;
-/// Columns whose smallest values are the most specific.
-const ASCENDING: &[&str] = &["rank", "nu_activation", "nu_reconstruction", "nu_error"];
 
 /// Reads the steps in role `latents` and chooses from them.
 pub struct Chooser {
@@ -112,12 +110,12 @@ impl Chooser {
             "rank" => self.ranked(among, by.input)?,
             column => {
                 let values = self.values(by)?;
-                let believable = |value: f64| !column.starts_with("nu_") || BELIEVABLE.contains(&value);
+                let believable = |value: f64| !is_ratio(column) || BELIEVABLE.contains(&value);
                 let found = among.iter().filter_map(|latent| Some((*latent, *values.get(latent)?)));
                 found.filter(|(_, value)| value.is_finite() && believable(*value)).collect()
             }
         };
-        let sign = if ASCENDING.contains(&by.column.as_str()) { 1.0 } else { -1.0 };
+        let sign = if by.column == "rank" || is_ratio(&by.column) { 1.0 } else { -1.0 };
         rows.sort_by(|a, b| (sign * a.1).total_cmp(&(sign * b.1)).then(a.0.cmp(&b.0)));
         Ok(rows.into_iter().map(|(latent, _)| latent).collect())
     }
@@ -136,6 +134,11 @@ impl Chooser {
         let sums = by_reconstruction.iter().zip(&by_error).map(|(a, b)| Some((*a)? + (*b)?));
         Ok(ratios.iter().zip(sums).filter_map(|(r, sum)| Some((r.0, sum?))).collect())
     }
+}
+
+/// nu and the ends of its intervals: the smallest are the most specific.
+fn is_ratio(column: &str) -> bool {
+    column.starts_with("nu_")
 }
 
 fn how_many(amount: HowMany, of: usize) -> usize {
@@ -166,4 +169,133 @@ fn drawn(among: &[u32], count: usize, seed: u64, draw: u64) -> Vec<u32> {
     let mut chosen = chosen.to_vec();
     chosen.sort_unstable();
     chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::out::Column;
+
+    /// Classes of eight latents, and their scaling: latent 5 never fired, 6 and 7 have ratios that nobody believes.
+    fn chooser(seed: u64) -> Chooser {
+        let class =
+            ["tuned_only", "shared", "tuned_only", "tuned_only", "shared", "tuned_only", "tuned_only", "tuned_only"];
+        let classes = Frame::new()
+            .with("latent", Column::whole(0..8))
+            .and_then(|f| f.with("delta_norm", Column::real([0.95, 0.5, 0.91, 0.99, 0.5, 0.97, 0.92, 0.91])))
+            .and_then(|f| f.with("class", Column::text(class)))
+            .unwrap();
+        let reconstruction = [0.5, 0.0, 0.1, 0.3, 1.0, f64::NAN, 5.0, 0.2];
+        let error = [0.3, 0.4, 0.1, 0.2, 1.5, f64::NAN, 0.1, -0.5];
+        let ranks = [11.0, 5.0, 2.0, 8.0, 14.0, f64::NAN, 99.0, 99.0];
+        // Rows of a scaling step stand in another order.
+        let order = [7, 6, 5, 4, 3, 2, 1, 0];
+        let pick = |values: [f64; 8]| Column::real(order.map(|j| values[j]));
+        let scaling = Frame::new()
+            .with("latent", Column::whole(order.map(|j| j as i64)))
+            .and_then(|f| f.with("nu_reconstruction", pick(reconstruction)))
+            .and_then(|f| f.with("nu_error", pick(error)))
+            .and_then(|f| f.with("rank", pick(ranks)))
+            .unwrap();
+        Chooser { frames: vec![classes, scaling], latents: 8, seed }
+    }
+
+    fn column(input: usize, column: &str) -> LatentColumn {
+        LatentColumn { input, column: column.to_string() }
+    }
+
+    fn tuned_only() -> Box<Latents> {
+        Box::new(Latents::Class { input: 0, class: "tuned_only".into() })
+    }
+
+    fn ordered(last: bool, amount: HowMany, by: LatentColumn, of: Box<Latents>) -> Latents {
+        Latents::Ordered { last, amount, by, of }
+    }
+
+    fn chosen(what: &Latents) -> Vec<u32> {
+        chooser(1).choose(what).unwrap()
+    }
+
+    #[test]
+    fn all_some_and_those_of_a_class() {
+        assert_eq!(chosen(&Latents::All), [0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(chosen(&Latents::These { latents: vec![5, 2] }), [5, 2]);
+        assert_eq!(chosen(&tuned_only()), [0, 2, 3, 5, 6, 7]);
+        assert_eq!(chosen(&Latents::Class { input: 0, class: "base_only".into() }), [0u32; 0]);
+    }
+
+    #[test]
+    fn columns_go_down_and_ratios_up_with_equal_values_in_the_order_of_latents() {
+        let by_norm = |last, count| ordered(last, HowMany::Count(count), column(0, "delta_norm"), tuned_only());
+        assert_eq!(chosen(&by_norm(false, 3)), [3, 5, 0]);
+        assert_eq!(chosen(&by_norm(true, 3)), [6, 2, 7]);
+        assert_eq!(chosen(&by_norm(false, 100)), [3, 5, 0, 6, 2, 7]);
+        let by_error = ordered(false, HowMany::Count(9), column(1, "nu_error"), Box::new(Latents::All));
+        // 5 has none, and -0.5 of latent 7 is not believable; 6 is believable in this column.
+        assert_eq!(chosen(&by_error), [2, 6, 3, 0, 1, 4]);
+    }
+
+    #[test]
+    fn ranks_are_made_again_among_the_chosen() {
+        // The stored ranks would put 1 between 2 and 3. Among 0, 2, 3: by nu_reconstruction 2 3 0, by nu_error 2 3 0.
+        let by = |last, share, of| ordered(last, HowMany::Share(share), column(1, "rank"), of);
+        assert_eq!(chosen(&by(false, 1.0, tuned_only())), [2, 3, 0]);
+        // Among all: 1 is first by reconstruction and fourth by error; 2 is second and first.
+        assert_eq!(chosen(&by(false, 1.0, Box::new(Latents::All))), [2, 1, 3, 0, 4]);
+    }
+
+    #[test]
+    fn halves_round_down_and_leave_the_middle_out() {
+        let by = |last| ordered(last, HowMany::Share(0.5), column(1, "rank"), Box::new(Latents::All));
+        assert_eq!(chosen(&by(false)), [2, 1]);
+        assert_eq!(chosen(&by(true)), [0, 4]);
+        let one = ordered(true, HowMany::Share(0.5), column(1, "rank"), Box::new(Latents::These { latents: vec![3] }));
+        assert_eq!(chosen(&one), [0u32; 0]);
+    }
+
+    #[test]
+    fn every_comparison_must_hold_and_an_empty_cell_satisfies_none() {
+        let test = |input, name: &str, absolute, operator, value| LatentTest {
+            column: column(input, name),
+            absolute,
+            operator,
+            value,
+        };
+        let tests = vec![
+            test(0, "delta_norm", false, Operator::Greater, 0.9),
+            test(1, "nu_error", true, Operator::LessEqual, 0.3),
+        ];
+        let threshold = Latents::Threshold { tests, of: Box::new(Latents::All) };
+        assert_eq!(chosen(&threshold), [0, 2, 3, 6]);
+        let never = vec![test(1, "nu_error", false, Operator::NotEqual, 0.0)];
+        assert!(!chosen(&Latents::Threshold { tests: never, of: Box::new(Latents::All) }).contains(&5));
+    }
+
+    #[test]
+    fn draws_differ_from_one_another_and_are_the_same_again() {
+        let random = |amount, draws| Latents::Random { amount, draws, of: tuned_only() };
+        let draws = |seed| chooser(seed).draws(&random(HowMany::Count(3), 20)).unwrap();
+        let first = draws(1);
+        assert_eq!(first, draws(1));
+        assert_ne!(first, draws(2));
+        assert!(first.windows(2).any(|pair| pair[0] != pair[1]));
+        let among = chosen(&tuned_only());
+        for draw in &first {
+            assert!(draw.len() == 3 && draw.windows(2).all(|pair| pair[0] < pair[1]), "{draw:?}");
+            assert!(draw.iter().all(|latent| among.contains(latent)));
+        }
+        // More draws do not change the first ones; every latent comes in some.
+        assert_eq!(chooser(1).draws(&random(HowMany::Count(3), 2)).unwrap(), first[..2]);
+        assert!(among.iter().all(|latent| first.concat().contains(latent)));
+        assert_eq!(chooser(1).draws(&random(HowMany::Share(0.5), 1)).unwrap()[0].len(), 3);
+        assert_eq!(chooser(1).draws(&random(HowMany::Count(99), 1)).unwrap()[0], among);
+    }
+
+    #[test]
+    fn a_step_or_column_that_is_not_there_is_an_error() {
+        let chooser = chooser(1);
+        assert!(chooser.choose(&Latents::Class { input: 2, class: "shared".into() }).is_err());
+        let missing = ordered(false, HowMany::Count(1), column(0, "nu_error"), Box::new(Latents::All));
+        assert!(chooser.choose(&missing).is_err());
+    }
 }

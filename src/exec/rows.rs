@@ -80,6 +80,35 @@ pub fn open_raw(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened<'
 /// # Errors
 /// When rows are missing or damaged.
 pub fn normalizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Option<FoldedNormalizer>> {
+    let Some((fitted, statistics)) = fitted(plan, store, index)? else { return Ok(None) };
+    let mean = match fitted.mean() {
+        [] => vec![0.0; 2 * statistics.width()],
+        mean => mean.to_vec(),
+    };
+    Ok(Some(FoldedNormalizer {
+        mean,
+        std: statistics.variance().iter().map(|variance| variance.sqrt() as f32).collect(),
+        scale: fitted.scale(),
+        target_rms: match normalize(spec_of(&plan.steps[index.0])?) {
+            Normalize::Rms(target) => target as f32,
+            _ => 1.0,
+        },
+    }))
+}
+
+/// How an activations step scales its rows of width `width`, to scale others alike.
+///
+/// # Errors
+/// When rows are missing or damaged.
+pub fn scaling(plan: &Plan, store: &Store, index: StepIndex, width: usize) -> Result<Normalizer> {
+    match fitted(plan, store, index)? {
+        Some((fitted, _)) => Ok(fitted),
+        None => Ok(Normalizer::fit(Normalize::None, &Statistics::new(width))?),
+    }
+}
+
+/// The normaliser and the statistics that it comes from; `None` where rows are not scaled.
+fn fitted(plan: &Plan, store: &Store, index: StepIndex) -> Result<Option<(Normalizer, Statistics)>> {
     let step = &plan.steps[index.0];
     let spec = spec_of(step)?;
     let by = normalize(spec);
@@ -93,23 +122,14 @@ pub fn normalizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Option
         }
         _ => Statistics::over(open_raw(plan, store, index)?.train.as_ref())?,
     };
-    let fitted = Normalizer::fit(by, &statistics)?;
-    let mean = match fitted.mean() {
-        [] => vec![0.0; 2 * statistics.width()],
-        mean => mean.to_vec(),
-    };
-    Ok(Some(FoldedNormalizer {
-        mean,
-        std: statistics.variance().iter().map(|variance| variance.sqrt() as f32).collect(),
-        scale: fitted.scale(),
-        target_rms: match by {
-            Normalize::Rms(target) => target as f32,
-            _ => 1.0,
-        },
-    }))
+    Ok(Some((Normalizer::fit(by, &statistics)?, statistics)))
 }
 
-fn spec_of(step: &Step) -> Result<&ActivationsSpec> {
+/// The specification of the activations step at this place of the plan.
+///
+/// # Errors
+/// When it is another kind.
+pub fn spec_of(step: &Step) -> Result<&ActivationsSpec> {
     match &step.spec {
         Spec::Activations(spec) => Ok(spec),
         _ => Err(Error::Failed(format!("{} has no rows to train on", step.address))),

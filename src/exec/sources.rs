@@ -1,5 +1,7 @@
 //! The models and texts behind activations, loaded once: what a harvest reads, and what a stream goes on reading.
 
+use std::collections::BTreeMap;
+
 use super::hub::Hub;
 use super::models::{self, Text};
 use super::wiring::{input, inputs};
@@ -11,26 +13,25 @@ use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, ReadAs,
 use crate::ml::data::Tokenizer;
 use crate::ml::lm::{Decoder, Site, check_taps};
 
-/// A pair of models, tapped at one place, and corpora.
-pub struct Sources {
-    /// What is harvested of them.
-    pub harvest: Harvest,
-    decoders: [Decoder; 2],
-    tokenizers: [Tokenizer; 2],
-    replace: std::collections::BTreeMap<u32, u32>,
-    texts: Vec<Text>,
-    layer: usize,
-    site: Site,
+/// The two models behind activations, and where they are tapped.
+pub struct Tapped {
+    /// `[base, tuned]`.
+    pub decoders: [Decoder; 2],
+    pub tokenizers: [Tokenizer; 2],
+    /// What the base reads in place of which tokens.
+    pub replace: BTreeMap<u32, u32>,
+    pub layer: usize,
+    pub site: Site,
 }
 
-impl Sources {
-    /// Loads what an activations step reads, and checks the taps.
+impl Tapped {
+    /// Loads the models that an activations step reads, and checks the taps.
     ///
     /// # Errors
-    /// When the activations are not those of models, or a model or corpus cannot be read.
-    pub fn open(plan: &Plan, store: &Store, hub: &Hub, step: &Step, spec: &ActivationsSpec) -> Result<Self> {
-        let ActivationsSource::Models { layer, site, context, skip, exclude } = &spec.source else {
-            return Err(Error::Failed(format!("{}: only activations of models are harvested", step.address)));
+    /// When the activations are not those of models, or a model cannot be read, or the tokenizers differ.
+    pub fn open(plan: &Plan, store: &Store, step: &Step, spec: &ActivationsSpec) -> Result<Self> {
+        let ActivationsSource::Models { layer, site, .. } = &spec.source else {
+            return Err(Error::Failed(format!("{}: only activations of models have models to run", step.address)));
         };
         let pair = &plan.steps[input(step, "of")?.0];
         let (base, tuned) = (input(pair, "base")?, input(pair, "tuned")?);
@@ -41,6 +42,44 @@ impl Sources {
         for decoder in &decoders {
             check_taps(decoder, layer, site)?;
         }
+        let tapped = Tapped { decoders, tokenizers, replace, layer, site };
+        Pair::new(&tapped.tap(0)?, &tapped.tap(1)?)?;
+        Ok(tapped)
+    }
+
+    /// A text as documents. The tuned model's tokenizer renders chats: the base often has no template.
+    pub fn texts<'a>(&'a self, text: &Text) -> Texts<'a> {
+        Texts {
+            name: text.name.clone(),
+            corpus: text.corpus.clone(),
+            tokenizer: &self.tokenizers[1],
+            template: text.template.clone(),
+        }
+    }
+
+    fn tap(&self, model: usize) -> ml::Result<Tap<'_>> {
+        Tap::new(&self.decoders[model], &self.tokenizers[model], self.layer, self.site)
+    }
+}
+
+/// A pair of models, tapped at one place, and corpora.
+pub struct Sources {
+    /// What is harvested of them.
+    pub harvest: Harvest,
+    tapped: Tapped,
+    texts: Vec<Text>,
+}
+
+impl Sources {
+    /// Loads what an activations step reads, and checks the taps.
+    ///
+    /// # Errors
+    /// When the activations are not those of models, or a model or corpus cannot be read.
+    pub fn open(plan: &Plan, store: &Store, hub: &Hub, step: &Step, spec: &ActivationsSpec) -> Result<Self> {
+        let ActivationsSource::Models { context, skip, exclude, .. } = &spec.source else {
+            return Err(Error::Failed(format!("{}: only activations of models are harvested", step.address)));
+        };
+        let tapped = Tapped::open(plan, store, step, spec)?;
         let (texts, train, validate) = portions(plan, hub, step, spec)?;
         let harvest = Harvest {
             context: *context as usize,
@@ -55,23 +94,15 @@ impl Sources {
             },
             ..Harvest::default()
         };
-        Ok(Sources { harvest, decoders, tokenizers, replace, texts, layer, site })
+        Ok(Sources { harvest, tapped, texts })
     }
 }
 
 impl Supply for Sources {
     fn with(&self, work: &mut dyn FnMut(&Pair, &[&dyn Documents]) -> ml::Result<()>) -> ml::Result<()> {
-        let tap = |m: usize| Tap::new(&self.decoders[m], &self.tokenizers[m], self.layer, self.site);
-        let (base, tuned) = (tap(0)?, tap(1)?);
-        let base = ReadAs { model: &base, replace: self.replace.clone() };
-        // The tuned model's tokenizer renders chats: the base often has no template.
-        let texts = |Text { name, corpus, template }: &Text| Texts {
-            name: name.clone(),
-            corpus: corpus.clone(),
-            tokenizer: &self.tokenizers[1],
-            template: template.clone(),
-        };
-        let texts: Vec<Texts<'_>> = self.texts.iter().map(texts).collect();
+        let (base, tuned) = (self.tapped.tap(0)?, self.tapped.tap(1)?);
+        let base = ReadAs { model: &base, replace: self.tapped.replace.clone() };
+        let texts: Vec<Texts<'_>> = self.texts.iter().map(|text| self.tapped.texts(text)).collect();
         let corpora: Vec<&dyn Documents> = texts.iter().map(|texts| texts as &dyn Documents).collect();
         work(&Pair::new(&base, &tuned)?, &corpora)
     }

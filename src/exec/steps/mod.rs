@@ -7,6 +7,7 @@ pub mod crosscoder;
 pub mod expect;
 pub mod model;
 pub mod pair;
+pub mod patch;
 pub mod plot;
 pub mod quality;
 pub mod recover;
@@ -71,8 +72,8 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Tokens(spec) => tokens::make(job, spec),
         Spec::Twins(spec) => twins::make(job, spec),
         Spec::Compare(_) => compare::make(job),
-        Spec::Patch(_)
-        | Spec::Examples(_)
+        Spec::Patch(spec) => patch::make(job, spec),
+        Spec::Examples(_)
         | Spec::Steer(_)
         | Spec::Crosscoder(_)
         | Spec::Corpus(_)

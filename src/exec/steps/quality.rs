@@ -1,30 +1,91 @@
-//! `quality`: reconstruction on the validation rows, per model and joint.
+//! `quality`: reconstruction on the validation rows, per model and joint, and what it is worth to the models.
 
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
-use crate::exec::{Result, rows};
-use crate::lang::plan::spec::QualitySpec;
+use crate::exec::sources::Tapped;
+use crate::exec::wiring::inputs;
+use crate::exec::{Result, models, rows};
+use crate::lang::plan::StepIndex;
+use crate::lang::plan::spec::{ActivationsSource, QualitySpec};
+use crate::ml::activations::{Documents, Texts};
+use crate::ml::analysis::{HeldOut, Spliced, TappedPair, splice};
 use crate::ml::crosscoder::{Crosscoder, evaluate};
+use crate::ml::{BASE, Rows, TUNED};
 use crate::out::{Column, Frame};
 
 /// Measures and writes a row for the base, the tuned model, and both.
 ///
 /// # Errors
-/// When the crosscoder or the rows cannot be read.
+/// When the crosscoder, the rows or the models cannot be read.
 pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
     let of = job.input("of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
-    let opened = rows::open(job, rows::behind(job.plan, of)?)?;
+    let behind = rows::behind(job.plan, of)?;
+    let opened = rows::open(job, behind)?;
     let limit = (spec.tokens > 0).then_some(spec.tokens);
     let found = evaluate(&crosscoder, opened.validate.as_ref(), limit, job.watch)?;
+    let spliced = spliced(job, spec, &crosscoder, behind, opened.validate.as_ref(), &found.mean)?;
     let models = [("base", found.base), ("tuned", found.tuned), ("joint", found.joint)];
-    Frame::new()
+    type Pick = fn(&Spliced) -> Option<f64>;
+    let predictions: [(&str, Pick); 7] = [
+        ("ce_clean", |s| Some(s.clean)),
+        ("ce_spliced", |s| Some(s.spliced)),
+        ("ce_zero", |s| Some(s.zero)),
+        ("ce_mean", |s| Some(s.mean)),
+        ("ce_recovered", |s| s.recovered(s.zero)),
+        ("ce_recovered_mean", |s| s.recovered(s.mean)),
+        ("kl_spliced", |s| Some(s.kl)),
+    ];
+    let mut frame = Frame::new()
         .with("model", Column::text(models.iter().map(|(model, _)| model)))?
         .with("fve", Column::real(models.iter().map(|(_, quality)| quality.fve)))?
         .with("mse", Column::real(models.iter().map(|(_, quality)| quality.mse)))?
         .with("l0", Column::real(models.iter().map(|_| found.l0)))?
         .with("l0_training", Column::real(models.iter().map(|_| found.l0_training)))?
-        .with("dead", Column::real(models.iter().map(|_| found.dead)))?
-        .write(&job.folder.join(ROWS))?;
+        .with("dead", Column::real(models.iter().map(|_| found.dead)))?;
+    for (name, pick) in predictions {
+        let of = |model: usize| spliced.as_ref().and_then(|both: &[Spliced; 2]| pick(&both[model]));
+        frame.push(name, Column::Real(vec![of(BASE), of(TUNED), None]))?;
+    }
+    frame.write(&job.folder.join(ROWS))?;
     Ok(Made { tokens: found.tokens })
+}
+
+/// Both models with the reconstruction in place; `None` where there are no models or none is asked for. `mean` is that of the rows.
+fn spliced(
+    job: &Job<'_>,
+    spec: &QualitySpec,
+    crosscoder: &Crosscoder,
+    behind: StepIndex,
+    validate: &dyn Rows,
+    mean: &[f32],
+) -> Result<Option<[Spliced; 2]>> {
+    let activations = &job.plan.steps[behind.0];
+    let read = rows::spec_of(activations)?;
+    if spec.spliced == 0 || !matches!(read.source, ActivationsSource::Models { .. }) || validate.count() == 0 {
+        return Ok(None);
+    }
+    let tapped = Tapped::open(job.plan, job.store, activations, read)?;
+    let texts: Vec<models::Text> = inputs(activations, "validate")
+        .into_iter()
+        .map(|corpus| models::text(job.plan, job.hub, corpus))
+        .collect::<Result<_>>()?;
+    let texts: Vec<Texts<'_>> = texts.iter().map(|text| tapped.texts(text)).collect();
+    let corpora: Vec<&dyn Documents> = texts.iter().map(|texts| texts as &dyn Documents).collect();
+    let documents = HeldOut::choose(validate, &corpora, spec.spliced)?;
+    let normalizer = rows::scaling(job.plan, job.store, behind, crosscoder.width)?;
+    let pair = TappedPair {
+        decoders: [&tapped.decoders[BASE], &tapped.decoders[TUNED]],
+        read_as: &tapped.replace,
+        layer: tapped.layer,
+        site: tapped.site,
+        crosscoder,
+        normalizer: &normalizer,
+    };
+    let found = splice(&pair, &documents, mean, job.watch)?;
+    if found[BASE].count == 0 {
+        job.watch.note("no held-out document has two tokens: nothing is spliced");
+        return Ok(None);
+    }
+    Ok(Some(found))
 }

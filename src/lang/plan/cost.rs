@@ -40,7 +40,8 @@ fn counted(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
         Spec::Scaling(spec) => encoded(own, spec.tokens.min(own.train.unwrap_or(spec.tokens))),
         Spec::Quality(spec) => {
             let held_out = own.validate.unwrap_or(0);
-            encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) })
+            let encoded = encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) });
+            spliced(encoded, own, spec.spliced.min(held_out))
         }
         Spec::Tokens(_) | Spec::Twins(_) => encoded(own, own.validate.unwrap_or(0)),
         // Once to know the largest activations, once to keep the text.
@@ -188,6 +189,17 @@ fn patched(spec: &PatchSpec, own: &Facts) -> Cost {
     let encoded = encoded(own, tokens);
     Cost {
         flops: encoded.flops + (runs + heads) * tokens as f64,
+        memory_bytes: encoded.memory_bytes + 16 * model.parameters + LOGITS_BYTES,
+        ..encoded
+    }
+}
+
+/// Beside an encoding: both models to their ends, clean and with three things in place.
+fn spliced(encoded: Cost, own: &Facts, tokens: u64) -> Cost {
+    let Some(model) = own.model.as_ref().filter(|_| tokens > 0) else { return encoded };
+    let runs = 4.0 * (harvested(own, model.layers) + 4.0 * (model.vocabulary * model.width) as f64);
+    Cost {
+        flops: encoded.flops + runs * tokens as f64,
         memory_bytes: encoded.memory_bytes + 16 * model.parameters + LOGITS_BYTES,
         ..encoded
     }

@@ -5,7 +5,7 @@ use super::{Field, Type, Variant};
 const BY: Field = Field::new(
     "by",
     Type::LatentColumn,
-    "Column of a `classify` or `scaling` step of this crosscoder. `rank` and the ratios nu go from the smallest (most specific) on, every \
+    "Column of a `classify` or `scaling` step of this crosscoder. `rank` and the ratios nu (their intervals too) go from the smallest (most specific) on, every \
      other column from the largest on. `rank` is made anew among the latents that are chosen from.",
 );
 const OF: Field = Field::new("of", Type::Latents, "The latents to choose from.").default("all", "xd");

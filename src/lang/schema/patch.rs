@@ -48,8 +48,8 @@ const POSITIONS: &[Variant] = &[
 
 const METRICS: &[Word] = &[
     Word::new("kl", "KL(finish || patched), in nats a token."),
-    Word::new("kl_base", "KL(base || patched), in nats a token."),
-    Word::new("loss", "Cross entropy of the text, in nats a token."),
+    Word::new("kl_base", "KL(base || patched), in nats a token, over the ids that both models have."),
+    Word::new("loss", "Cross entropy of the text as the finishing model reads it, in nats a token."),
     Word::new("loss_argmax", "Cross entropy of what the finishing model finds likeliest, in nats a token."),
     Word::new("agreement", "Share of tokens where the likeliest token is that of the finishing model."),
 ];
@@ -59,7 +59,9 @@ pub const KIND: Kind = Kind {
     doc: "Puts latents into the base's activations and lets the tuned model go on, to see how much of its behaviour comes back.",
     details: "h_S = h^base + sum over j in S of f_j (d_j^tuned - d_j^base) at every position of the sequence (`mode = add`: f_j d_j^tuned), with f of both models' \
               activations on the same tokens; the finishing model's blocks above the layer run on h_S. With `into = tuned` and `finish = base` the other way \
-              round. Conversations are those of the corpus in its order, cut to `context`; measured are the positions that predict tokens of the assistant.",
+              round. Positions that the activations leave out (`skip`, `exclude`) are patched too. At the sites `mlp_out` and `attn_out` h_S takes their place in \
+              the finishing model's own run. Decoder biases are not exchanged. Conversations are those of the corpus in its order that have a token of the \
+              assistant, cut to `context`; measured are the positions that predict tokens of the assistant.",
     section: "paper",
     value: None,
     fields: &[
@@ -83,7 +85,7 @@ pub const KIND: Kind = Kind {
         Field::new(
             "mode",
             Type::Word(&[
-                Word::new("replace", "Adds f_j (d_j^tuned - d_j^base)."),
+                Word::new("replace", "Adds f_j (d_j^tuned - d_j^base), of `everything` and of chosen latents."),
                 Word::new("add", "Adds f_j d_j^tuned, and keeps the base's vector."),
             ]),
             "How latents are put in.",
@@ -104,7 +106,11 @@ pub const KIND: Kind = Kind {
         Column::real("ci95", "Half of the 95% interval of the mean, tokens taken as independent: 1.96 sqrt(variance / count).")
             .section("published code"),
         Column::real("ci95_prompts", "The same with tokens of a prompt taken together (a ratio of sums over prompts)."),
-        Column::real("closed", "(mean of `nothing` - mean) / mean of `nothing`: the share of the distance that is closed. Empty for `agreement` and without `nothing`."),
+        Column::real("clean", "The same mean of the finishing model untouched: 0 for `kl`, 1 for `agreement`.").unit("nats / token"),
+        Column::real(
+            "closed",
+            "(mean of `nothing` - mean) / (mean of `nothing` - clean): the share of the distance that is closed. Empty without `nothing`.",
+        ),
         Column::whole("count", "Tokens.").unit("tokens"),
         Column::whole("prompts", "Conversations that have such tokens."),
     ],

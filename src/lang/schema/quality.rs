@@ -14,8 +14,8 @@ pub const KIND: Kind = Kind {
         Field::new(
             "spliced",
             Type::Amount { units: &[Unit::Tokens], low: 0.0 },
-            "Held-out tokens on which the models are run on with the reconstruction in place, the first documents of `validate`; 0 is none. Activations that \
-             come without models have none.",
+            "Held-out tokens on which the models are run on with the reconstruction in place: whole documents of `validate`, the first of each corpus, in \
+             proportion to its rows; every next token of them counts. 0 is none. Activations that come without models have none.",
         )
         .default("4K tokens", "xd"),
     ],

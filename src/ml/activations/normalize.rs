@@ -107,7 +107,7 @@ impl Normalizer {
     }
 
     /// Scales `[rows, 2, d]` in place.
-    fn apply(&self, values: &mut [f32]) {
+    pub(crate) fn apply(&self, values: &mut [f32]) {
         if self.is_identity() {
             return;
         }
@@ -118,6 +118,21 @@ impl Normalizer {
             for (half, scale) in row.chunks_exact_mut(self.width).zip(self.scale) {
                 half.iter_mut().for_each(|x| *x *= scale);
             }
+        }
+    }
+}
+
+impl Normalizer {
+    /// What rows `[rows, 2, d]` were before they were scaled, in place: x^m = y^m / scale^m + mean^m.
+    pub(crate) fn undo(&self, values: &mut [f32]) {
+        if self.is_identity() {
+            return;
+        }
+        for row in values.chunks_exact_mut(2 * self.width) {
+            for (half, scale) in row.chunks_exact_mut(self.width).zip(self.scale) {
+                half.iter_mut().for_each(|x| *x /= scale);
+            }
+            row.iter_mut().zip(&self.mean).for_each(|(x, mean)| *x += mean);
         }
     }
 }
@@ -202,6 +217,18 @@ mod tests {
         let after = Statistics::over(&scaled).unwrap();
         assert!(after.norm.iter().all(|norm| (norm - 3f64.sqrt()).abs() < 1e-5), "{:?}", after.norm);
         assert_ne!(by.scale()[0], by.scale()[1]);
+    }
+
+    #[test]
+    fn undone_rows_are_what_they_were() {
+        let rows = rows();
+        for normalize in [Normalize::None, Normalize::Rms(7.0), Normalize::PerModelScale] {
+            let by = Normalizer::fit(normalize, &Statistics::over(&rows).unwrap()).unwrap();
+            let mut values = read(&by.wrap(&rows).unwrap());
+            by.undo(&mut values);
+            let worst = values.iter().zip(&rows.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst < 1e-4, "{normalize:?}: {worst}");
+        }
     }
 
     #[test]

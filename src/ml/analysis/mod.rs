@@ -2,17 +2,25 @@
 
 pub mod classify;
 pub mod compare;
+mod downstream;
+pub mod held_out;
 pub mod latent_class;
 mod pass;
+pub mod patch;
 pub mod recover;
+pub mod splice;
+mod tapped_pair;
 pub mod tokens;
 pub mod twins;
 pub mod vectors;
 
 pub use classify::{Classes, classify};
 pub use compare::{BestMatch, Directions, compare};
+pub use held_out::{HeldOut, Places};
 pub use latent_class::{ClassThresholds, LatentClass, delta_norm};
 pub(crate) use pass::chunk_rows;
 pub use recover::{ClassRecovery, Match, Recovery, recover, recover_unflagged};
+pub use splice::{Spliced, splice};
+pub use tapped_pair::TappedPair;
 pub use tokens::{CountedGroup, GroupCount, TokenCounts, TokensConfig, tokens};
 pub use twins::{TwinPair, Twins, TwinsConfig, twins};

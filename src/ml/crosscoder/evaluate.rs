@@ -24,7 +24,7 @@ pub struct Quality {
 }
 
 /// What [`evaluate`] measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     pub base: Quality,
     pub tuned: Quality,
@@ -36,8 +36,9 @@ pub struct Evaluation {
     pub l0_training: f64,
     /// Share of the latents that were never active.
     pub dead: f64,
-    /// Rows read.
+    /// Rows read, and their mean `[2, d]`.
     pub tokens: u64,
+    pub mean: Vec<f32>,
 }
 
 /// Encodes and decodes the first `limit` rows (all when `None`). Memory is bounded by a portion of rows.
@@ -85,6 +86,7 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
         l0_training: active_training as f64 / tokens,
         dead: fired.iter().filter(|&&fired| !fired).count() as f64 / crosscoder.latents.max(1) as f64,
         tokens: total,
+        mean: moments.mean(),
     })
 }
 
@@ -131,6 +133,13 @@ impl Moments {
                 self.error[i][1] += e * e;
             }
         }
+    }
+
+    /// Mean of the rows, `[2, d]`.
+    pub fn mean(&self) -> Vec<f32> {
+        let rows = self.rows.max(1) as f64;
+        let offset = |i: usize| f64::from(self.origin.get(i).copied().unwrap_or(0.0));
+        self.row.iter().enumerate().map(|(i, [sum, _])| (offset(i) + sum / rows) as f32).collect()
     }
 
     /// Sum over the dimensions of a model of the squared deviations.

@@ -149,7 +149,14 @@ impl Decoder {
 
     /// Logits of all positions, given the stream after the last block.
     pub fn unembed(&self, h: &Tensor) -> Result<Tensor> {
-        let logits = self.raw_logits(h)?;
+        let (batch, tokens, _) = h.dims3()?;
+        let logits = self.row_logits(&self.before_head(h)?)?;
+        Ok(logits.reshape((batch, tokens, self.config.vocabulary))?)
+    }
+
+    /// Logits `[N, V]` of rows `[N, d]` that the head reads.
+    pub(super) fn row_logits(&self, rows: &Tensor) -> Result<Tensor> {
+        let logits = self.head.forward(rows)?;
         Ok(match self.config.logit_cap {
             Some(cap) => self.dtype.round(soft_cap(&logits, cap)?)?,
             None => logits,
@@ -165,13 +172,6 @@ impl Decoder {
     /// The head's weights `[V, d]`.
     pub(super) fn head(&self) -> &Tensor {
         self.head.weight()
-    }
-
-    /// Logits before their soft cap.
-    pub(super) fn raw_logits(&self, h: &Tensor) -> Result<Tensor> {
-        let (batch, tokens, _) = h.dims3()?;
-        let logits = self.head.forward(&self.before_head(h)?)?;
-        Ok(logits.reshape((batch, tokens, self.config.vocabulary))?)
     }
 
     /// Logits; the hook sees every site of every layer in order and may replace the stream there.
@@ -190,10 +190,7 @@ impl Decoder {
 
     /// The stream at a site of `layer`, `[B, T, d]`; no block that comes after it is run.
     pub fn residual(&self, ids: &Tensor, layer: usize, site: Site) -> Result<Tensor> {
-        if layer >= self.layers.len() {
-            let problem = format!("layer {layer}, but the model has layers 0 to {}", self.layers.len() - 1);
-            return Err(Error::invalid("residual", problem));
-        }
+        self.check_layer(layer)?;
         let mut h = self.embed(ids)?;
         for l in 0..layer {
             h = self.block(l, &h)?;
@@ -210,6 +207,15 @@ impl Decoder {
                 }
             },
         }
+    }
+
+    /// Errors: there is no such layer.
+    pub fn check_layer(&self, layer: usize) -> Result<()> {
+        if layer >= self.layers.len() {
+            let problem = format!("layer {layer}, but the model has layers 0 to {}", self.layers.len() - 1);
+            return Err(Error::invalid("residual", problem));
+        }
+        Ok(())
     }
 
     /// Logits, given the stream before block `layer`; `layer` = number of layers is [`Decoder::unembed`].
@@ -238,7 +244,7 @@ impl Decoder {
         tap(Site::ResidualPost, h)
     }
 
-    fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    pub(super) fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         self.dtype.round(add(a, b)?)
     }
 
@@ -246,7 +252,7 @@ impl Decoder {
         self.blocks.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn attention(&self, l: usize, h: &Tensor) -> Result<Tensor> {
+    pub(super) fn attention(&self, l: usize, h: &Tensor) -> Result<Tensor> {
         self.count();
         let (batch, tokens, width) = h.dims3()?;
         let angles = self.ropes[l].as_ref().map(|rope| rope.angles(tokens));
@@ -254,7 +260,7 @@ impl Decoder {
         Ok(out.reshape((batch, tokens, width))?)
     }
 
-    fn mlp(&self, l: usize, h: &Tensor) -> Result<Tensor> {
+    pub(super) fn mlp(&self, l: usize, h: &Tensor) -> Result<Tensor> {
         let (batch, tokens, width) = h.dims3()?;
         Ok(self.layers[l].mlp(&h.reshape((batch * tokens, width))?)?.reshape((batch, tokens, width))?)
     }

@@ -9,6 +9,7 @@ mod add_bias;
 mod alone;
 mod attention;
 mod cross_entropy;
+mod divergence;
 mod gated;
 mod layer_norm;
 mod linear;
@@ -28,6 +29,7 @@ pub(crate) use add_bias::add_bias;
 pub(crate) use alone::alone;
 pub(crate) use attention::{Attention, attention};
 pub(crate) use cross_entropy::{capped_losses, softmax_gradient};
+pub(crate) use divergence::{Distribution, divergence};
 pub use gated::Activation;
 pub(crate) use gated::gated;
 pub(crate) use layer_norm::layer_norm;
@@ -47,12 +49,12 @@ use candle_core::{CpuStorage, Layout, Result, Storage, Tensor};
 const ROWS: usize = 64;
 
 /// The values of a contiguous f32 tensor on the CPU; `G` holds its lock.
-struct Floats<G> {
+pub(super) struct Floats<G> {
     storage: G,
     range: Range<usize>,
 }
 
-fn values(tensor: &Tensor) -> Result<Floats<impl Deref<Target = Storage> + '_>> {
+pub(super) fn values(tensor: &Tensor) -> Result<Floats<impl Deref<Target = Storage> + '_>> {
     let (storage, layout) = tensor.storage_and_layout();
     let range = contiguous(layout)?;
     match &*storage {

@@ -1,0 +1,152 @@
+//! Spliced quality against a slow rerun, and what must hold.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use xd::ml::activations::{Normalize, Normalizer};
+use xd::ml::analysis::{HeldOut, Spliced, TappedPair, splice};
+use xd::ml::crosscoder::Crosscoder;
+use xd::ml::data::TokenSequence;
+use xd::ml::lm::{Decoder, Site};
+use xd::ml::watch::Unwatched;
+use xd::ml::{BASE, TUNED, TokenGroup};
+
+use crate::lm::fixture;
+use crate::patch::{SITES, crosscoder, normalizer, perfect, tuned};
+
+/// Texts of which some positions have no row.
+fn documents(vocabulary: usize) -> Vec<HeldOut> {
+    let text = |length: usize, from: usize| {
+        let ids: Vec<u32> = (0..length).map(|i| ((from + 37 * i * i) % vocabulary) as u32).collect();
+        let groups = vec![TokenGroup::Text; length];
+        HeldOut { text: TokenSequence { ids, groups }, kept: (0..length).map(|i| i > 0 && i % 5 != 3).collect() }
+    };
+    vec![text(14, 3), text(1, 5), text(9, 20)]
+}
+
+fn pair<'a>(
+    decoders: [&'a Decoder; 2],
+    crosscoder: &'a Crosscoder,
+    normalizer: &'a Normalizer,
+    read_as: &'a BTreeMap<u32, u32>,
+    site: Site,
+) -> TappedPair<'a> {
+    TappedPair { decoders, read_as, layer: 1, site, crosscoder, normalizer }
+}
+
+fn ln_softmax(logits: &[f32]) -> Vec<f64> {
+    let top = logits.iter().fold(f64::NEG_INFINITY, |top, x| top.max(f64::from(*x)));
+    let total: f64 = logits.iter().map(|x| (f64::from(*x) - top).exp()).sum();
+    logits.iter().map(|x| f64::from(*x) - top - total.ln()).collect()
+}
+
+/// By decoder.run with a hook, one document and one kind at a time.
+fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) -> Spliced {
+    let (d, mut sums, mut count) = (pair.crosscoder.width, [0.0; 5], 0.0);
+    for document in documents.iter().filter(|document| document.text.len() > 1) {
+        let rows = [BASE, TUNED].map(|m| {
+            let ids = pair.read(m, &document.text.ids);
+            let decoder = pair.decoders[m];
+            let h = decoder.residual(&decoder.batch(&[&ids]).unwrap(), pair.layer, pair.site).unwrap();
+            h.squeeze(0).unwrap().to_vec2::<f32>().unwrap()
+        });
+        let scale = pair.normalizer.scale();
+        let shift = |m: usize, i: usize| f64::from(pair.normalizer.mean().get(m * d + i).copied().unwrap_or(0.0));
+        let raw = |m: usize, i: usize, y: f64| y / f64::from(scale[m]) + shift(m, i);
+        let hat = |t: usize| -> Vec<f32> {
+            let c = pair.crosscoder;
+            let f: Vec<f64> = (0..c.latents)
+                .map(|j| {
+                    let mut p = f64::from(c.encoder_bias[j]);
+                    for (m, rows) in rows.iter().enumerate() {
+                        for i in 0..d {
+                            let y = (f64::from(rows[t][i]) - shift(m, i)) * f64::from(scale[m]);
+                            p += y * f64::from(c.encoder_weight[(m * d + i) * c.latents + j]);
+                        }
+                    }
+                    p.max(0.0)
+                })
+                .collect();
+            let value = |i: usize| {
+                let sum: f64 = (0..c.latents).map(|j| f[j] * f64::from(c.decoder_row(model, j)[i])).sum();
+                raw(model, i, sum + f64::from(c.decoder_bias[model * d + i])) as f32
+            };
+            (0..d).map(value).collect()
+        };
+        let ids = pair.read(model, &document.text.ids);
+        let run = |kind: usize| -> Vec<Vec<f64>> {
+            let stream: Vec<f32> = (0..ids.len())
+                .flat_map(|t| match (document.kept[t], kind) {
+                    (false, _) | (_, 0) => rows[model][t].clone(),
+                    (_, 1) => hat(t),
+                    (_, 2) => vec![0.0; d],
+                    _ => (0..d).map(|i| raw(model, i, f64::from(mean[model * d + i])) as f32).collect(),
+                })
+                .collect();
+            let decoder = pair.decoders[model];
+            let hook = |l: usize, s: Site, h: &Tensor| {
+                let here = (l, s) == (pair.layer, pair.site);
+                Ok(here.then(|| Tensor::from_vec(stream.clone(), h.dims(), h.device())).transpose()?)
+            };
+            let logits = decoder.run(&decoder.batch(&[&ids]).unwrap(), &mut { hook }).unwrap();
+            logits.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().map(|row| ln_softmax(row)).collect()
+        };
+        let runs: Vec<Vec<Vec<f64>>> = (0..4).map(run).collect();
+        for t in 0..ids.len() - 1 {
+            for (sum, run) in sums.iter_mut().zip(&runs) {
+                *sum -= run[t][ids[t + 1] as usize];
+            }
+            sums[4] += runs[0][t].iter().zip(&runs[1][t]).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+            count += 1.0;
+        }
+    }
+    let [clean, spliced, zero, mean, kl] = sums.map(|sum| sum / count);
+    Spliced { clean, spliced, zero, mean, kl, count: count as u64 }
+}
+
+#[test]
+fn splices_agree_with_a_slow_rerun() {
+    for (number, family) in ["gemma2", "gpt2", "gpt_neox", "llama", "qwen3"].into_iter().enumerate() {
+        let base = Decoder::load(fixture(family)).unwrap();
+        let tuned = tuned(&base, family);
+        let (width, documents) = (base.width(), documents(base.vocabulary()));
+        let crosscoder = crosscoder(width, 80);
+        let mean: Vec<f32> = (0..2 * width).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect();
+        let read_as = BTreeMap::from([(documents[0].text.ids[4], 7)]);
+        for (s, site) in SITES.into_iter().enumerate() {
+            let by = [Normalize::None, Normalize::PerModelScale, Normalize::Rms(4.0)][(number + s) % 3];
+            let normalizer = normalizer(width, by);
+            let pair = pair([&base, &tuned], &crosscoder, &normalizer, &read_as, site);
+            let found = splice(&pair, &documents, &mean, &Unwatched).unwrap();
+            for model in [BASE, TUNED] {
+                let (got, want) = (found[model], slow(&pair, &documents, &mean, model));
+                let numbers = |s: &Spliced| [s.clean, s.spliced, s.zero, s.mean, s.kl];
+                let near = |(a, b): (&f64, &f64)| (a - b).abs() < 2e-5 * (1.0 + b);
+                assert!(numbers(&got).iter().zip(&numbers(&want)).all(near), "{family}, {site:?}: {got:?} {want:?}");
+                assert_eq!(got.count, 13 + 8);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_perfect_reconstruction_costs_nothing_and_nothing_kept_changes_nothing() {
+    let base = Decoder::load(fixture("gemma3")).unwrap();
+    let tuned = tuned(&base, "gemma3");
+    let (perfect, random) = (perfect(base.width()), crosscoder(base.width(), 40));
+    let normalizer = normalizer(base.width(), Normalize::None);
+    let (read_as, mean) = (BTreeMap::new(), vec![0.25; 2 * base.width()]);
+    let mut documents = documents(base.vocabulary());
+    let exact = pair([&base, &tuned], &perfect, &normalizer, &read_as, Site::ResidualPost);
+    for found in splice(&exact, &documents, &mean, &Unwatched).unwrap() {
+        assert!(found.kl.abs() < 1e-6 && (found.spliced - found.clean).abs() < 1e-6, "{found:?}");
+        assert!((found.recovered(found.zero).unwrap() - 1.0).abs() < 1e-4);
+        assert!(found.zero != found.clean && found.mean != found.zero);
+    }
+    documents.iter_mut().for_each(|document| document.kept.fill(false));
+    let other = pair([&base, &tuned], &random, &normalizer, &read_as, Site::ResidualPost);
+    for found in splice(&other, &documents, &mean, &Unwatched).unwrap() {
+        assert_eq!((found.kl, found.spliced, found.zero, found.mean), (0.0, found.clean, found.clean, found.clean));
+        assert_eq!(found.recovered(found.zero), None);
+    }
+}
