@@ -8,9 +8,9 @@ use crate::exec::{Result, models, rows};
 use crate::lang::plan::StepIndex;
 use crate::lang::plan::spec::{ActivationsSource, QualitySpec};
 use crate::ml::activations::{Documents, Texts};
-use crate::ml::analysis::{HeldOut, Spliced, TappedPair, splice};
+use crate::ml::analysis::{Places, Spliced, TappedPair, splice};
 use crate::ml::crosscoder::{Crosscoder, evaluate};
-use crate::ml::{BASE, Rows, TUNED};
+use crate::ml::{BASE, TUNED};
 use crate::out::{Column, Frame};
 
 /// Measures and writes a row for the base, the tuned model, and both.
@@ -24,7 +24,10 @@ pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
     let opened = rows::open(job, behind)?;
     let limit = (spec.tokens > 0).then_some(spec.tokens);
     let found = evaluate(&crosscoder, opened.validate.as_ref(), limit, job.watch)?;
-    let spliced = spliced(job, spec, &crosscoder, behind, opened.validate.as_ref(), &found.mean)?;
+    let places = Places::choose(opened.validate.as_ref(), spec.spliced)?;
+    // Rows that are streamed hold the models too.
+    drop(opened);
+    let spliced = spliced(job, &crosscoder, behind, &places, &found.mean)?;
     let models = [("base", found.base), ("tuned", found.tuned), ("joint", found.joint)];
     type Pick = fn(&Spliced) -> Option<f64>;
     let predictions: [(&str, Pick); 7] = [
@@ -51,18 +54,17 @@ pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
     Ok(Made { tokens: found.tokens })
 }
 
-/// Both models with the reconstruction in place; `None` where there are no models or none is asked for. `mean` is that of the rows.
+/// Both models with the reconstruction in place; `None` where there are no models or nothing is to be read. `mean` is that of the rows.
 fn spliced(
     job: &Job<'_>,
-    spec: &QualitySpec,
     crosscoder: &Crosscoder,
     behind: StepIndex,
-    validate: &dyn Rows,
+    places: &Places,
     mean: &[f32],
 ) -> Result<Option<[Spliced; 2]>> {
     let activations = &job.plan.steps[behind.0];
     let read = rows::spec_of(activations)?;
-    if spec.spliced == 0 || !matches!(read.source, ActivationsSource::Models { .. }) || validate.count() == 0 {
+    if *places == Places::default() || !matches!(read.source, ActivationsSource::Models { .. }) {
         return Ok(None);
     }
     let tapped = Tapped::open(job.plan, job.store, activations, read)?;
@@ -72,7 +74,7 @@ fn spliced(
         .collect::<Result<_>>()?;
     let texts: Vec<Texts<'_>> = texts.iter().map(|text| tapped.texts(text)).collect();
     let corpora: Vec<&dyn Documents> = texts.iter().map(|texts| texts as &dyn Documents).collect();
-    let documents = HeldOut::choose(validate, &corpora, spec.spliced)?;
+    let documents = places.read(&corpora)?;
     let normalizer = rows::scaling(job.plan, job.store, behind, crosscoder.width)?;
     let pair = TappedPair {
         decoders: [&tapped.decoders[BASE], &tapped.decoders[TUNED]],

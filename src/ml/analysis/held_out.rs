@@ -18,10 +18,13 @@ pub struct HeldOut {
     pub kept: Vec<bool>,
 }
 
-impl HeldOut {
+/// Which documents of held-out rows are read, by portion and number in its corpus: their positions that have a row, with the tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places(BTreeMap<(u16, u32), Vec<(u32, u32)>>);
+
+impl Places {
     /// Whole documents, the first of each corpus, until they have `tokens` rows in all; corpora in proportion to their rows.
-    /// `corpora` are those of the portions of `rows`. Errors: texts that are not those of the rows.
-    pub fn choose(rows: &dyn Rows, corpora: &[&dyn Documents], tokens: u64) -> Result<Vec<Self>> {
+    pub fn choose(rows: &dyn Rows, tokens: u64) -> Result<Self> {
         let mut counts: BTreeMap<(u16, u32), u64> = BTreeMap::new();
         for_each(rows, |info| *counts.entry((info.corpus, info.sequence)).or_default() += 1)?;
         let chosen = choose(&counts, tokens);
@@ -31,26 +34,31 @@ impl HeldOut {
                 places.push((info.position, info.token));
             }
         })?;
-        let mut found = Vec::with_capacity(places.len());
-        let mut rest = places.iter().peekable();
-        while let Some(((portion, first), _)) = rest.peek().copied() {
-            let (portion, first) = (*portion, *first);
+        Ok(Places(places))
+    }
+
+    /// The documents. `corpora` are those of the portions. Errors: texts that are not those of the rows.
+    pub fn read(&self, corpora: &[&dyn Documents]) -> Result<Vec<HeldOut>> {
+        let mut found = Vec::with_capacity(self.0.len());
+        let mut rest = self.0.iter().peekable();
+        while let Some((first, _)) = rest.peek().copied() {
+            let (portion, first) = *first;
             let Some(corpus) = corpora.get(usize::from(portion)) else {
-                return Err(Error::invalid(
-                    "read held-out text",
-                    format!("rows of portion {portion}, which has no text"),
-                ));
+                let problem = format!("rows of portion {portion}, which has no text");
+                return Err(Error::invalid("read held-out text", problem));
             };
             let mut documents = corpus.read(u64::from(first))?.zip(first..);
             while let Some((&(_, sequence), places)) = rest.next_if(|((p, _), _)| *p == portion) {
                 let document = documents.by_ref().find(|(_, number)| *number == sequence);
                 let Some((text, _)) = document else { return Err(changed(*corpus, sequence)) };
-                found.push(Self::new(text?, places).ok_or_else(|| changed(*corpus, sequence))?);
+                found.push(HeldOut::new(text?, places).ok_or_else(|| changed(*corpus, sequence))?);
             }
         }
         Ok(found)
     }
+}
 
+impl HeldOut {
     /// Of positions and their tokens; `None` where the text has others.
     fn new(mut text: TokenSequence, places: &[(u32, u32)]) -> Option<Self> {
         let last = places.iter().map(|(position, _)| *position as usize).max()?;
@@ -138,12 +146,12 @@ mod tests {
         let rows = rows(&[(0, 2, 1, 6), (1, 1, 1, 9), (0, 0, 3, 4), (0, 0, 1, 2), (0, 2, 0, 5), (1, 1, 0, 8)]);
         let corpora: [&dyn Documents; 2] = [&prose, &talk];
         let ids = |found: &[HeldOut]| found.iter().map(|h| h.text.ids.clone()).collect::<Vec<_>>();
-        let all = HeldOut::choose(&rows, &corpora, 100).unwrap();
+        let all = Places::choose(&rows, 100).unwrap().read(&corpora).unwrap();
         assert_eq!(ids(&all), [vec![1, 2, 3, 4], vec![5, 6], vec![8, 9]]);
         assert_eq!(all[0].kept, [false, true, false, true]);
         // Two thirds of the rows are prose: two of three.
-        assert_eq!(ids(&HeldOut::choose(&rows, &corpora, 3).unwrap()), [vec![1, 2, 3, 4], vec![8, 9]]);
-        assert!(HeldOut::choose(&rows, &corpora, 0).unwrap().is_empty());
+        assert_eq!(ids(&Places::choose(&rows, 3).unwrap().read(&corpora).unwrap()), [vec![1, 2, 3, 4], vec![8, 9]]);
+        assert_eq!(Places::choose(&rows, 0).unwrap(), Places::default());
     }
 
     #[test]
@@ -151,9 +159,9 @@ mod tests {
         let prose = Memory("prose", vec![vec![1, 2]]);
         let corpora: [&dyn Documents; 1] = [&prose];
         for places in [[(0, 0, 1, 3)], [(0, 0, 2, 1)], [(0, 1, 0, 1)]] {
-            let error = HeldOut::choose(&rows(&places), &corpora, 10).unwrap_err().to_string();
+            let error = Places::choose(&rows(&places), 10).unwrap().read(&corpora).unwrap_err().to_string();
             assert!(error.contains("of `prose` is not the one"), "{error}");
         }
-        assert!(HeldOut::choose(&rows(&[(1, 0, 0, 1)]), &corpora, 10).is_err());
+        assert!(Places::choose(&rows(&[(1, 0, 0, 1)]), 10).unwrap().read(&corpora).is_err());
     }
 }
