@@ -88,7 +88,7 @@ fn frame(scaling: &Scaling) -> Result<Frame> {
     }
     frame.push("rank", Column::Real(scaling.rank.clone()))?;
     frame.push("verdict", Column::text(scaling.verdict.iter().map(|v| v.name())))?;
-    frame.push("within_control", Column::Truth(scaling.within_control.clone()))?;
+    frame.push("within_shared", Column::Truth(scaling.within_shared.clone()))?;
     frame.push("active_tokens", Column::whole(scaling.active_tokens.iter().map(|&n| n as i64)))?;
     frame.push("control", Column::truth(scaling.control.iter().copied()))?;
     Ok(frame)

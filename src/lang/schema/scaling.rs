@@ -94,8 +94,8 @@ pub const KIND: Kind = Kind {
         )
         .section("paper 3.1"),
         Column::truth(
-            "within_control",
-            "nu_reconstruction lies between the 2.5% and the 97.5% quantile of those of the latents of `control`; empty without them.",
+            "within_shared",
+            "nu_reconstruction lies between the 2.5% and the 97.5% quantile of those of the measured latents with Delta_norm in 0.4..0.6; empty without such.",
         )
         .section("paper"),
         Column::whole("active_tokens", "Tokens on which the latent was active.").unit("tokens"),

@@ -20,6 +20,9 @@ use crate::ml::crosscoder::{Crosscoder, SparseCode};
 use crate::ml::kernels::{Columns, dot};
 use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, Watch};
 
+/// Delta_norm of shared latents (paper).
+pub const SHARED: std::ops::RangeInclusive<f64> = 0.4..=0.6;
+
 /// One entry a measured latent, ascending by latent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scaling {
@@ -37,9 +40,9 @@ pub struct Scaling {
     /// no control and have both: the smallest is the most specific one.
     pub rank: Vec<Option<f64>>,
     pub verdict: Vec<Verdict>,
-    /// nu_reconstruction lies within the central 95% of those of the latents in `config.control`; `None` without such latents, and where
-    /// it is not known.
-    pub within_control: Vec<Option<bool>>,
+    /// nu_reconstruction lies within the central 95% of those of the measured shared latents (Delta_norm in [`SHARED`]); `None` without such
+    /// latents, and where it is not known.
+    pub within_shared: Vec<Option<bool>>,
     /// Rows on which the latent is active.
     pub active_tokens: Vec<u64>,
     /// Rows read.
@@ -84,7 +87,15 @@ pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, w
         start += count as u64;
         watch.progress(&Progress { done: start, total, loss: None });
     }
-    Ok(table(measured, config, total))
+    let mut scaling = table(measured, config, total);
+    let shared: Vec<bool> = scaling.latent.iter().map(|&latent| is_shared(crosscoder, latent as usize)).collect();
+    scaling.within_shared = within_shared(&scaling.nus, &shared);
+    Ok(scaling)
+}
+
+fn is_shared(crosscoder: &Crosscoder, latent: usize) -> bool {
+    let [base, tuned] = decoder_norms(crosscoder, latent);
+    delta_norm(base, tuned).is_some_and(|delta| SHARED.contains(&delta))
 }
 
 /// At most `count` of the `candidates`, drawn without replacement by `seed`, ascending.
@@ -214,20 +225,18 @@ fn table(measured: Vec<Gathered>, config: &ScalingConfig, rows: u64) -> Scaling 
         scaling.active_tokens.push(gathered.active);
     }
     scaling.rank = ranks(&scaling);
-    scaling.within_control = within_control(&scaling, &config.control);
     scaling
 }
 
-/// Whether nu_reconstruction lies between the 2.5% and the 97.5% quantile of the control's.
-fn within_control(scaling: &Scaling, control: &[u32]) -> Vec<Option<bool>> {
-    let control: BTreeSet<u32> = control.iter().copied().collect();
-    let known = scaling.latent.iter().zip(&scaling.nus).filter(|(latent, _)| control.contains(latent));
-    let mut ratios: Vec<f64> = known.filter_map(|(_, nus)| nus.reconstruction).filter(|nu| nu.is_finite()).collect();
+/// Whether nu_reconstruction lies between the 2.5% and the 97.5% quantile of those of the shared latents.
+fn within_shared(nus: &[Nus], shared: &[bool]) -> Vec<Option<bool>> {
+    let known = nus.iter().zip(shared).filter(|(_, shared)| **shared);
+    let mut ratios: Vec<f64> = known.filter_map(|(nus, _)| nus.reconstruction).filter(|nu| nu.is_finite()).collect();
     ratios.sort_by(f64::total_cmp);
     let (Some(low), Some(high)) = (quantile(&ratios, 0.025), quantile(&ratios, 0.975)) else {
-        return vec![None; scaling.latent.len()];
+        return vec![None; nus.len()];
     };
-    scaling.nus.iter().map(|nus| nus.reconstruction.map(|nu| (low..=high).contains(&nu))).collect()
+    nus.iter().map(|nus| nus.reconstruction.map(|nu| (low..=high).contains(&nu))).collect()
 }
 
 /// The quantile of ascending numbers, on the line between the two next to it: number at (n - 1) q.
@@ -266,15 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn the_control_has_a_central_interval() {
+    fn the_shared_latents_have_a_central_interval() {
         let nu = |reconstruction| Nus { reconstruction, ..Nus::default() };
-        let scaling = Scaling {
-            latent: vec![0, 1, 2, 3, 4],
-            nus: vec![nu(Some(0.8)), nu(Some(1.2)), nu(Some(1.0)), nu(Some(0.1)), nu(None)],
-            ..Scaling::default()
-        };
-        let within = within_control(&scaling, &[0, 1]);
+        let nus = [nu(Some(0.8)), nu(Some(1.2)), nu(Some(1.0)), nu(Some(0.1)), nu(None)];
+        let within = within_shared(&nus, &[true, true, false, false, true]);
         assert_eq!(within, [Some(false), Some(false), Some(true), Some(false), None], "0.81 to 1.19");
-        assert_eq!(within_control(&scaling, &[]), [None; 5]);
+        assert_eq!(within_shared(&nus, &[false; 5]), [None; 5]);
     }
 }
