@@ -607,6 +607,11 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("y", "nu_reconstruction", "rank"),
         ("color", "verdict", "latent"),
         ("facet", "", "verdict"),
+        ("keep", "lowest(100, by = nu_error)", "highest(100, by = nu_error)"),
+        ("range", "[x = 0..1]", "[x = 0..1, y = 0..1]"),
+        ("marginal", "", "histogram"),
+        ("correlation", "pearson", "spearman"),
+        ("width", "page", "column"),
         ("lines", "[0.1]", "[0.1, 0.2]"),
         ("scale", "[x = linear]", "[x = log]"),
         ("save", "\"a.svg\"", "\"b.svg\""),
@@ -617,6 +622,17 @@ fn changes() -> BTreeMap<String, (String, String)> {
                 &[("data", "nu"), ("mark", "scatter"), ("x", "nu_error"), ("y", "nu_reconstruction"), (field, value)],
             )
         };
+        add(&format!("plot.{field}"), file(before), file(after));
+    }
+    for (field, mark, before, after) in [
+        ("bins", "histogram", "20", "100"),
+        ("count", "histogram", "share", "density"),
+        ("inset", "histogram", "0.9..1.0", "0..0.1"),
+        ("highlight", "histogram", "nu_error < 0.2", "nu_error < 0.3"),
+        ("error", "bar", "nu_reconstruction", "(nu_error_low, nu_error_high)"),
+    ] {
+        let y = if mark == "bar" { "nu_error" } else { "" };
+        let file = |value: &str| block("plot", &[("data", "nu"), ("mark", mark), ("x", "rank"), ("y", y), (field, value)]);
         add(&format!("plot.{field}"), file(before), file(after));
     }
     changes

@@ -6,20 +6,23 @@ use crate::exec::Result;
 use crate::exec::frames::{self, Results};
 use crate::exec::store::write_whole;
 use crate::exec::wiring::inputs;
-use crate::lang::plan::spec::{self, ColumnRef, LineAxis, PairSpec, PlotSpec};
+use crate::lang::plan::spec::{self, ColumnRef, Horizontal, LineAt, LineAxis, PairSpec, PlotSpec, Quantity, Series};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
-use crate::out::Frame;
-use crate::out::plot::{Dress, Figure, Labels, Line, Mark, Side};
+use crate::out::plot::{At, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Side, Width, derived};
+use crate::out::{Column, Frame, frame};
+
+/// Names that no column of the language has.
+const X: &str = "=x";
+const Y: &str = "=y";
+const SERIES: &str = "=series";
+const HIGHLIGHT: &str = "=highlight";
 
 /// Writes the figure below `out`; returns its path and the SVG for the report.
 ///
 /// # Errors
 /// When rows cannot be read, the figure cannot be drawn, or the file cannot be written.
 pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) -> Result<(PathBuf, String)> {
-    let all = frames::joined(results, &spec.data, &inputs(step, "data"))?;
-    let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
-    let frame = all.filter(&conditions)?;
-    let figure = figure(results.plan, step, spec, &frame);
+    let (figure, frame) = drawn(results, step, spec)?;
     let path = out.join("plots").join(&spec.save);
     let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
     let bytes = if is_png { figure.png(&frame)? } else { figure.svg(&frame, Dress::Alone)?.into_bytes() };
@@ -27,33 +30,187 @@ pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) ->
     Ok((path, figure.svg(&frame, Dress::Inline)?))
 }
 
-fn figure(plan: &Plan, step: &Step, spec: &PlotSpec, frame: &Frame) -> Figure {
-    let name = |column: &ColumnRef| frames::name_of(frame, column);
+/// The figure and its rows: filtered, with the columns that the axes ask for; ranks are taken before `keep`.
+fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure, Frame)> {
     let (title, caption) = title_and_caption(step);
-    Figure {
-        name: step.address.name.replace('.', "-"),
+    let mut figure = Figure {
         title,
         caption,
-        mark: mark(spec.mark),
-        x: name(&spec.x),
-        y: spec.y.as_ref().map(name),
-        color: spec.color.as_ref().map(name),
-        facet: spec.facet.as_ref().map(name),
-        lines: spec
-            .lines
-            .iter()
-            .map(|(axis, value)| Line {
-                side: match axis {
-                    LineAxis::X => Side::X,
-                    LineAxis::Y => Side::Y,
-                },
-                value: *value,
-                label: None,
-            })
-            .collect(),
-        log_x: spec.log_x,
-        log_y: spec.log_y,
-        labels: labels(plan, step),
+        width: match spec.width {
+            spec::PlotWidth::Page => Width::Page,
+            spec::PlotWidth::Column => Width::Column,
+        },
+        labels: labels(results.plan, step),
+        ..Figure::new(step.address.name.replace('.', "-"), mark(spec.mark), X)
+    };
+    let Some(x) = &spec.x else { return Ok((figure, Frame::new())) };
+    let data = inputs(step, "data");
+    let all = frames::joined(results, &spec.data, &data)?;
+    let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
+    let mut frame = all.filter(&conditions)?;
+    let points = axes(results.plan, &data, &frame);
+    style(&mut figure, spec, &frame);
+
+    if !spec.highlight.is_empty() {
+        let conditions: Vec<_> = spec.highlight.iter().map(|c| frames::condition(&frame, c)).collect();
+        let mut holds = vec![true; frame.rows()];
+        for condition in &conditions {
+            holds.iter_mut().zip(condition.test(&frame)?).for_each(|(all, one)| *all &= one);
+        }
+        frame.push(HIGHLIGHT, Column::truth(holds))?;
+        let said: Vec<String> = spec.highlight.iter().map(|c| said(c, &figure.labels, &frame)).collect();
+        figure.labels.set_column(HIGHLIGHT, derived::plain(&said.join(" and ")));
+        figure.highlight = Some(HIGHLIGHT.to_string());
+    }
+    if let Some(y) = &spec.y {
+        figure.y = Some(axis(&mut frame, &mut figure.labels, y, Y, &points)?);
+    }
+    let mut laid: Vec<(String, String)> = Vec::new();
+    match x {
+        Horizontal::One(x) => figure.x = axis(&mut frame, &mut figure.labels, x, X, &points)?,
+        Horizontal::Several(series) => {
+            for (i, one) in series.iter().enumerate() {
+                let cells = cells(&frame, &one.quantity, &points)?;
+                frame.push(format!("{X}{i}"), Column::Real(cells))?;
+                laid.push((one.label.clone(), format!("{X}{i}")));
+            }
+            overlay(&mut figure, series, &frame);
+        }
+    }
+    if let Some(keep) = &spec.keep {
+        let by = frames::name_of(&frame, &keep.by);
+        let count = usize::try_from(keep.count).unwrap_or(usize::MAX);
+        frame = frame.take(&frame.extremes(&by, count, keep.highest, &points)?);
+    }
+    if !laid.is_empty() {
+        let columns: Result<Vec<_>> =
+            laid.into_iter().map(|(label, name)| Ok((label, frame.numbers(&name)?))).collect();
+        frame = frame.stacked(&columns?, X, SERIES)?;
+    }
+    Ok((figure, frame))
+}
+
+/// Several columns on x are the colours of the figure.
+fn overlay(figure: &mut Figure, series: &[Series], frame: &Frame) {
+    let names: Vec<String> = series.iter().map(|s| style_of(frame, &figure.labels, &s.quantity).label).collect();
+    for one in series {
+        if !figure.labels.values.contains_key(&one.label) {
+            let shown = figure.labels.column(&one.label).label;
+            figure.labels.set_value(one.label.clone(), shown);
+        }
+    }
+    figure.labels.set_column(X, derived::overlaid(&names));
+    figure.labels.set_column(SERIES, derived::plain("column"));
+    figure.color = Some(SERIES.to_string());
+}
+
+/// What needs no new columns.
+fn style(figure: &mut Figure, spec: &PlotSpec, frame: &Frame) {
+    let name = |column: &ColumnRef| frames::name_of(frame, column);
+    figure.color = spec.color.as_ref().map(name);
+    figure.facet = spec.facet.as_ref().map(name);
+    figure.bins = spec.bins.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    figure.count = spec.count.map(|count| match count {
+        spec::Count::Rows => Count::Rows,
+        spec::Count::Share => Count::Share,
+        spec::Count::Density => Count::Density,
+    });
+    (figure.range_x, figure.range_y, figure.inset) = (spec.range_x, spec.range_y, spec.inset);
+    figure.marginal = spec.marginal;
+    figure.error = spec.error.as_ref().map(|error| match error {
+        spec::ErrorBar::Half { column } => ErrorBar::Half(name(column)),
+        spec::ErrorBar::Ends { low, high } => ErrorBar::Ends(name(low), name(high)),
+        spec::ErrorBar::Interval => ErrorBar::Interval,
+    });
+    figure.correlation = spec.correlation.map(|correlation| match correlation {
+        spec::Correlation::Pearson => Correlation::Pearson,
+        spec::Correlation::Spearman => Correlation::Spearman,
+    });
+    figure.lines = spec.lines.iter().map(line).collect();
+    (figure.log_x, figure.log_y) = (spec.log_x, spec.log_y);
+}
+
+fn line((axis, at): &(LineAxis, LineAt)) -> Line {
+    Line {
+        side: match axis {
+            LineAxis::X => Side::X,
+            LineAxis::Y => Side::Y,
+        },
+        at: match at {
+            LineAt::Value(value) => At::Value(*value),
+            LineAt::Mean => At::Mean,
+            LineAt::Median => At::Median,
+        },
+        label: None,
+    }
+}
+
+/// A condition for readers.
+fn said(condition: &spec::Condition, labels: &Labels, frame: &Frame) -> String {
+    let column = labels.column(&frames::name_of(frame, &condition.column)).label;
+    let column = if condition.absolute { format!("|{column}|") } else { column };
+    let value = match &condition.value {
+        spec::Constant::Number(number) => crate::out::number::short(*number).replace('-', "−"),
+        spec::Constant::Truth(truth) => truth.to_string(),
+        spec::Constant::Word(word) => labels.value(word),
+    };
+    let sign = match condition.operator.symbol() {
+        "==" => "=",
+        "!=" => "≠",
+        "<=" => "≤",
+        ">=" => "≥",
+        sign => sign,
+    };
+    format!("{column} {sign} {value}")
+}
+
+/// The axes that tell one point of the rows from another.
+fn axes(plan: &Plan, data: &[StepIndex], frame: &Frame) -> Vec<String> {
+    let mut axes: Vec<String> = Vec::new();
+    for (axis, _) in data.iter().flat_map(|index| &plan.steps[index.0].address.point) {
+        if !axes.contains(axis) && frame.get(axis).is_some() {
+            axes.push(axis.clone());
+        }
+    }
+    axes
+}
+
+/// The name of the column that an axis shows; a derived one is added to the frame as `name`.
+fn axis(frame: &mut Frame, labels: &mut Labels, quantity: &Quantity, name: &str, points: &[String]) -> Result<String> {
+    if let Quantity::Column { column } = quantity {
+        return Ok(frames::name_of(frame, column));
+    }
+    labels.set_column(name, style_of(frame, labels, quantity));
+    let cells = cells(frame, quantity, points)?;
+    frame.push(name, Column::Real(cells))?;
+    Ok(name.to_string())
+}
+
+fn cells(frame: &Frame, quantity: &Quantity, points: &[String]) -> Result<Vec<Option<f64>>> {
+    let name = |column: &ColumnRef| frames::name_of(frame, column);
+    Ok(match quantity {
+        Quantity::Column { column } => frame.numbers(&name(column))?,
+        Quantity::Absolute { column } => {
+            frame.numbers(&name(column))?.into_iter().map(|cell| cell.map(f64::abs)).collect()
+        }
+        Quantity::Largest { of } => {
+            let columns: Result<Vec<_>> = of.iter().map(|one| cells(frame, one, points)).collect();
+            frame::largest(&columns?)?
+        }
+        Quantity::Rank { column, descending } => frame.rank(&name(column), *descending, points)?,
+    })
+}
+
+fn style_of(frame: &Frame, labels: &Labels, quantity: &Quantity) -> crate::out::plot::ColumnStyle {
+    let style = |column: &ColumnRef| labels.column(&frames::name_of(frame, column));
+    match quantity {
+        Quantity::Column { column } => style(column),
+        Quantity::Absolute { column } => derived::absolute(style(column)),
+        Quantity::Largest { of } => {
+            let parts: Vec<_> = of.iter().map(|one| style_of(frame, labels, one)).collect();
+            derived::largest(&parts)
+        }
+        Quantity::Rank { column, descending } => derived::rank(&style(column), *descending),
     }
 }
 
@@ -101,6 +258,7 @@ fn mark(mark: spec::Mark) -> Mark {
         spec::Mark::Bar => Mark::Bar,
         spec::Mark::Ecdf => Mark::Ecdf,
         spec::Mark::Heatmap => Mark::Heatmap,
+        spec::Mark::Gradient => Mark::Gradient,
     }
 }
 

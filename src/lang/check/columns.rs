@@ -161,20 +161,6 @@ pub fn sort_by_lost(column: &str, span: Span) -> Diagnostic {
         .help(format!("sort by a column that is shown, such as `mean({column})` when `columns` holds it"))
 }
 
-/// A label that is neither x nor y.
-pub fn not_an_axis_of_the_plot(field: &str, example: &str, span: Span) -> Diagnostic {
-    Diagnostic::new(Code::UnknownArgument, span, format!("the entries of `{field}` belong to x or y"))
-        .label("neither x nor y")
-        .help(format!("write it as in `{field} = [{example}]`"))
-}
-
-/// `scale = [y = ln]`.
-pub fn unknown_scale(word: &str, span: Span) -> Diagnostic {
-    Diagnostic::new(Code::UnknownVariant, span, format!("there is no scale called `{word}`"))
-        .label("unknown word")
-        .help("a scale is `log` or `linear`")
-}
-
 /// A unit in an expectation.
 pub fn unit_in_expectation(span: Span) -> Diagnostic {
     Diagnostic::new(Code::WrongUnit, span, "a side of an expectation is a plain number, a share or a column")

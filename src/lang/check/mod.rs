@@ -12,6 +12,7 @@ pub mod latents;
 pub mod lints;
 pub mod models;
 pub mod pairs;
+pub mod plots;
 pub mod points;
 pub mod questions;
 pub mod sweeps;

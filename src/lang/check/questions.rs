@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::At;
-use crate::lang::plan::spec::{Mark, Operand};
+use crate::lang::plan::spec::Operand;
 use crate::lang::resolve::Sink;
 use crate::lang::source::Span;
 
@@ -17,32 +17,6 @@ pub fn group_without_columns(at: &At, sink: &mut Sink) {
                 .label("grouped")
                 .help("write `columns = [.., count(), mean(..)]` with the columns of `group` and aggregates"),
         );
-    }
-}
-
-/// Marks with and without a vertical axis.
-pub fn y_of_the_mark(at: &At, mark: Option<Mark>, sink: &mut Sink) {
-    let Some(mark) = mark else { return };
-    let (word, counts) = match mark {
-        Mark::Histogram => ("histogram", true),
-        Mark::Ecdf => ("ecdf", true),
-        Mark::Scatter => ("scatter", false),
-        Mark::Line => ("line", false),
-        Mark::Heatmap => ("heatmap", false),
-        Mark::Bar => return,
-    };
-    match at.fields.get("y") {
-        Some(y) if counts => sink.push(
-            Diagnostic::new(Code::MisplacedField, y.span, format!("a {word} has no y: it counts the rows of each x"))
-                .label("nothing reads this")
-                .help("leave it out, or use `mark = scatter`"),
-        ),
-        None if !counts && at.fields.broken.is_empty() => sink.push(
-            Diagnostic::new(Code::MissingField, at.span(), format!("the plot `{}` needs `y`", at.name()))
-                .label(format!("a {word} of what over x?"))
-                .help("write `y = ..` with a column, or use `mark = histogram`"),
-        ),
-        _ => {}
     }
 }
 

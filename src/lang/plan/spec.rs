@@ -772,22 +772,128 @@ pub enum Mark {
     Bar,
     Ecdf,
     Heatmap,
+    /// The fields of the two penalties; reads no rows.
+    Gradient,
+}
+
+/// What stands on an axis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum Quantity {
+    Column {
+        column: ColumnRef,
+    },
+    /// `abs(nu_error)`.
+    Absolute {
+        column: ColumnRef,
+    },
+    /// The largest of these in the row; empty when one of them is.
+    Largest {
+        of: Vec<Quantity>,
+    },
+    /// Place among the rows of the same point, from 1.
+    Rank {
+        column: ColumnRef,
+        descending: bool,
+    },
+}
+
+/// One of several columns that are laid over one another on x, and what it is called.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    pub label: String,
+    pub quantity: Quantity,
+}
+
+/// What stands on x.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Horizontal {
+    One(Quantity),
+    Several(Vec<Series>),
+}
+
+/// `lowest(100, by = nu_error)`: rows of each point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Keep {
+    pub count: u64,
+    pub by: ColumnRef,
+    pub highest: bool,
+}
+
+/// What bars and lines count where there is no y.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Count {
+    Rows,
+    Share,
+    Density,
+}
+
+/// How far the ends of an error bar are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "form", rename_all = "snake_case")]
+pub enum ErrorBar {
+    /// y - column .. y + column.
+    Half { column: ColumnRef },
+    /// From one column to the other.
+    Ends { low: ColumnRef, high: ColumnRef },
+    /// 1.96 s / sqrt(n) of the rows that share a place (docs/method.md 6.2).
+    Interval,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Correlation {
+    Pearson,
+    Spearman,
+}
+
+/// Where a reference line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineAt {
+    Value(f64),
+    /// Of the rows of a colour.
+    Mean,
+    Median,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlotWidth {
+    Page,
+    Column,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlotSpec {
+    /// Empty for the gradient fields.
     pub data: Vec<String>,
     pub filter: Vec<Condition>,
+    pub keep: Option<Keep>,
     pub mark: Mark,
-    pub x: ColumnRef,
-    pub y: Option<ColumnRef>,
+    /// `None` for the gradient fields only.
+    pub x: Option<Horizontal>,
+    pub y: Option<Quantity>,
     pub color: Option<ColumnRef>,
     pub facet: Option<ColumnRef>,
-    /// Reference lines at these values of x (or of y for `(none, y)`): `lines = [0.1, 0.9]`, `lines = [x = 0.9, y = 0.5]`.
-    pub lines: Vec<(LineAxis, f64)>,
+    pub bins: Option<u64>,
+    pub count: Option<Count>,
+    pub range_x: Option<(f64, f64)>,
+    pub range_y: Option<(f64, f64)>,
+    pub inset: Option<(f64, f64)>,
+    /// Histograms in the margins of a scatter.
+    pub marginal: bool,
+    pub highlight: Vec<Condition>,
+    pub error: Option<ErrorBar>,
+    pub correlation: Option<Correlation>,
+    /// Reference lines: `lines = [0.1, 0.9]`, `lines = [x = mean, y = 0.5]`.
+    pub lines: Vec<(LineAxis, LineAt)>,
     /// Logarithmic axes.
     pub log_x: bool,
     pub log_y: bool,
+    pub width: PlotWidth,
     /// File name within `plots/`, ending in .svg or .png.
     pub save: String,
 }

@@ -12,6 +12,7 @@ mod latents;
 mod modules;
 mod paper;
 mod params;
+pub mod plot;
 mod point;
 pub mod query;
 mod reader;

@@ -2,7 +2,7 @@
 
 use crate::lang::check::columns as problems;
 use crate::lang::diagnostic::{Code, Diagnostic};
-use crate::lang::plan::spec::{Aggregate, ColumnRef, Condition, Constant, LineAxis, Operand, TableColumn};
+use crate::lang::plan::spec::{Aggregate, ColumnRef, Condition, Constant, Operand, TableColumn};
 use crate::lang::schema::{Built, Column, ColumnType, Kind, Type};
 use crate::lang::source::{Sources, Span};
 use crate::lang::syntax::tree::{self, Entry, Operator, Reference, Suffix, Value, ValueKind};
@@ -25,7 +25,7 @@ const AGGREGATES: &[(&str, Aggregate)] = &[
     ("count", Aggregate::Count),
 ];
 
-const NUMBER: Type = Type::Number { low: f64::NEG_INFINITY, high: f64::INFINITY };
+pub(super) const NUMBER: Type = Type::Number { low: f64::NEG_INFINITY, high: f64::INFINITY };
 
 /// True when the steps of this declaration give rows.
 pub fn has_rows(scope: &Scope, id: DeclId) -> bool {
@@ -132,7 +132,7 @@ fn gather(scope: &Scope, sources: &Sources, module: usize, value: &Value, found:
 
 /// What a column name means.
 #[derive(Clone, Copy, Debug)]
-enum Meaning {
+pub(super) enum Meaning {
     Axis,
     Column(&'static Column),
 }
@@ -185,7 +185,7 @@ impl Question<'_, '_> {
     // -- columns -----------------------------------------------------------------------------------------------------
 
     /// The column of a reference without brackets.
-    fn column(&mut self, value: &Value) -> Option<(ColumnRef, Meaning)> {
+    pub(super) fn column(&mut self, value: &Value) -> Option<(ColumnRef, Meaning)> {
         let ValueKind::Reference(reference) = &value.kind else {
             if !matches!(value.kind, ValueKind::Broken) {
                 self.reader.sink.push(problems::not_a_column(value.span));
@@ -298,7 +298,7 @@ impl Question<'_, '_> {
     }
 
     /// True for an axis all of whose values are numbers.
-    fn numeric_axis(&self, column: &ColumnRef, meaning: Meaning) -> bool {
+    pub(super) fn numeric_axis(&self, column: &ColumnRef, meaning: Meaning) -> bool {
         matches!(meaning, Meaning::Axis)
             && self.rows.iter().any(|step| {
                 self.resolution.get(step.target).axes.iter().any(|axis| {
@@ -632,65 +632,6 @@ impl Question<'_, '_> {
         }
     }
 
-    // -- plots -------------------------------------------------------------------------------------------------------
-
-    /// `lines`: numbers on x, or on the axis of their label.
-    pub fn lines(&mut self, fields: &Fields) -> Vec<(LineAxis, f64)> {
-        let Some(Node { value: Typed::Raw(value), .. }) = fields.get("lines") else { return Vec::new() };
-        let entries: Vec<Entry> = match &value.kind {
-            ValueKind::List(entries) => entries.clone(),
-            _ => vec![Entry { label: None, value: value.clone() }],
-        };
-        let mut lines = Vec::new();
-        for entry in &entries {
-            let axis = match entry.label.as_ref().map(|l| l.text.as_str()) {
-                None | Some("x") => LineAxis::X,
-                Some("y") => LineAxis::Y,
-                Some(_) => {
-                    let span = entry.label.as_ref().map_or(entry.value.span, |l| l.span);
-                    self.reader.sink.push(problems::not_an_axis_of_the_plot("lines", "x = 0.9", span));
-                    continue;
-                }
-            };
-            if let Some(number) =
-                self.reader.read(&NUMBER, &entry.value, "an entry of `lines`").and_then(|n| n.number())
-            {
-                lines.push((axis, number));
-            }
-        }
-        lines
-    }
-
-    /// `scale`: whether x and y are logarithmic.
-    pub fn scale(&mut self, fields: &Fields) -> (bool, bool) {
-        let Some(Node { value: Typed::Raw(value), .. }) = fields.get("scale") else { return (false, false) };
-        let mut log = (false, false);
-        let ValueKind::List(entries) = &value.kind else {
-            self.reader.wrong_type::<()>(&Type::Query(crate::lang::schema::Query::Scale), value, "`scale`");
-            return log;
-        };
-        for entry in entries {
-            let word = match &entry.value.kind {
-                ValueKind::Reference(reference) => dotted(&reference.path),
-                ValueKind::Broken => continue,
-                _ => String::new(),
-            };
-            if !matches!(word.as_str(), "log" | "linear") {
-                self.reader.sink.push(problems::unknown_scale(&word, entry.value.span));
-                continue;
-            }
-            match entry.label.as_ref().map(|l| l.text.as_str()) {
-                Some("x") => log.0 = word == "log",
-                Some("y") => log.1 = word == "log",
-                _ => {
-                    let span = entry.label.as_ref().map_or(entry.value.span, |l| l.span);
-                    self.reader.sink.push(problems::not_an_axis_of_the_plot("scale", "y = log", span));
-                }
-            }
-        }
-        log
-    }
-
     // -- expectations ------------------------------------------------------------------------------------------------
 
     /// One side of an expectation, with the address that it is about.
@@ -969,7 +910,11 @@ impl Question<'_, '_> {
     }
 }
 
-fn is_number(meaning: Meaning) -> bool {
+pub(super) fn is_words(meaning: Meaning) -> bool {
+    !matches!(meaning, Meaning::Column(Column { ty: ColumnType::Real | ColumnType::Whole | ColumnType::Truth, .. }))
+}
+
+pub(super) fn is_number(meaning: Meaning) -> bool {
     matches!(meaning, Meaning::Column(Column { ty: ColumnType::Real | ColumnType::Whole, .. }))
 }
 

@@ -82,6 +82,16 @@ pub enum Query {
     Sort,
     /// One column.
     Column,
+    /// A column, `abs(column)`, `largest(..)` or `rank(..)`.
+    Quantity,
+    /// A quantity, or a list of columns with labels or without.
+    Quantities,
+    /// `[x = 0..1.1, y = 0..1]`.
+    Ranges,
+    /// `lowest(100, by = nu_error)`.
+    Keep,
+    /// `ci95`, `(nu_error_low, nu_error_high)`, `interval`.
+    Error,
     /// `[0.1, 0.9]`, `[x = 0.9, y = 0.5]`.
     Lines,
     /// `[y = log]`.
@@ -130,6 +140,9 @@ impl Type {
             Type::Text => "a quoted string".to_string(),
             Type::Path => "a quoted path".to_string(),
             Type::Token => "a token id such as `128009`, or the text of a token in quotes".to_string(),
+            Type::Bounds { low, high } if low.is_infinite() && high.is_infinite() => {
+                "a range such as `0.9..1.0`".to_string()
+            }
             Type::Bounds { low, high } => {
                 format!("a range within {} and {}, such as `0.4..0.6`", show(*low), show(*high))
             }
@@ -172,7 +185,12 @@ impl Type {
                 Query::Group => "a column or a list of columns",
                 Query::Sort => "a column, `descending(column)`, or a list of them",
                 Query::Column => "a column",
-                Query::Lines => "a list of numbers, labelled `x =` or `y =` or not",
+                Query::Quantity => "a column, `abs(column)`, `largest(..)` or `rank(..)`",
+                Query::Quantities => "a column, `abs(column)`, `largest(..)`, `rank(..)`, or a list of columns",
+                Query::Ranges => "a list such as `[x = 0..1.1, y = 0..1]`",
+                Query::Keep => "`lowest(100, by = column)` or `highest(100, by = column)`",
+                Query::Error => "a column, two columns `(low, high)`, or `interval`",
+                Query::Lines => "a list of numbers, `mean` or `median`, labelled `x =` or `y =` or not",
                 Query::Scale => "a list such as `[y = log]`",
                 Query::Limits => "a list such as `[nu_reconstruction < 0.5, nu_error < 0.2]`",
                 Query::Comparison => "a comparison such as `mean(fit.fve) > 0.8`",

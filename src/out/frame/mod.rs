@@ -5,6 +5,7 @@ mod cell;
 mod column;
 mod concat;
 mod condition;
+mod derive;
 mod filter;
 mod group;
 mod join;
@@ -16,6 +17,7 @@ pub use aggregate::Aggregate;
 pub use cell::Cell;
 pub use column::Column;
 pub use condition::{Condition, Constant, Operator};
+pub use derive::largest;
 
 use std::sync::Arc;
 

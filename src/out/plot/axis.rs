@@ -144,14 +144,18 @@ fn power_label(factor: i32, decade: i32) -> String {
 }
 
 fn superscript(n: i32) -> String {
-    let raise = |c: char| match c {
+    n.to_string().chars().map(raised).collect()
+}
+
+/// A digit or a minus, raised.
+pub fn raised(c: char) -> char {
+    match c {
         '-' => '⁻',
         '1' => '¹',
         '2' => '²',
         '3' => '³',
         digit => char::from_u32('⁰' as u32 + digit.to_digit(10).unwrap_or(0)).unwrap_or(digit),
-    };
-    n.to_string().chars().map(raise).collect()
+    }
 }
 
 /// Tick labels with the same number of decimals, thousands as K, M and B.

@@ -125,9 +125,57 @@ impl Canvas {
         }
     }
 
-    /// A dashed reference line.
-    pub fn reference(&mut self, x1: f64, y1: f64, x2: f64, y2: f64) {
-        self.straight(x1, y1, x2, y2, "xd-reference", MUTED, 1.0, " stroke-dasharray=\"4 3\"");
+    /// A vertical range with caps, in the colour of text.
+    pub fn error_bar(&mut self, x: f64, y1: f64, y2: f64, cap: f64) {
+        self.straight(x, y1, x, y2, "xd-whisker", INK, 1.2, "");
+        self.straight(x - cap, y1, x + cap, y1, "xd-whisker", INK, 1.2, "");
+        self.straight(x - cap, y2, x + cap, y2, "xd-whisker", INK, 1.2, "");
+    }
+
+    /// A dashed reference line; of a group in its colour.
+    pub fn reference(&mut self, x1: f64, y1: f64, x2: f64, y2: f64, color: Option<Color>) {
+        let dashes = " stroke-dasharray=\"4 3\"";
+        match color {
+            Some(color) => self.straight(x1, y1, x2, y2, "xd-marks", &color.to_string(), 1.4, dashes),
+            None => self.straight(x1, y1, x2, y2, "xd-reference", MUTED, 1.0, dashes),
+        }
+    }
+
+    /// A light ground under a range that stands out.
+    pub fn shade(&mut self, x: f64, y: f64, width: f64, height: f64) {
+        let (x, y, width, height) = (n(x), n(y), n(width.max(0.0)), n(height.max(0.0)));
+        let _ = writeln!(
+            self.body,
+            "<rect class=\"xd-shade\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{AXIS}\" fill-opacity=\"0.12\"/>"
+        );
+    }
+
+    /// The page's colour over what is there.
+    pub fn backing(&mut self, x: f64, y: f64, width: f64, height: f64) {
+        let (x, y, width, height) = (n(x), n(y), n(width.max(0.0)), n(height.max(0.0)));
+        let _ = writeln!(
+            self.body,
+            "<rect class=\"xd-backing\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{PAPER}\"/>"
+        );
+    }
+
+    /// A line with a head at its end; nothing where it has no length.
+    pub fn arrow(&mut self, from: (f64, f64), to: (f64, f64), color: Color, width: f64) {
+        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+        let length = dx.hypot(dy);
+        if length < 0.1 {
+            return;
+        }
+        let head = (3.2 * width).min(length * 0.6);
+        let (ux, uy) = (dx / length, dy / length);
+        let neck = (to.0 - ux * head, to.1 - uy * head);
+        self.line(&[from, neck], color, width, "");
+        let side = head * 0.55;
+        self.area(
+            &[to, (neck.0 - uy * side, neck.1 + ux * side), (neck.0 + uy * side, neck.1 - ux * side)],
+            color,
+            1.0,
+        );
     }
 
     #[expect(clippy::too_many_arguments)]

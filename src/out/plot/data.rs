@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::figure::{Figure, Mark};
+use super::figure::{ErrorBar, Figure, Mark};
 use super::labels::Labels;
 use super::palette::{self, Color, PLAIN};
 use crate::out::error::{Error, Result};
@@ -26,6 +26,10 @@ pub struct Datum {
     pub amount: f64,
     pub group: usize,
     pub facet: usize,
+    /// Ends of its error bar.
+    pub ends: Option<(f64, f64)>,
+    /// Among the rows that are filled darker.
+    pub lit: bool,
 }
 
 /// What stands on an axis.
@@ -68,11 +72,15 @@ struct Encoded {
 impl Data {
     pub fn read(figure: &Figure, frame: &Frame) -> Result<Self> {
         let labels = &figure.labels;
-        let in_words = |column: &Column| column.is_categorical();
+        let between = !matches!(figure.mark, Mark::Bar | Mark::Heatmap);
+        let in_words = |column: &Column| column.is_categorical() && !(between && is_numbers(column));
         let x = encode(frame, &figure.x, labels, |c| in_words(c) || figure.mark == Mark::Bar)?;
         let y = figure.y.as_deref().map(|name| encode(frame, name, labels, in_words)).transpose()?;
         let color = figure.color.as_deref().map(|name| color(frame, name, figure)).transpose()?;
         let facet = figure.facet.as_deref().map(|name| encode(frame, name, labels, |_| true)).transpose()?;
+
+        let ends = ends(figure, frame)?;
+        let lit = figure.highlight.as_deref().map(|name| frame.column(name)).transpose()?;
 
         let mut notes = Vec::new();
         let mut points = Vec::new();
@@ -96,6 +104,8 @@ impl Data {
                 amount: tint,
                 group: if is_scale { 0 } else { tint as usize },
                 facet: value(&facet) as usize,
+                ends: ends.as_ref().and_then(|ends| ends_of(ends, row, value(&y))),
+                lit: lit.is_some_and(|column| column.cell(row) == Cell::Truth(true)),
             };
             let bad_x = figure.log_x && x.field.words.is_none() && datum.x < 1.0 / LARGEST;
             let bad_y = figure.log_y && y.as_ref().is_some_and(|y| y.field.words.is_none()) && datum.y < 1.0 / LARGEST;
@@ -112,6 +122,7 @@ impl Data {
         if unloggable > 0 {
             notes.push(format!("{} at or below 0 not shown on the log axis", rows(unloggable)));
         }
+        notes.extend(outside(figure, &points, x.field.words.is_none()));
         let groups = groups(figure, color.as_ref());
         let mut facets = facets(figure, facet.as_ref());
         if facets.len() > MOST_FACETS {
@@ -142,6 +153,47 @@ impl Data {
     pub fn ys(&self) -> Vec<f64> {
         self.points.iter().map(|p| p.y).collect()
     }
+}
+
+/// Cells of the columns of an error bar.
+enum Ends {
+    Half(Vec<Option<f64>>),
+    Both(Vec<Option<f64>>, Vec<Option<f64>>),
+}
+
+fn ends(figure: &Figure, frame: &Frame) -> Result<Option<Ends>> {
+    Ok(match &figure.error {
+        Some(ErrorBar::Half(name)) => Some(Ends::Half(frame.numbers(name)?)),
+        Some(ErrorBar::Ends(low, high)) => Some(Ends::Both(frame.numbers(low)?, frame.numbers(high)?)),
+        Some(ErrorBar::Interval) | None => None,
+    })
+}
+
+/// The ends of the error bar of a row; without them the row has none.
+fn ends_of(ends: &Ends, row: usize, y: f64) -> Option<(f64, f64)> {
+    let (low, high) = match ends {
+        Ends::Half(half) => half[row].map(|half| (y - half.abs(), y + half.abs()))?,
+        Ends::Both(low, high) => (low[row]?, high[row]?),
+    };
+    (low.abs() <= LARGEST && high.abs() <= LARGEST).then_some((low.min(high), low.max(high)))
+}
+
+/// Rows beyond the ranges that the figure asks for.
+fn outside(figure: &Figure, points: &[Datum], x_is_number: bool) -> Option<String> {
+    let beyond = |range: Option<(f64, f64)>, value: f64| range.is_some_and(|(l, h)| value < l || value > h);
+    let range_x = figure.range_x.filter(|_| x_is_number);
+    let range_y = figure.range_y.filter(|_| figure.y.is_some());
+    let count = points.iter().filter(|p| beyond(range_x, p.x) || beyond(range_y, p.y)).count();
+    let what =
+        if figure.mark == Mark::Ecdf { "beyond the range of the axis" } else { "outside of the range not shown" };
+    (count > 0).then(|| format!("{} {} {what}", grouped(count as i64), figure.labels.rows))
+}
+
+/// Words of an axis that are all numbers.
+fn is_numbers(column: &Column) -> bool {
+    let words = column.distinct();
+    let number = |cell: &Cell<'_>| matches!(cell, Cell::Text(t) if t.parse::<f64>().is_ok_and(f64::is_finite));
+    !words.is_empty() && words.iter().all(number)
 }
 
 fn groups(figure: &Figure, color: Option<&Encoded>) -> Vec<Group> {
@@ -196,10 +248,10 @@ fn encode(frame: &Frame, name: &str, labels: &Labels, in_words: impl Fn(&Column)
         whole: matches!(column, Column::Whole(_)),
     };
     if !in_words(column) {
-        return Ok(Encoded {
-            field,
-            cells: column.cells().map(|c| c.number().filter(|x| x.abs() <= LARGEST)).collect(),
-        });
+        field.whole |=
+            matches!(column, Column::Text(_)) && frame.numbers(name)?.iter().flatten().all(|x| x.fract() == 0.0);
+        let cells = frame.numbers(name)?.into_iter().map(|c| c.filter(|x| x.abs() <= LARGEST)).collect();
+        return Ok(Encoded { field, cells });
     }
     let words = categories(column);
     let places: BTreeMap<_, usize> = words.iter().enumerate().map(|(i, w)| (w.key(), i)).collect();

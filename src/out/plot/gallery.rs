@@ -140,7 +140,7 @@ fn figure(name: &str, title: &str, mark: Mark, x: &str) -> Figure {
 }
 
 fn line(side: Side, value: f64, label: &str) -> Line {
-    Line { side, value, label: (!label.is_empty()).then(|| label.to_owned()) }
+    Line { label: (!label.is_empty()).then(|| label.to_owned()), ..Line::new(side, value) }
 }
 
 pub fn all() -> Vec<(Figure, Frame)> {

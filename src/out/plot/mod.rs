@@ -8,7 +8,9 @@
 
 mod axis;
 mod canvas;
+mod correlation;
 mod data;
+pub mod derived;
 mod draw;
 mod figure;
 pub mod font;
@@ -21,5 +23,5 @@ mod png;
 mod shape;
 
 pub use canvas::escape;
-pub use figure::{Dress, Figure, Line, Mark, Side};
+pub use figure::{At, Correlation, Count, Dress, ErrorBar, Figure, Line, Mark, Side, Width};
 pub use labels::{ColumnStyle, Labels};

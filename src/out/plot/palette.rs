@@ -37,6 +37,9 @@ impl Color {
 /// The colour of marks that no column colours.
 pub const PLAIN: Color = Color(0x33, 0x66, 0x99);
 
+/// The colour of the tuned model.
+pub const TUNED: Color = Color(0xd5, 0x5e, 0x00);
+
 /// Words with a colour and a place in legends of their own, in this order.
 const KNOWN: &[(&str, Color)] = &[
     ("base_only", Color(0x00, 0x72, 0xb2)),
@@ -138,6 +141,11 @@ pub fn amount(share: f64) -> Color {
         Color(0xfd, 0xe7, 0x25),
     ];
     blend(&STOPS, share)
+}
+
+/// Grey to the colour of the base model: strength of a pull, legible on white and on black.
+pub fn strength(share: f64) -> Color {
+    blend(&[Color(0xb4, 0xba, 0xc2), Color(0x5a, 0x96, 0xba), Color(0x00, 0x72, 0xb2)], share)
 }
 
 /// Blue over white to red for signed amounts, 0.5 is zero (ColorBrewer's RdBu).

@@ -45,13 +45,68 @@ pub enum Shape {
         points: Vec<(f64, f64)>,
         color: Color,
     },
-    /// A thin vertical line with ends.
+    /// A thin vertical line, and rows on it.
     Whisker {
         x: f64,
         low: f64,
         high: f64,
         dots: Vec<f64>,
     },
+    /// A vertical line with caps; in the colour of text where it has none.
+    ErrorBar {
+        x: f64,
+        low: f64,
+        high: f64,
+        color: Option<Color>,
+    },
+    Arrow {
+        from: (f64, f64),
+        to: (f64, f64),
+        color: Color,
+    },
+}
+
+/// A range of x once more, in the corner of each panel.
+#[derive(Clone, Debug)]
+pub struct Inset {
+    pub x: Axis,
+    pub y: Axis,
+    /// The range of the panel's x that it shows.
+    pub range: (f64, f64),
+    /// Its left and upper edge, as shares of the panel.
+    pub left: f64,
+    pub top: f64,
+    pub panels: Vec<Vec<Shape>>,
+}
+
+impl Inset {
+    /// Width and height with the tick labels, as shares of a panel of this size.
+    pub fn share(size: PanelSize) -> (f64, f64) {
+        ((96.0 / size.width).clamp(0.36, 0.6), (76.0 / size.height).clamp(0.44, 0.6))
+    }
+}
+
+/// Outlines in the margins of a scatter.
+#[derive(Clone, Debug, Default)]
+pub struct Margin {
+    /// Over x, and over y; heights up to 1.
+    pub top: Vec<Outline>,
+    pub right: Vec<Outline>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Outline {
+    pub edges: Vec<f64>,
+    pub heights: Vec<f64>,
+    pub color: Color,
+}
+
+/// A line of text in the corner of a panel.
+#[derive(Clone, Debug)]
+pub struct Remark {
+    pub text: String,
+    /// Of the group it is about.
+    pub color: Option<Color>,
 }
 
 /// What colours mean, besides the groups.
@@ -74,6 +129,29 @@ pub struct Sketch {
     pub counts: bool,
     /// No grid behind cells.
     pub grid: bool,
+    pub inset: Option<Inset>,
+    /// One a panel, or none at all.
+    pub margins: Vec<Margin>,
+    /// One list a panel, or none at all.
+    pub remarks: Vec<Vec<Remark>>,
+}
+
+impl Sketch {
+    /// Axes and shapes alone.
+    pub fn new(x: Axis, y: Axis, panels: Vec<Vec<Shape>>, notes: Vec<String>) -> Self {
+        Self {
+            x,
+            y,
+            panels,
+            ramp: None,
+            notes,
+            counts: false,
+            grid: true,
+            inset: None,
+            margins: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
 }
 
 /// Pixels of one panel.
@@ -81,11 +159,14 @@ pub struct Sketch {
 pub struct PanelSize {
     pub width: f64,
     pub height: f64,
+    /// Of a narrow figure, with smaller letters.
+    pub narrow: bool,
 }
 
 impl PanelSize {
     /// About so many labelled ticks fit.
     pub fn ticks(self) -> (usize, usize) {
-        ((self.width / 75.0).round().max(3.0) as usize, (self.height / 52.0).round().max(3.0) as usize)
+        let (x, y) = if self.narrow { (52.0, 36.0) } else { (75.0, 52.0) };
+        ((self.width / x).round().max(3.0) as usize, (self.height / y).round().max(3.0) as usize)
     }
 }

@@ -17,7 +17,7 @@ fn small() -> ReportData {
     table.file = "tables/50% of <all>.csv".into();
     let mut figure = Figure::new("delta", Mark::Histogram, "nu_error");
     figure.title = "ν of all latents".into();
-    figure.lines = vec![Line { side: Side::X, value: 0.2, label: None }];
+    figure.lines = vec![Line::new(Side::X, 0.2)];
     ReportData {
         title: "Quick <start>".into(),
         doc: "First `a < b` paragraph\nstill first.\n\nSecond with a lone ` tick.".into(),

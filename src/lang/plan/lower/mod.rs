@@ -9,6 +9,7 @@ mod latents;
 mod model;
 mod pair;
 mod patch;
+mod plot;
 mod questions;
 
 use crate::lang::resolve::Sink;
@@ -36,7 +37,7 @@ pub fn lower(at: &At, kind: &str, sink: &mut Sink) -> Draft {
         "steer" => patch::steer(at, &mut draft, sink),
         "compare" => latents::compare(at, &mut draft, sink),
         "table" => questions::table(at, &mut draft, sink),
-        "plot" => questions::plot(at, &mut draft, sink),
+        "plot" => plot::plot(at, &mut draft, sink),
         "expect" => questions::expect(at, &mut draft, sink),
         _ => None,
     };

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{ExpectSpec, Mark, Operand, PlotSpec, Spec, TableSpec};
+use crate::lang::plan::spec::{ExpectSpec, Operand, Spec, TableSpec};
 use crate::lang::resolve::query::Question;
 use crate::lang::resolve::{Node, Reader, Resolved, Sink, StepRef, Typed, VALUE, matching};
 use crate::lang::source::Span;
@@ -20,33 +20,6 @@ pub fn table(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     check::questions::group_without_columns(at, sink);
     let save = save(at, "csv", &["csv"], sink)?;
     Some(Spec::Table(TableSpec { rows: names, filter, group, columns, sort, limit: at.fields.whole("limit"), save }))
-}
-
-pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
-    let rows = rows(at, "data", "data", draft)?;
-    let mark = match at.fields.word("mark") {
-        Some("histogram") => Some(Mark::Histogram),
-        Some("scatter") => Some(Mark::Scatter),
-        Some("line") => Some(Mark::Line),
-        Some("bar") => Some(Mark::Bar),
-        Some("ecdf") => Some(Mark::Ecdf),
-        Some("heatmap") => Some(Mark::Heatmap),
-        _ => None,
-    };
-    check::questions::y_of_the_mark(at, mark, sink);
-    let mut reader = reader(at, sink);
-    let mut question = Question { reader: &mut reader, resolution: at.resolution, rows };
-    let filter = question.conditions(at.fields, "where");
-    let numeric_x = !matches!(mark, Some(Mark::Bar) | None);
-    let x = question.field_column(at.fields, "x", numeric_x);
-    let y = question.field_column(at.fields, "y", true);
-    let color = question.field_column(at.fields, "color", false);
-    let facet = question.field_column(at.fields, "facet", false);
-    let lines = question.lines(at.fields);
-    let (log_x, log_y) = question.scale(at.fields);
-    let names = question.names();
-    let save = save(at, "svg", &["svg", "png"], sink)?;
-    Some(Spec::Plot(PlotSpec { data: names, filter, mark: mark?, x: x?, y, color, facet, lines, log_x, log_y, save }))
 }
 
 pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
@@ -89,7 +62,7 @@ pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     }))
 }
 
-fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
+pub(super) fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
     Reader {
         scope: at.scope,
         sources: at.sources,
@@ -105,7 +78,7 @@ fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
 }
 
 /// The steps of a field, all their points noted as inputs.
-fn rows(at: &At, field: &str, role: &'static str, draft: &mut Draft) -> Option<Vec<StepRef>> {
+pub(super) fn rows(at: &At, field: &str, role: &'static str, draft: &mut Draft) -> Option<Vec<StepRef>> {
     let Node { value: Typed::Rows(steps), .. } = at.fields.get(field)? else { return None };
     for step in steps {
         let target = at.resolution.get(step.target);
@@ -145,7 +118,7 @@ fn aligned(main: &Resolved, chosen: &[usize], target: &Resolved, index: usize) -
 }
 
 /// The file name: as written, or the declaration's name.
-fn save(at: &At, extension: &str, allowed: &[&str], sink: &mut Sink) -> Option<String> {
+pub(super) fn save(at: &At, extension: &str, allowed: &[&str], sink: &mut Sink) -> Option<String> {
     let Some(node) = at.fields.get("save") else {
         return Some(format!("{}.{extension}", at.name()));
     };

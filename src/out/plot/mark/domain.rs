@@ -2,7 +2,7 @@
 
 use super::super::axis::Axis;
 use super::super::data::Field;
-use super::super::figure::{Figure, Mark, Side};
+use super::super::figure::{Figure, Line, Mark, Side};
 use crate::out::number::grouped;
 
 /// Which values an axis must show.
@@ -33,7 +33,11 @@ pub fn axis(
     }
     let style = figure.labels.column(&field.column);
     let log = if side == Side::X { figure.log_x } else { figure.log_y };
-    let lines = figure.lines.iter().filter(|l| l.side == side && (!log || l.value > 0.0)).map(|l| l.value);
+    let fixed = || figure.lines.iter().filter(|l| l.side == side).filter_map(Line::value);
+    let lines = fixed().filter(|value| !log || *value > 0.0);
+    if let Some((low, high)) = figure.range(side) {
+        return ranged(low, high, log, field, &style.ticks, count);
+    }
     let mut shown: Vec<f64> = values.to_vec();
     shown.sort_by(f64::total_cmp);
     if log {
@@ -52,7 +56,7 @@ pub fn axis(
         (low, high) = (low.min(l), high.max(h));
     }
     if shown.is_empty() && style.domain.is_none() {
-        (low, high) = ends(figure.lines.iter().filter(|l| l.side == side).map(|l| l.value)).unwrap_or((0.0, 1.0));
+        (low, high) = ends(fixed()).unwrap_or((0.0, 1.0));
     }
     let whole_domain = style.domain.filter(|(l, h)| low >= *l && high <= *h);
     let known = style.domain.is_some();
@@ -88,8 +92,22 @@ pub fn axis(
     axis
 }
 
+/// An axis with ends that the figure asks for; ticks that the column is known by stay where three of them are left.
+fn ranged(low: f64, high: f64, log: bool, field: &Field, known: &[f64], count: usize) -> Axis {
+    if log {
+        return Axis::log(low, high, field.title.clone());
+    }
+    let inside: Vec<f64> = known.iter().copied().filter(|t| (low..=high).contains(t)).collect();
+    let ticks = if inside.len() >= 3 { inside } else { Vec::new() };
+    let mut axis = Axis::linear(low, high, &ticks, count, field.title.clone());
+    if field.whole {
+        axis.ticks.retain(|t| t.at.fract() == 0.0);
+    }
+    axis
+}
+
 /// Smallest and largest.
-fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+pub fn ends(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |ends, v| Some(ends.map_or((v, v), |(l, h): (f64, f64)| (l.min(v), h.max(v)))))
 }
 
@@ -114,7 +132,7 @@ fn middle(sorted: &[f64]) -> (f64, f64) {
 /// An axis for amounts that colours stand for: logarithmic when they span more than two and a half decades.
 pub fn amounts(figure: &Figure, field: &Field, values: &[f64], notes: &mut Vec<String>) -> Axis {
     let mut plain = figure.clone();
-    (plain.log_y, plain.lines) = (false, Vec::new());
+    (plain.log_y, plain.lines, plain.range_y) = (false, Vec::new(), None);
     if let Some((low, high)) = ends(values.iter().copied())
         && low > 0.0
         && high / low > 300.0

@@ -1,19 +1,25 @@
 use super::super::axis::Axis;
 use super::super::data::Data;
-use super::super::figure::{Figure, Side};
-use super::super::shape::{PanelSize, Shape, Sketch};
+use super::super::figure::{Count, Figure, Side};
+use super::super::shape::{Inset, PanelSize, Shape, Sketch};
 use super::domain::{self, Reach};
+use super::histogram::counts_axis;
+use super::inset;
 use super::line::DASHES;
 use crate::out::error::Result;
 
 /// More steps than this cannot be seen apart.
 const MOST_STEPS: usize = 600;
+/// On a log axis each of the first steps can.
+const FIRST_STEPS: usize = 200;
 
-/// Share of a group's rows with x at or below a value.
+/// Share of a group's rows with x at or below a value, or how many rows that are.
 pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let mut notes = Vec::new();
     let x = domain::axis(figure, Side::X, &data.x, &data.xs(), Reach::Padded, size.ticks().0, &mut notes);
+    let counted = figure.count == Some(Count::Rows);
     let mut panels = Vec::new();
+    let mut most = 1usize;
     for facet in 0..data.facets.len() {
         let mut shapes = Vec::new();
         for (at, group) in data.groups.iter().enumerate() {
@@ -21,33 +27,63 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
             if values.is_empty() {
                 continue;
             }
+            most = most.max(values.len());
             values.sort_by(f64::total_cmp);
             let dash = DASHES[at / 8 % DASHES.len()];
-            let points = steps(&values, &x);
+            let whole = if counted { values.len() as f64 } else { 1.0 };
+            let points = steps(&values, &x, whole, if figure.log_y { FIRST_STEPS } else { 0 });
             shapes.push(Shape::Line { points, color: group.color, dash, dots: false });
         }
         panels.push(shapes);
     }
-    let title = format!("share of {}", figure.labels.rows);
-    let mut y = Axis::linear(0.0, 1.0, &[0.0, 0.25, 0.5, 0.75, 1.0], 5, title);
-    y.high = 1.02;
-    Ok(Sketch { x, y, panels, ramp: None, notes, counts: true, grid: true })
+    let rows = &figure.labels.rows;
+    let y = match (figure.range_y, counted) {
+        (Some((low, high)), _) => {
+            let title = if counted { format!("{rows} at or below") } else { format!("share of {rows}") };
+            if figure.log_y { Axis::log(low, high, title) } else { Axis::linear(low, high, &[], size.ticks().1, title) }
+        }
+        (None, true) => counts_axis(figure.log_y, most as u64, size, format!("{rows} at or below")),
+        (None, false) if figure.log_y => Axis::log(0.6 / most as f64, 1.4, format!("share of {rows}")),
+        (None, false) => {
+            let mut y = Axis::linear(0.0, 1.0, &[0.0, 0.25, 0.5, 0.75, 1.0], 5, format!("share of {rows}"));
+            y.high = 1.02;
+            y
+        }
+    };
+    let inset = figure.inset.map(|range| enlarged(&panels, range, figure, size));
+    let mut sketch = Sketch { counts: true, ..Sketch::new(x, y, panels, notes) };
+    if let Some(inset) = inset {
+        inset::place(&mut sketch, inset, size, false);
+    }
+    Ok(sketch)
 }
 
-/// Corners of the staircase over sorted values, from one end of the axis to the other; at most [`MOST_STEPS`] steps.
-fn steps(sorted: &[f64], axis: &Axis) -> Vec<(f64, f64)> {
+/// The same stairs over a range of x, with an axis of their own heights.
+fn enlarged(panels: &[Vec<Shape>], range: (f64, f64), figure: &Figure, size: PanelSize) -> Inset {
+    let heights = panels.iter().flatten().flat_map(|shape| match shape {
+        Shape::Line { points, .. } => inset::heights_within(points, range),
+        _ => Vec::new(),
+    });
+    let (low, high) = domain::ends(heights).unwrap_or((0.0, 1.0));
+    let (x, y) = inset::axes(figure, range, (low, high), size);
+    Inset { x, y, range, left: 0.0, top: 0.0, panels: panels.to_vec() }
+}
+
+/// Corners of the staircase over sorted values, from one end of the axis to the other, up to `whole`; after the `first`
+/// ones at most [`MOST_STEPS`] steps.
+fn steps(sorted: &[f64], axis: &Axis, whole: f64, first: usize) -> Vec<(f64, f64)> {
     let count = sorted.len();
     let mut points = vec![(axis.low.min(sorted[0]), 0.0)];
     let mut height = 0.0;
     let every = count.div_ceil(MOST_STEPS);
     for (i, value) in sorted.iter().enumerate() {
         let ends_a_run = sorted.get(i + 1) != Some(value);
-        let thinned = i != 0 && i + 1 != count && (i + 1) % every != 0;
+        let thinned = i >= first.max(1) && i + 1 != count && (i + 1) % every != 0;
         if !ends_a_run || thinned {
             continue;
         }
         points.push((*value, height));
-        height = (i + 1) as f64 / count as f64;
+        height = (i + 1) as f64 / count as f64 * whole;
         points.push((*value, height));
     }
     points.push((axis.high.max(sorted[count - 1]), height));
@@ -62,6 +98,7 @@ mod tests {
     fn equal_values_are_one_step() {
         let axis = Axis::linear(0.0, 4.0, &[], 4, String::new());
         let corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 0.75), (3.0, 0.75), (3.0, 1.0), (4.0, 1.0)];
-        assert_eq!(steps(&[1.0, 1.0, 1.0, 3.0], &axis), corners);
+        assert_eq!(steps(&[1.0, 1.0, 1.0, 3.0], &axis, 1.0, 0), corners);
+        assert_eq!(steps(&[1.0, 1.0, 1.0, 3.0], &axis, 4.0, 0)[3], (3.0, 3.0));
     }
 }

@@ -45,7 +45,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     if !counted && data.points.len() > cells.len() {
         notes.push("each cell: mean of its rows".to_owned());
     }
-    Ok(Sketch { x: x.axis, y: y.axis, panels, ramp: Some(ramp), notes, counts: false, grid: false })
+    Ok(Sketch { ramp: Some(ramp), grid: false, ..Sketch::new(x.axis, y.axis, panels, notes) })
 }
 
 /// Counts without, numbers with the same decimals in every cell; very large and very small ones with three digits.
@@ -130,7 +130,9 @@ impl Bins {
         let mut distinct = values.to_vec();
         distinct.sort_by(f64::total_cmp);
         distinct.dedup();
-        if !distinct.is_empty() && distinct.len() <= MOST_CATEGORIES {
+        let log = if side == Side::X { figure.log_x } else { figure.log_y };
+        let between = log || figure.range(side).is_some();
+        if !between && !distinct.is_empty() && distinct.len() <= MOST_CATEGORIES {
             let names: Vec<String> = distinct.iter().map(|v| number::short(*v).replace('-', "−")).collect();
             let edges = (0..=names.len()).map(|i| i as f64 - 0.5).collect();
             let axis = Axis::categories(&names, field.title.clone());
@@ -147,8 +149,10 @@ impl Bins {
             let last = ((axis.high / width - 1e-9).ceil() as i64).max(first + 1);
             (first..=last).map(|i| axis::multiple(i, width)).collect()
         };
-        axis.low = edges[0];
-        axis.high = edges[edges.len() - 1];
+        if figure.range(side).is_none() {
+            axis.low = edges[0];
+            axis.high = edges[edges.len() - 1];
+        }
         Self { axis, edges, centres: None, named: false }
     }
 

@@ -1,13 +1,16 @@
 use super::super::axis::{self, Axis};
 use super::super::data::Data;
-use super::super::figure::{Figure, Side};
-use super::super::shape::{PanelSize, Shape, Sketch};
-use super::bar;
+use super::super::figure::{Count, Figure, Side};
+use super::super::shape::{Inset, PanelSize, Shape, Sketch};
 use super::domain::{self, Reach};
+use super::{bar, inset};
 use crate::out::error::Result;
 use crate::out::number;
 
-/// Counts by bins with round edges; groups lie over one another, so that each can be read from zero.
+/// Bins of an inset, as many as in the published figure (docs/method.md 8).
+const INSET_BINS: usize = 20;
+
+/// Rows by bins, round ones or so many as the figure says; groups lie over one another, so that each can be read from zero.
 pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     if data.x.words.is_some() {
         return bar::counts(figure, data, size);
@@ -15,8 +18,11 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let mut notes = Vec::new();
     let xs = data.xs();
     let mut x = domain::axis(figure, Side::X, &data.x, &xs, Reach::Exact, size.ticks().0, &mut notes);
-    let bins = Bins::new(&x, xs.len(), data.x.whole);
-    if !x.log {
+    let bins = match figure.bins {
+        Some(count) => Bins::even(x.low, x.high, count, x.log),
+        None => Bins::new(&x, xs.len(), data.x.whole),
+    };
+    if !x.log && figure.bins.is_none() && figure.range_x.is_none() {
         let (low, high) = bins.ends();
         let ticks: Vec<f64> = x.ticks.iter().map(|t| t.at).collect();
         let (low, high) = (low.min(x.low), high.max(x.high));
@@ -29,35 +35,116 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
             x.ticks.retain(|t| t.at.fract() == 0.0);
         }
     }
+    let panels = outlines(figure, data, &bins);
+    let heights = Heights::of(&panels);
+    let title = title(figure, &bins);
+    let counted = figure.count.unwrap_or_default();
+    let y = match figure.range_y {
+        Some((low, high)) if figure.log_y => Axis::log(low, high, title),
+        Some((low, high)) => Axis::linear(low, high, &[], size.ticks().1, title),
+        None if counted == Count::Rows => counts_axis(figure.log_y, heights.most as u64, size, title),
+        None => heights.axis(figure.log_y, size.ticks().1, title),
+    };
+    if let Some(highlight) = &figure.highlight {
+        notes.push(format!("filled: {}", figure.labels.column(highlight).label));
+    }
+    let mut sketch = Sketch { counts: true, ..Sketch::new(x, y, panels, notes) };
+    if let Some(range) = figure.inset {
+        let bins = Bins::even(range.0, range.1, INSET_BINS, figure.log_x);
+        let panels = outlines(figure, data, &bins);
+        let heights = Heights::of(&panels);
+        let bottom = match (figure.log_y, counted) {
+            (false, _) => 0.0,
+            (true, Count::Rows) => 0.6,
+            (true, _) => heights.least * 0.6,
+        };
+        let most = heights.most.max(if counted == Count::Rows { 1.0 } else { 1e-9 });
+        let (x, y) = inset::axes(figure, range, (bottom, most), size);
+        let zoomed = Inset { x, y, range, left: 0.0, top: 0.0, panels };
+        inset::place(&mut sketch, zoomed, size, figure.range_y.is_none());
+    }
+    Ok(sketch)
+}
 
-    let opacity = match data.groups.len() {
-        1 => 0.75,
-        2 => 0.35,
+/// One outline a group and panel, and one of its highlighted rows.
+fn outlines(figure: &Figure, data: &Data, bins: &Bins) -> Vec<Vec<Shape>> {
+    let opacity = match (data.groups.len(), &figure.highlight) {
+        (_, Some(_)) => 0.3,
+        (1, _) => 0.75,
+        (2, _) => 0.35,
         _ => 0.28,
     };
     let mut panels = Vec::new();
-    let mut most = 0u64;
     for facet in 0..data.facets.len() {
-        let mut shapes = Vec::new();
+        let (mut shapes, mut lit) = (Vec::new(), Vec::new());
         for (at, group) in data.groups.iter().enumerate() {
-            let counts = bins.count(data.of(facet, at).map(|p| p.x));
-            most = most.max(counts.iter().copied().max().unwrap_or(0));
-            if counts.iter().all(|c| *c == 0) {
+            let rows = data.of(facet, at).count();
+            let heights = |only_lit: bool| {
+                let counts = bins.count(data.of(facet, at).filter(|p| p.lit || !only_lit).map(|p| p.x));
+                bins.heights(&counts, figure.count.unwrap_or_default(), rows)
+            };
+            let all = heights(false);
+            if all.iter().all(|h| *h == 0.0) {
                 continue;
             }
-            let heights = counts.into_iter().map(|c| c as f64).collect();
-            shapes.push(Shape::Steps { edges: bins.edges.clone(), heights, color: group.color, opacity });
+            let edges = bins.edges.clone();
+            shapes.push(Shape::Steps { edges: edges.clone(), heights: all, color: group.color, opacity });
+            if figure.highlight.is_some() {
+                lit.push(Shape::Steps { edges, heights: heights(true), color: group.color, opacity: 1.0 });
+            }
         }
         // Small groups over large ones.
         shapes.sort_by(|a, b| total(b).total_cmp(&total(a)));
+        lit.sort_by(|a, b| total(b).total_cmp(&total(a)));
+        shapes.append(&mut lit);
         panels.push(shapes);
     }
-    let title = match bins.width {
-        Some(width) => format!("{} per bin of {}", figure.labels.rows, number::short(width)),
-        None => format!("{} per bin", figure.labels.rows),
+    panels
+}
+
+/// What the bins of all panels hold.
+struct Heights {
+    least: f64,
+    most: f64,
+}
+
+impl Heights {
+    fn of(panels: &[Vec<Shape>]) -> Self {
+        let heights = panels.iter().flatten().flat_map(|shape| match shape {
+            Shape::Steps { heights, .. } => heights.as_slice(),
+            _ => &[],
+        });
+        let positive = heights.copied().filter(|h| *h > 0.0);
+        let (least, most) = domain::ends(positive).unwrap_or((0.0, 0.0));
+        Self { least, most }
+    }
+
+    /// An axis of shares or densities.
+    fn axis(&self, log: bool, count: usize, title: String) -> Axis {
+        match (log, self.most > 0.0) {
+            (true, true) => Axis::log(self.least * 0.6, self.most * 1.4, title),
+            (true, false) => Axis::log(0.001, 1.0, title),
+            (false, true) => Axis::linear(0.0, self.most * 1.05, &[], count, title),
+            (false, false) => Axis::linear(0.0, 1.0, &[], count, title),
+        }
+    }
+}
+
+fn title(figure: &Figure, bins: &Bins) -> String {
+    let per = match bins.width {
+        Some(width) => format!("per bin of {}", number::significant(width, 3)),
+        None => "per bin".to_owned(),
     };
-    let y = counts_axis(figure.log_y, most, size, title);
-    Ok(Sketch { x, y, panels, ramp: None, notes, counts: true, grid: true })
+    let rows = &figure.labels.rows;
+    match figure.count.unwrap_or_default() {
+        Count::Rows => format!("{rows} {per}"),
+        Count::Share => match &figure.color {
+            Some(color) => format!("share of the {rows} of each {} {per}", figure.labels.column(color).label),
+            None => format!("share of {rows} {per}"),
+        },
+        Count::Density if bins.log => "density by the logarithm (base 10)".to_owned(),
+        Count::Density => "density".to_owned(),
+    }
 }
 
 fn total(shape: &Shape) -> f64 {
@@ -74,16 +161,43 @@ pub fn counts_axis(log: bool, most: u64, size: PanelSize, title: String) -> Axis
     axis
 }
 
-struct Bins {
-    edges: Vec<f64>,
+/// Ranges of x; also of the margins of a scatter.
+pub struct Bins {
+    pub edges: Vec<f64>,
     /// Of linear bins.
     width: Option<f64>,
     log: bool,
 }
 
 impl Bins {
+    /// So many bins of one width, in the logarithm on a log axis.
+    pub fn even(low: f64, high: f64, count: usize, log: bool) -> Self {
+        let count = count.max(1);
+        let share = |i: usize| i as f64 / count as f64;
+        if log {
+            let (low, high) = (low.log10(), high.log10());
+            let edges = (0..=count).map(|i| 10f64.powf(low + share(i) * (high - low))).collect();
+            return Self { edges, width: None, log };
+        }
+        let edges = (0..=count).map(|i| low + share(i) * (high - low)).collect();
+        Self { edges, width: Some((high - low) / count as f64), log }
+    }
+
+    /// Counts as they are, by all rows of their group, or also by the width of the bin (on a log axis in decades).
+    pub fn heights(&self, counts: &[u64], count: Count, rows: usize) -> Vec<f64> {
+        let width = |i: usize| {
+            if self.log { (self.edges[i + 1] / self.edges[i]).log10() } else { self.edges[i + 1] - self.edges[i] }
+        };
+        let height = |(i, n): (usize, &u64)| match count {
+            Count::Rows => *n as f64,
+            Count::Share => *n as f64 / rows.max(1) as f64,
+            Count::Density => *n as f64 / rows.max(1) as f64 / width(i),
+        };
+        counts.iter().enumerate().map(height).collect()
+    }
+
     /// Twice the cube root of the count (Rice), between 20 and 50 bins, with round edges.
-    fn new(axis: &Axis, count: usize, whole: bool) -> Self {
+    pub fn new(axis: &Axis, count: usize, whole: bool) -> Self {
         let wanted = (2.0 * (count as f64).cbrt()).clamp(20.0, 50.0);
         if axis.log {
             let (low, high) = (axis.low.log10(), axis.high.log10());
@@ -109,7 +223,7 @@ impl Bins {
     }
 
     /// A bin holds its left edge; the last one holds both.
-    fn count(&self, values: impl Iterator<Item = f64>) -> Vec<u64> {
+    pub fn count(&self, values: impl Iterator<Item = f64>) -> Vec<u64> {
         let bins = self.edges.len() - 1;
         let mut counts = vec![0; bins];
         let slack = if self.log { 0.0 } else { self.width.unwrap_or(0.0) * 1e-9 };
@@ -138,6 +252,18 @@ mod tests {
             [1, 0, 1, 0, 0, 0, 2]
         );
         assert_eq!(bins.count([0.95, 1.0].into_iter())[19], 2);
+    }
+
+    #[test]
+    fn shares_and_densities_are_of_all_rows_of_the_group() {
+        let bins = Bins::even(0.0, 1.0, 4, false);
+        assert_eq!(bins.edges, [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(bins.heights(&[1, 0, 2, 0], Count::Share, 8), [0.125, 0.0, 0.25, 0.0]);
+        assert_eq!(bins.heights(&[1, 0, 2, 0], Count::Density, 8), [0.5, 0.0, 1.0, 0.0]);
+        let decades = Bins::even(1e-4, 1.0, 2, true);
+        assert!((decades.edges[1] - 1e-2).abs() < 1e-12);
+        let area: f64 = decades.heights(&[3, 5], Count::Density, 8).iter().map(|h| h * 2.0).sum();
+        assert!((area - 1.0).abs() < 1e-9);
     }
 
     #[test]

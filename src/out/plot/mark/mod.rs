@@ -3,8 +3,11 @@
 mod bar;
 mod domain;
 mod ecdf;
+mod errors;
+pub mod gradient;
 mod heatmap;
 mod histogram;
+mod inset;
 mod line;
 mod scatter;
 
@@ -17,6 +20,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     match figure.mark {
         Mark::Bar => bar::sketch(figure, data, size),
         Mark::Ecdf => ecdf::sketch(figure, data, size),
+        Mark::Gradient => Ok(gradient::sketch(size)),
         Mark::Heatmap => heatmap::sketch(figure, data, size),
         Mark::Histogram => histogram::sketch(figure, data, size),
         Mark::Line => line::sketch(figure, data, size),
