@@ -22,6 +22,7 @@ mod lm_files;
 mod lm_organism;
 mod lm_training;
 mod patch;
+mod plots;
 mod recipes;
 mod runs;
 mod scaling;

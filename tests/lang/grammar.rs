@@ -8,6 +8,7 @@ use crate::world::SmallWorld;
 
 const GRAMMAR: &str = include_str!("../../grammar/xd.pest");
 const README: &str = include_str!("../../grammar/README.md");
+const PLOTS: &str = include_str!("../../docs/plots.md");
 
 /// Words between quotes in the rules, comments left aside.
 fn quoted_words() -> Vec<&'static str> {
@@ -50,6 +51,22 @@ fn examples_of_the_reference_hold() {
         any = true;
     }
     assert!(any);
+}
+
+/// Every plot of docs/plots.md stands after the steps at its head.
+#[test]
+fn plots_of_the_paper_hold() {
+    let blocks: Vec<&str> = PLOTS.split("```xd\n").skip(1).filter_map(|b| b.split("```").next()).collect();
+    let [steps, plots @ ..] = blocks.as_slice() else { panic!("no steps") };
+    assert!(plots.len() >= 18, "{}", plots.len());
+    for plot in plots {
+        let mut sources = Sources::default();
+        let file = sources.add("plots.xd", format!("{steps}\n{plot}"));
+        let analysis = analyse(&SmallWorld { folder: "" }, &mut sources, file, &[], false);
+        let found: Vec<String> = analysis.diagnostics.iter().map(|d| render::short(d, &sources)).collect();
+        assert!(found.is_empty(), "{plot}\n{found:#?}");
+        assert!(analysis.plan.is_some_and(|plan| plan.steps.iter().any(|s| s.kind == "plot")));
+    }
 }
 
 /// Every syntax mistake of a file is told, whatever stands around it.

@@ -632,7 +632,8 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("error", "bar", "nu_reconstruction", "(nu_error_low, nu_error_high)"),
     ] {
         let y = if mark == "bar" { "nu_error" } else { "" };
-        let file = |value: &str| block("plot", &[("data", "nu"), ("mark", mark), ("x", "rank"), ("y", y), (field, value)]);
+        let file =
+            |value: &str| block("plot", &[("data", "nu"), ("mark", mark), ("x", "rank"), ("y", y), (field, value)]);
         add(&format!("plot.{field}"), file(before), file(after));
     }
     changes

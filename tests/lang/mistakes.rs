@@ -113,11 +113,124 @@ fn plots() {
     one("plot p { data = nu\n  mark = ecdf\n  x = rank\n  scale = [z = log] }", "unknown_argument", "z");
     one("plot p { data = nu\n  mark = ecdf\n  x = rank\n  scale = [x = ln] }", "unknown_variant", "ln");
     one("plot p { data = nu\n  mark = ecdf\n  x = rank\n  lines = [half] }", "unknown_name", "half");
+    one("plot p { data = nu\n  mark = line\n  x = rank\n  y = verdict }", "wrong_type", "verdict");
+    one("plot p { data = nu\n  mark = histogram }", "missing_field", "p");
+    one("plot p { mark = ecdf\n  x = rank }", "missing_field", "p");
     assert_eq!(
         said("plot p { data = fit\n  mark = line\n  x = train.seed\n  y = fve\n  save = \"p-{loss}.png\" }"),
         [],
         "an axis of numbers"
     );
+}
+
+/// `mark` and `x` of a plot, and more fields.
+fn plot(mark: &str, x: &str, more: &str) -> String {
+    format!("plot p {{ data = [nu, classes]\n  mark = {mark}\n  x = {x}\n  {more} }}")
+}
+
+#[test]
+fn plots_refuse_fields_that_their_mark_does_not_read() {
+    let refused = |mark: &str, more: &str, place: &str| one(&plot(mark, "rank", more), "misplaced_field", place);
+    refused("bar", "inset = 0.9..1.0", "0.9..1.0");
+    refused("scatter", "y = rank\n  inset = 0.9..1.0", "0.9..1.0");
+    refused("ecdf", "bins = 10", "10");
+    refused("scatter", "y = rank\n  bins = 10", "10");
+    refused("line", "y = nu_error\n  count = share", "share");
+    refused("bar", "y = nu_error\n  count = share", "share");
+    refused("histogram", "marginal = histogram", "histogram");
+    refused("scatter", "y = nu_error\n  highlight = rank < 9", "rank < 9");
+    refused("histogram", "error = rank", "rank");
+    refused("bar", "error = interval", "interval");
+    refused("heatmap", "y = nu_error\n  correlation = pearson", "pearson");
+    refused("bar", "lines = [x = 3]", "3");
+    refused("bar", "scale = [x = log]", "log");
+    refused("bar", "range = [x = 0..1]", "[x = 0..1]");
+    refused("line", "y = nu_error\n  lines = [y = mean]", "mean");
+    one(&plot("scatter", "class", "y = rank\n  marginal = histogram"), "misplaced_field", "histogram");
+    one(&plot("scatter", "rank", "y = class\n  lines = [y = 0.5]"), "misplaced_field", "0.5");
+    one("plot p { mark = gradient\n  x = rank }", "misplaced_field", "rank");
+    one("plot p { mark = gradient\n  data = nu }", "misplaced_field", "nu");
+    one("plot p { mark = gradient\n  lines = [0.1] }", "misplaced_field", "[0.1]");
+}
+
+#[test]
+fn plots_refuse_values_without_a_meaning() {
+    let scatter = |more: &str| plot("scatter", "nu_error", &format!("y = rank\n  {more}"));
+    one(&plot("bar", "class", "count = density"), "unknown_variant", "density");
+    one(&plot("ecdf", "rank", "count = density"), "unknown_variant", "density");
+    one(&scatter("range = [x = 1..1]"), "out_of_range", "1..1");
+    one(&scatter("range = [z = 0..1]"), "unknown_argument", "z");
+    one(&scatter("range = [0..1]"), "unknown_argument", "0..1");
+    one(&scatter("range = 0..1"), "wrong_type", "0..1");
+    one(&scatter("range = [x = 0..1, x = 0..2]"), "set_twice", "x");
+    one(&scatter("range = [x = 0..1]\n  scale = [x = log]"), "out_of_range", "[x = 0..1]");
+    one(&scatter("correlation = kendall"), "unknown_variant", "kendall");
+    one(&scatter("keep = top(100, by = rank)"), "unknown_variant", "top");
+    one(&scatter("keep = lowest(100)"), "missing_field", "lowest(100)");
+    one(&scatter("keep = lowest(100, by = verdict)"), "wrong_type", "verdict");
+    one(&scatter("keep = lowest(0, by = rank)"), "out_of_range", "0");
+    one(&scatter("keep = lowest(9, by = rank, of = nu)"), "unknown_argument", "of");
+    one(&scatter("keep = rank"), "wrong_type", "rank");
+    one(&plot("histogram", "rank", "inset = 1..1"), "out_of_range", "1..1");
+    one(&plot("histogram", "rank", "inset = 0..9\n  scale = [x = log]"), "out_of_range", "0..9");
+    one(&plot("histogram", "rank", "bins = 0"), "out_of_range", "0");
+    one(&plot("histogram", "rank", "highlight = rank"), "wrong_type", "rank");
+    one(&plot("heatmap", "class", "y = verdict\n  color = verdict"), "wrong_type", "verdict");
+    one(&plot("bar", "class", "y = rank\n  error = verdict"), "wrong_type", "verdict");
+    one(&plot("bar", "class", "y = rank\n  error = 3"), "wrong_type", "3");
+    one(&plot("line", "latent", "y = rank\n  width = half"), "unknown_variant", "half");
+}
+
+#[test]
+fn quantities_of_plots() {
+    one(&plot("histogram", "log(rank)", ""), "unknown_variant", "log");
+    one(&plot("histogram", "abs(verdict)", ""), "wrong_type", "verdict");
+    one(&plot("histogram", "abs(rank, rank)", ""), "wrong_type", "abs(rank, rank)");
+    one(&plot("histogram", "largest(rank)", ""), "wrong_type", "largest(rank)");
+    one(&plot("histogram", "largest(rank, rank(rank))", ""), "wrong_type", "rank(rank)");
+    one(&plot("histogram", "rank(lowest(rank))", ""), "wrong_type", "lowest(rank)");
+    one(&plot("histogram", "abs(of = rank)", ""), "unknown_argument", "of");
+    one(&plot("histogram", "[rank]", ""), "wrong_type", "[rank]");
+    one(&plot("histogram", "[rank, verdict]", ""), "wrong_type", "verdict");
+    one(&plot("histogram", "[rank, rank]", ""), "defined_twice", "rank");
+    one(&plot("histogram", "[nu_error, nu_reconstruction]", "color = verdict"), "misplaced_field", "verdict");
+    one(&plot("scatter", "[nu_error, rank]", "y = rank"), "wrong_type", "[nu_error, rank]");
+    one(&plot("histogram", "abs(nu_eror)", ""), "unknown_column", "nu_eror");
+}
+
+#[test]
+fn sound_plots() {
+    let sound = |text: &str| assert_eq!(said(text), [], "{text}");
+    sound("plot p { mark = gradient\n  save = \"p.png\"\n  width = column }");
+    sound(&plot(
+        "histogram",
+        "delta_norm",
+        "color = class\n  bins = 100\n  inset = 0.9..1.0\n  highlight = [nu_error < 0.2]",
+    ));
+    sound(&plot(
+        "scatter",
+        "nu_error",
+        "y = nu_reconstruction\n  marginal = histogram\n  bins = 50\n  range = [x = 0..1.1, y = 0..1.1]",
+    ));
+    sound(&plot(
+        "scatter",
+        "rank(descending(delta_norm))",
+        "y = rank\n  correlation = spearman\n  lines = [x = mean, y = median]",
+    ));
+    sound(&plot(
+        "ecdf",
+        "largest(abs(nu_error), abs(nu_reconstruction))",
+        "count = rows\n  scale = [y = log]\n  color = loss",
+    ));
+    sound(&plot(
+        "histogram",
+        "[base = beta_error_base, tuned = beta_error_tuned]",
+        "count = density\n  range = [x = -100..100]",
+    ));
+    sound(&plot("heatmap", "class", "y = verdict\n  color = dead"));
+    sound(&plot("bar", "class", "y = nu_error\n  color = loss\n  error = interval\n  range = [y = 0..1]"));
+    sound(&plot("line", "train.seed", "y = nu_error\n  error = (nu_error_low, nu_error_high)"));
+    sound("param mean = 0.3\nplot p { data = nu\n  mark = ecdf\n  x = rank\n  lines = [mean] }");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::exec::store::write_whole;
 use crate::exec::wiring::inputs;
 use crate::lang::plan::spec::{self, ColumnRef, Horizontal, LineAt, LineAxis, PairSpec, PlotSpec, Quantity, Series};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::lang::syntax::tree::Operator;
 use crate::out::plot::{At, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Side, Width, derived};
 use crate::out::{Column, Frame, frame};
 
@@ -44,6 +45,7 @@ fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure,
         ..Figure::new(step.address.name.replace('.', "-"), mark(spec.mark), X)
     };
     let Some(x) = &spec.x else { return Ok((figure, Frame::new())) };
+    name_the_metric(results.plan, step, spec, &mut figure.labels);
     let data = inputs(step, "data");
     let all = frames::joined(results, &spec.data, &data)?;
     let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
@@ -88,6 +90,44 @@ fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure,
         frame = frame.stacked(&columns?, X, SERIES)?;
     }
     Ok((figure, frame))
+}
+
+/// The mean of a patch is called by the metric, where `where` or the patch leaves one.
+fn name_the_metric(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Labels) {
+    let patches = step.inputs.iter().filter_map(|input| match &plan.steps[input.step.0].spec {
+        Spec::Patch(patch) => Some(patch),
+        _ => None,
+    });
+    let chosen = spec.filter.iter().find_map(|c| match &c.value {
+        spec::Constant::Word(word) if c.column.column == "metric" && c.operator == Operator::Equal => {
+            Some(word.as_str())
+        }
+        _ => None,
+    });
+    let mut names: Vec<(String, &str)> = Vec::new();
+    for patch in patches {
+        let finish = match patch.finish {
+            spec::Role::Base => labels.value("base"),
+            spec::Role::Tuned => labels.value("tuned"),
+        };
+        for metric in &patch.metrics {
+            let (word, name, unit) = match metric {
+                spec::Metric::Kl => ("kl", format!("KL to the {finish} model"), "nats per token"),
+                spec::Metric::KlBase => ("kl_base", "KL to the base model".to_string(), "nats per token"),
+                spec::Metric::Loss => ("loss", "cross entropy".to_string(), "nats per token"),
+                spec::Metric::LossArgmax => {
+                    ("loss_argmax", "cross entropy of the likeliest".to_string(), "nats per token")
+                }
+                spec::Metric::Agreement => ("agreement", "agreement".to_string(), "share of tokens"),
+            };
+            if chosen.is_none_or(|chosen| chosen == word) && !names.contains(&(name.clone(), unit)) {
+                names.push((name, unit));
+            }
+        }
+    }
+    if let [(name, unit)] = names.as_slice() {
+        labels.set_column("mean", derived::plain(name).unit(*unit));
+    }
 }
 
 /// Several columns on x are the colours of the figure.
@@ -234,8 +274,11 @@ pub fn first_sentence(text: &str) -> (String, String) {
 pub fn labels(plan: &Plan, step: &Step) -> Labels {
     let mut labels = Labels::standard();
     let word = step.inputs.iter().find_map(|input| pair_label(plan, input.step)).unwrap_or_else(|| "tuned".to_string());
-    if step.inputs.iter().all(|input| matches!(plan.steps[input.step.0].spec, Spec::Classify(_) | Spec::Scaling(_))) {
+    let all = |of: fn(&Spec) -> bool| step.inputs.iter().all(|input| of(&plan.steps[input.step.0].spec));
+    if all(|spec| matches!(spec, Spec::Classify(_) | Spec::Scaling(_) | Spec::Compare(_))) {
         labels.rows = "latents".to_string();
+    } else if all(|spec| matches!(spec, Spec::Twins(_))) {
+        labels.rows = "pairs".to_string();
     }
     labels.values.insert("tuned_only".to_string(), format!("{word} only"));
     labels.values.insert("tuned".to_string(), word);

@@ -75,7 +75,7 @@ pub fn fields_of_the_mark(at: &At, mark: Mark, sink: &mut Sink) -> bool {
         return true;
     }
     let missing: Vec<&str> =
-        ["data", "x"].into_iter().filter(|f| at.fields.get(f).is_none() && !at.fields.broken.contains(*f)).collect();
+        ["data", "x"].into_iter().filter(|f| at.fields.get(f).is_none() && at.fields.broken.is_empty()).collect();
     if !missing.is_empty() {
         sink.push(lacks(at, mark, &missing));
         return false;
@@ -199,7 +199,7 @@ fn words_on_an_axis(axis: &str, mark: Mark, span: Span) -> Diagnostic {
     Diagnostic::new(
         Code::WrongType,
         span,
-        format!("`{axis}` of {} takes numbers, and these are words", with_article(mark)),
+        format!("`{axis}` of {} takes numbers, and this column holds none", with_article(mark)),
     )
     .label("not a column of numbers")
     .help(help)

@@ -838,7 +838,7 @@ pub enum ErrorBar {
     Half { column: ColumnRef },
     /// From one column to the other.
     Ends { low: ColumnRef, high: ColumnRef },
-    /// 1.96 s / sqrt(n) of the rows that share a place (docs/method.md 6.2).
+    /// 1.96 s / sqrt(n) of the rows that share a place (published code).
     Interval,
 }
 

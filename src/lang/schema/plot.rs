@@ -92,7 +92,7 @@ pub const KIND: Kind = Kind {
                 Word::new("pearson", "Pearson's r with its two-sided p."),
                 Word::new("spearman", "Spearman's rank correlation with its two-sided p."),
             ]),
-            "Printed in a corner of each panel of a scatter, over the rows shown and not shown.",
+            "Printed in a corner of each panel of a scatter: of all its rows, also those outside of `range`, and of each colour.",
         )
         .absent("none"),
         Field::new(

@@ -111,6 +111,7 @@ fn decades(low: f64, high: f64) -> Vec<Tick> {
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let span = high.log10() - low.log10();
     let every = ((last - first) / 8 + 1).max(1);
+    let powers = low.log10().round() < -3.0 || high.log10().floor() > 11.0;
     let mut ticks = Vec::new();
     for decade in first..=last {
         let base: f64 = format!("1e{decade}").parse().unwrap_or(1.0);
@@ -125,7 +126,7 @@ fn decades(low: f64, high: f64) -> Vec<Tick> {
                 _ => span < 0.3,
             };
             if named {
-                ticks.push(Tick { at, label: power_label(factor, decade), minor: false });
+                ticks.push(Tick { at, label: power_label(factor, decade, powers), minor: false });
             } else if span < 6.0 || factor == 1 {
                 ticks.push(Tick { at, label: String::new(), minor: true });
             }
@@ -134,10 +135,12 @@ fn decades(low: f64, high: f64) -> Vec<Tick> {
     ticks
 }
 
-fn power_label(factor: i32, decade: i32) -> String {
+/// Plain numbers, or on an axis of very small or large ones powers of ten throughout.
+fn power_label(factor: i32, decade: i32, powers: bool) -> String {
     match decade {
-        -3..=3 => number::short(format!("{factor}e{decade}").parse().unwrap_or(0.0)).replace('-', "−"),
-        4..=11 => large(f64::from(factor) * 10f64.powi(decade)),
+        -3..=3 if !powers => number::short(format!("{factor}e{decade}").parse().unwrap_or(0.0)).replace('-', "−"),
+        4..=11 if !powers => large(f64::from(factor) * 10f64.powi(decade)),
+        0 => factor.to_string(),
         _ if factor == 1 => format!("10{}", superscript(decade)),
         _ => format!("{factor}·10{}", superscript(decade)),
     }
@@ -214,7 +217,7 @@ mod tests {
     #[test]
     fn decades_are_named() {
         assert_eq!(labels_of(&Axis::log(0.7, 2000.0, String::new())), "1 10 100 1000");
-        assert_eq!(labels_of(&Axis::log(1e-6, 1e-2, String::new())), "10⁻⁶ 10⁻⁵ 10⁻⁴ 0.001 0.01");
+        assert_eq!(labels_of(&Axis::log(1e-6, 1e-2, String::new())), "10⁻⁶ 10⁻⁵ 10⁻⁴ 10⁻³ 10⁻²");
         assert_eq!(labels_of(&Axis::log(1.0, 12.0, String::new())), "1 2 5 10");
         assert_eq!(labels_of(&Axis::log(10.0, 1e7, String::new())), "10 100 1000 10K 100K 1M 10M");
     }

@@ -7,7 +7,6 @@ use super::labels::Labels;
 use super::palette::{self, Color, PLAIN};
 use crate::out::error::{Error, Result};
 use crate::out::frame::{Cell, Column, Frame};
-use crate::out::number::grouped;
 
 /// More different numbers than this are a scale of colours, not a legend.
 const MOST_GROUPS: usize = 12;
@@ -115,12 +114,11 @@ impl Data {
                 points.push(datum);
             }
         }
-        let rows = |n: usize| format!("{} {}", grouped(n as i64), labels.rows);
         for (column, count) in missing {
-            notes.push(format!("{} without {} not shown", rows(count), labels.column(&column).label));
+            notes.push(format!("{} without {} not shown", labels.counted(count), labels.column(&column).label));
         }
         if unloggable > 0 {
-            notes.push(format!("{} at or below 0 not shown on the log axis", rows(unloggable)));
+            notes.push(format!("{} at or below 0 not shown on the log axis", labels.counted(unloggable)));
         }
         notes.extend(outside(figure, &points, x.field.words.is_none()));
         let groups = groups(figure, color.as_ref());
@@ -186,7 +184,7 @@ fn outside(figure: &Figure, points: &[Datum], x_is_number: bool) -> Option<Strin
     let count = points.iter().filter(|p| beyond(range_x, p.x) || beyond(range_y, p.y)).count();
     let what =
         if figure.mark == Mark::Ecdf { "beyond the range of the axis" } else { "outside of the range not shown" };
-    (count > 0).then(|| format!("{} {} {what}", grouped(count as i64), figure.labels.rows))
+    (count > 0).then(|| format!("{} {what}", figure.labels.counted(count)))
 }
 
 /// Words of an axis that are all numbers.

@@ -93,7 +93,7 @@ pub enum ErrorBar {
     Half(String),
     /// From one column to the other.
     Ends(String, String),
-    /// 1.96 s / sqrt(n) of the rows that share a place (docs/method.md 6.2).
+    /// 1.96 s / sqrt(n) of the rows that share a place (published code).
     Interval,
 }
 

@@ -104,7 +104,7 @@ mod tests {
     fn every_label_sign_is_in_both_fonts() {
         for bytes in [REGULAR, SEMI_BOLD] {
             let face = ttf_parser::Face::parse(bytes, 0).unwrap();
-            for letter in "Δνβεμσρ·×−±≤≥≠≈→…–—₀²⁻³⁰√‖".chars() {
+            for letter in "Δνβεμσρ·×−±≤≥≠≈→…–—₀²⁻³⁰√".chars() {
                 assert!(face.glyph_index(letter).is_some(), "{letter}");
             }
         }

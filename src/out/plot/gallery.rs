@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{ColumnStyle, Dress, Figure, Labels, Line, Mark, Side};
+use super::{At, ColumnStyle, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Side, Width};
 use crate::out::frame::{Column, Frame};
 
 /// Latents of two losses: class, Δnorm, ν, frequency; some cells empty, some ν far out.
@@ -358,6 +358,41 @@ fn small_figures_have_this_structure() {
     insta::assert_snapshot!("bins", bins.svg(&frame, Dress::Inline).unwrap());
 }
 
+/// What the fields of single marks add, element by element.
+#[test]
+fn insets_margins_errors_and_fields_have_this_structure() {
+    let frame = recovered().limit(9);
+    let shown = |name: &str, figure: Figure| insta::assert_snapshot!(name, figure.svg(&frame, Dress::Inline).unwrap());
+    let histogram = figure("inset", "Precision", Mark::Histogram, "precision");
+    shown(
+        "inset",
+        Figure {
+            color: Some("class".into()),
+            bins: Some(10),
+            count: Some(Count::Share),
+            inset: Some((0.4, 0.5)),
+            lines: vec![Line { side: Side::X, at: At::Mean, label: None }],
+            ..histogram
+        },
+    );
+    shown(
+        "margins",
+        Figure {
+            y: Some("precision".into()),
+            color: Some("class".into()),
+            marginal: true,
+            bins: Some(4),
+            correlation: Some(Correlation::Pearson),
+            range_x: Some((0.3, 0.44)),
+            range_y: Some((0.3, 0.5)),
+            ..figure("margins", "Precision", Mark::Scatter, "precision")
+        },
+    );
+    let errors = figure("errors", "Precision", Mark::Bar, "class");
+    shown("errors", Figure { y: Some("precision".into()), error: Some(ErrorBar::Interval), ..errors });
+    shown("gradient", Figure { width: Width::Column, ..figure("gradient", "Two penalties", Mark::Gradient, "") });
+}
+
 #[test]
 fn a_column_that_is_not_there_and_a_mark_without_its_y_are_errors() {
     let frame = recovered();
@@ -403,20 +438,53 @@ mod anything {
         })
     }
 
+    /// Fields that only some marks read; ranges are never empty.
+    fn more() -> impl Strategy<Value = Figure> {
+        let range = || prop::option::weighted(0.3, (-2.0..1.0f64, 0.001..2.0f64).prop_map(|(l, wide)| (l, l + wide)));
+        let count = prop::option::of(prop_oneof![Just(Count::Rows), Just(Count::Share), Just(Count::Density)]);
+        let error = prop::option::of(prop_oneof![
+            Just(ErrorBar::Interval),
+            Just(ErrorBar::Half("y".to_owned())),
+            Just(ErrorBar::Ends("y".to_owned(), "delta_norm".to_owned())),
+        ]);
+        let at = prop_oneof![Just(At::Mean), Just(At::Median)];
+        let statistic = prop::option::of((any::<bool>(), at));
+        (range(), range(), range(), count, error, statistic, prop::option::of(1usize..120), any::<[bool; 5]>())
+            .prop_map(|(range_x, range_y, inset, count, error, statistic, bins, flags)| Figure {
+                range_x,
+                range_y,
+                inset,
+                count,
+                error,
+                bins,
+                marginal: flags[0],
+                highlight: flags[1].then(|| "color".to_owned()),
+                correlation: flags[2].then_some(if flags[3] { Correlation::Pearson } else { Correlation::Spearman }),
+                width: if flags[4] { Width::Column } else { Width::Page },
+                lines: statistic
+                    .map(|(x, at)| Line { side: if x { Side::X } else { Side::Y }, at, label: None })
+                    .into_iter()
+                    .collect(),
+                ..figure("any", "Any", Mark::Gradient, "delta_norm")
+            })
+    }
+
     fn figures() -> impl Strategy<Value = Figure> {
-        let marks = [Mark::Bar, Mark::Ecdf, Mark::Heatmap, Mark::Histogram, Mark::Line, Mark::Scatter];
+        let marks = [Mark::Bar, Mark::Ecdf, Mark::Gradient, Mark::Heatmap, Mark::Histogram, Mark::Line, Mark::Scatter];
         let line = (any::<bool>(), -1.0..2.0f64);
-        (0..6usize, any::<[bool; 6]>(), prop::collection::vec(line, 0..4)).prop_map(move |(mark, flags, lines)| {
-            Figure {
+        (0..marks.len(), any::<[bool; 6]>(), prop::collection::vec(line, 0..4), more()).prop_map(
+            move |(mark, flags, lines, more)| Figure {
+                mark: marks[mark],
+                x: if flags[5] { "delta_norm" } else { "y" }.to_owned(),
                 y: flags[0].then(|| "y".to_owned()),
                 color: flags[1].then(|| "color".to_owned()),
                 facet: flags[2].then(|| "facet".to_owned()),
                 log_x: flags[3],
                 log_y: flags[4],
-                lines: lines.into_iter().map(|(x, value)| line_at(x, value)).collect(),
-                ..figure("any", "Any", marks[mark], if flags[5] { "delta_norm" } else { "y" })
-            }
-        })
+                lines: lines.into_iter().map(|(x, value)| line_at(x, value)).chain(more.lines.clone()).collect(),
+                ..more
+            },
+        )
     }
 
     fn line_at(x: bool, value: f64) -> Line {
@@ -424,12 +492,12 @@ mod anything {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
+        #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn any_rows_are_a_readable_figure_or_a_named_error(frame in rows(), figure in figures()) {
             match figure.svg(&frame, Dress::Inline) {
                 Ok(svg) => {
-                    prop_assert!(!svg.contains("NaN"), "{svg}");
+                    prop_assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{svg}");
                     prop_assert!(resvg::usvg::Tree::from_str(&svg, &resvg::usvg::Options::default()).is_ok());
                     prop_assert!(svg.len() < 2_000_000);
                 }

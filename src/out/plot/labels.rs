@@ -53,6 +53,19 @@ impl Labels {
         let plain = ColumnStyle::new;
         let columns = [
             ("active_tokens", plain("active tokens")),
+            ("beta_activation_base", plain("β activation, base")),
+            ("beta_activation_no_bias_base", plain("β activation without bias, base")),
+            ("beta_activation_no_bias_tuned", plain("β activation without bias, tuned")),
+            ("beta_activation_tuned", plain("β activation, tuned")),
+            ("beta_error_base", plain("β error, base")),
+            ("beta_error_tuned", plain("β error, tuned")),
+            ("beta_reconstruction_base", plain("β reconstruction, base")),
+            ("beta_reconstruction_tuned", plain("β reconstruction, tuned")),
+            ("bin", plain("bin of the activation").unit("0 = weakest")),
+            ("ci95", plain("95% CI")),
+            ("ci95_prompts", plain("95% CI over prompts")),
+            ("class_a", plain("class in the first crosscoder")),
+            ("class_b", plain("class in the second crosscoder")),
             ("control_share", share("share of control tokens")),
             ("cosine", plain("cosine of the two decoders").domain(-1.0, 1.0)),
             ("dead", plain("dead latents").unit("share")),
@@ -63,6 +76,9 @@ impl Labels {
                     .domain(0.0, 1.0)
                     .ticks(&[0.0, 0.1, 0.4, 0.5, 0.6, 0.9, 1.0]),
             ),
+            ("detection", share("accuracy of detection")),
+            ("divergence", share("divergence of the activations")),
+            ("divergence_relative", share("divergence of the activations, each by its own maximum")),
             ("f1", share("F1")),
             ("frequency", plain("firing frequency").unit("share of tokens")),
             ("fve", plain("explained variance").unit("FVE")),
@@ -112,6 +128,12 @@ impl Labels {
         let last = name.rsplit('.').next().unwrap_or(name);
         let known = self.columns.get(name).or_else(|| self.columns.get(last));
         known.cloned().unwrap_or_else(|| ColumnStyle::new(name.replace('_', " ")))
+    }
+
+    /// `1,234 latents`, `1 latent`.
+    pub fn counted(&self, count: usize) -> String {
+        let rows = if count == 1 { self.rows.strip_suffix('s').unwrap_or(&self.rows) } else { &self.rows };
+        format!("{} {rows}", crate::out::number::grouped(count as i64))
     }
 
     /// Label and unit of a column.

@@ -19,6 +19,8 @@ pub(super) mod gallery;
 mod labels;
 mod mark;
 pub mod palette;
+#[cfg(test)]
+mod paper;
 mod png;
 mod shape;
 

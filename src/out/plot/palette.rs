@@ -145,7 +145,7 @@ pub fn amount(share: f64) -> Color {
 
 /// Grey to the colour of the base model: strength of a pull, legible on white and on black.
 pub fn strength(share: f64) -> Color {
-    blend(&[Color(0xb4, 0xba, 0xc2), Color(0x5a, 0x96, 0xba), Color(0x00, 0x72, 0xb2)], share)
+    blend(&[Color(0x8f, 0x94, 0x9b), Color(0x4f, 0x86, 0xa8), Color(0x00, 0x72, 0xb2)], share)
 }
 
 /// Blue over white to red for signed amounts, 0.5 is zero (ColorBrewer's RdBu).

@@ -96,6 +96,8 @@ impl Page<'_> {
 
     fn x_ticks(&self, canvas: &mut Canvas, panel: Panel, labels: Option<&CategoryLabels>) {
         let (x, size) = (&self.sketch.x, self.t.tick);
+        let every = if x.log { self.every_tick() } else { 1 };
+        let mut named = 0usize;
         let mut free_from = f64::NEG_INFINITY;
         for (i, tick) in x.ticks.iter().enumerate() {
             let at = panel.x(x, tick.at);
@@ -109,12 +111,33 @@ impl Page<'_> {
                 continue;
             }
             let half = font::width(&tick.label, size, Weight::Regular) / 2.0;
-            if tick.label.is_empty() || at - half < free_from {
+            if tick.label.is_empty() {
+                continue;
+            }
+            named += 1;
+            if at - half < free_from || !(named - 1).is_multiple_of(every) {
                 continue;
             }
             free_from = at + half + 4.0;
             canvas.text(at, panel.bottom() + size + 6.0, &tick.label, TextStyle::new(size, Anchor::Middle));
         }
+    }
+
+    /// Of the labels of a log axis every so many fit, evenly.
+    fn every_tick(&self) -> usize {
+        let x = &self.sketch.x;
+        let width = |label: &str| font::width(label, self.t.tick, Weight::Regular);
+        let named: Vec<(f64, f64)> = x
+            .ticks
+            .iter()
+            .filter(|t| !t.label.is_empty())
+            .map(|t| (x.place(t.at) * self.size.width, width(&t.label) / 2.0))
+            .collect();
+        let fits = |every: &usize| {
+            let kept: Vec<_> = named.iter().step_by(*every).collect();
+            kept.windows(2).all(|w| w[0].0 + w[0].1 + 4.0 <= w[1].0 - w[1].1)
+        };
+        (1..named.len()).find(fits).unwrap_or(named.len().max(1))
     }
 
     fn category_label(&self, canvas: &mut Canvas, x: f64, bottom: f64, lines: &[String], turned: bool) {

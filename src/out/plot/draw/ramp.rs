@@ -16,7 +16,8 @@ pub fn draw(canvas: &mut Canvas, ramp: &Ramp, (left, top): (f64, f64), height: f
     for i in 0..STEPS {
         let color = (ramp.color)((i as f64 + 0.5) / STEPS as f64);
         let y = top + height - (i + 1) as f64 * step;
-        canvas.rectangle(left, y, 12.0, step + 0.3, color, 1.0);
+        // Each step reaches under the one below it, so that no seam shows.
+        canvas.rectangle(left, y, 12.0, if i == 0 { step } else { step + 1.0 }, color, 1.0);
     }
     let mut widest: f64 = 0.0;
     for tick in ramp.axis.ticks.iter().filter(|tick| !tick.minor) {

@@ -8,7 +8,7 @@ use super::super::shape::Shape;
 use super::{Page, Panel};
 
 /// Point clouds larger than this are merged to cells of [`SPECK`] pixels.
-const MOST_DOTS: usize = 2500;
+const MOST_DOTS: usize = 6000;
 pub const SPECK: f64 = 1.5;
 
 impl Page<'_> {
@@ -97,7 +97,8 @@ impl Page<'_> {
             let (radius, opacity) = match in_panel {
                 0..=150 => (3.6, 0.75),
                 151..=800 => (2.6, 0.6),
-                _ => (2.0, 0.45),
+                801..=2500 => (2.0, 0.45),
+                _ => (1.7, 0.4),
             };
             canvas.dots(places, radius * stroke, color, opacity);
             return;
@@ -106,7 +107,7 @@ impl Page<'_> {
         for (x, y) in places {
             *cells.entry(((x / SPECK).round() as i64, (y / SPECK).round() as i64)).or_default() += 1;
         }
-        let strengths = [(1, 0.4), (2, 0.6), (4, 0.8), (8, 1.0)];
+        let strengths = [(1, 0.5), (2, 0.65), (4, 0.8), (8, 1.0)];
         for (i, (from, opacity)) in strengths.iter().enumerate() {
             let below = strengths.get(i + 1).map_or(u32::MAX, |s| s.0);
             let specks: Vec<(f64, f64)> = cells

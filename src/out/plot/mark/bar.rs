@@ -91,7 +91,7 @@ pub fn counts(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let title = match (shares, &figure.color) {
         (false, _) => rows.clone(),
         (true, Some(color)) if of_colors => {
-            format!("share of the {rows} of each {}", figure.labels.column(color).label)
+            format!("share of each {}", figure.labels.column(color).label)
         }
         (true, _) => format!("share of {rows}"),
     };

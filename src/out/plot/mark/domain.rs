@@ -3,7 +3,6 @@
 use super::super::axis::Axis;
 use super::super::data::Field;
 use super::super::figure::{Figure, Line, Mark, Side};
-use crate::out::number::grouped;
 
 /// Which values an axis must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +47,8 @@ pub fn axis(
     let (mut low, mut high) = middle(&shown);
     let outside = shown.iter().filter(|v| **v < low || **v > high).count();
     if outside > 0 {
-        let (n, rows) = (grouped(outside as i64), &figure.labels.rows);
         let how = if figure.mark == Mark::Scatter { "drawn as triangles at the edge" } else { "not shown" };
-        notes.push(format!("{n} {rows} with {} outside of the axis {how}", style.label));
+        notes.push(format!("{} with {} outside of the axis {how}", figure.labels.counted(outside), style.label));
     }
     if let Some((l, h)) = ends(lines) {
         (low, high) = (low.min(l), high.max(h));
@@ -58,14 +56,14 @@ pub fn axis(
     if shown.is_empty() && style.domain.is_none() {
         (low, high) = ends(fixed()).unwrap_or((0.0, 1.0));
     }
-    let whole_domain = style.domain.filter(|(l, h)| low >= *l && high <= *h);
+    // Cosines that are never negative do not need the half of the axis below 0.
+    let domain = style.domain.map(|(l, h)| if l == -h && low >= 0.0 && !shown.is_empty() { (0.0, h) } else { (l, h) });
+    let whole_domain = domain.filter(|(l, h)| low >= *l && high <= *h);
     let known = style.domain.is_some();
     (low, high) = match whole_domain {
         // A column that could lie in 0..1 and fills a corner of it is shown from zero or in its corner, not in a desert.
         Some((l, h)) if !shown.is_empty() && reach == Reach::FromZero && high < 0.4 * h => (l, high * 1.08),
-        Some((l, h))
-            if !shown.is_empty() && reach == Reach::Padded && style.ticks.is_empty() && high - low < 0.2 * (h - l) =>
-        {
+        Some((l, h)) if !shown.is_empty() && reach == Reach::Padded && high - low < 0.2 * (h - l) => {
             let air = (high - low).max((h - l) * 0.02) * 0.08;
             ((low - air).max(l), (high + air).min(h))
         }
@@ -84,7 +82,7 @@ pub fn axis(
     if reach == Reach::FromZero && low == 0.0 && high <= 0.0 {
         high = 1.0;
     }
-    let ticks = if known && whole_domain.is_some() { style.ticks } else { Vec::new() };
+    let ticks = if known && whole_domain.is_some() { few(&style.ticks, low, high) } else { Vec::new() };
     let mut axis = Axis::linear(low, high, &ticks, count, field.title.clone());
     if field.whole {
         axis.ticks.retain(|t| t.at.fract() == 0.0);
@@ -97,13 +95,17 @@ fn ranged(low: f64, high: f64, log: bool, field: &Field, known: &[f64], count: u
     if log {
         return Axis::log(low, high, field.title.clone());
     }
-    let inside: Vec<f64> = known.iter().copied().filter(|t| (low..=high).contains(t)).collect();
-    let ticks = if inside.len() >= 3 { inside } else { Vec::new() };
-    let mut axis = Axis::linear(low, high, &ticks, count, field.title.clone());
+    let mut axis = Axis::linear(low, high, &few(known, low, high), count, field.title.clone());
     if field.whole {
         axis.ticks.retain(|t| t.at.fract() == 0.0);
     }
     axis
+}
+
+/// The ticks that a column is known by, where at least three of them are left.
+fn few(known: &[f64], low: f64, high: f64) -> Vec<f64> {
+    let inside: Vec<f64> = known.iter().copied().filter(|t| (low..=high).contains(t)).collect();
+    if inside.len() >= 3 { inside } else { Vec::new() }
 }
 
 /// Smallest and largest.

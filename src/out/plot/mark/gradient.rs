@@ -35,8 +35,8 @@ impl Penalty {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Sum => "sum of norms (crosscoder): ‖d base‖ + ‖d tuned‖",
-            Self::Concatenated => "concatenated norm (SAE): √(‖d base‖² + ‖d tuned‖²)",
+            Self::Sum => "crosscoder: ||d base|| + ||d tuned||",
+            Self::Concatenated => "SAE: √(||d base||² + ||d tuned||²)",
         }
     }
 }
@@ -52,8 +52,8 @@ pub fn data() -> Data {
     let field = |title: &str| Field { column: String::new(), title: title.to_owned(), words: None, whole: false };
     Data {
         points: Vec::new(),
-        x: field("‖d base‖"),
-        y: Some(field("‖d tuned‖")),
+        x: field("||d base||"),
+        y: Some(field("||d tuned||")),
         amount: None,
         groups: vec![Group { label: String::new(), color: TUNED }],
         facets: PENALTIES.iter().map(|p| p.name().to_owned()).collect(),
@@ -66,15 +66,12 @@ pub fn sketch(size: PanelSize) -> Sketch {
     let panels = PENALTIES.iter().map(|penalty| panel(*penalty)).collect();
     let count = size.ticks();
     let axis = |count: usize, title: &str| Axis::linear(-2.0, END, &[], count, title.to_owned());
-    let (x, y) =
-        (axis(count.0, "norm of the base decoder ‖d base‖"), axis(count.1, "norm of the tuned decoder ‖d tuned‖"));
-    let ramp =
-        Ramp { axis: Axis::linear(0.0, 1.0, &[], 4, "pull on ‖d base‖".to_owned()), color: palette::strength };
+    let (x, y) = (axis(count.0, "base decoder norm ||d base||"), axis(count.1, "tuned decoder norm ||d tuned||"));
+    let ramp = Ramp { axis: Axis::linear(0.0, 1.0, &[], 4, "pull on ||d base||".to_owned()), color: palette::strength };
     let notes = vec![
-        "arrows: where gradient descent on the penalty moves the two norms".to_owned(),
-        "orange: three latents, followed for as long as the sum of norms takes to bring one norm to 0".to_owned(),
-        "under the sum the pull on ‖d base‖ is the same however small it is, so it reaches 0 exactly; under the \
-         concatenated norm the pull fades with it and the ratio of the norms stays"
+        "arrows: where descent on the penalty moves the two norms; orange: three latents, each followed for as long as the \
+         crosscoder penalty needs to bring one norm to 0. Under the sum of norms the pull on ||d base|| is the same however small it \
+         is, so it reaches 0 exactly; under the concatenated norm the pull fades with it, and the ratio of the norms stays"
             .to_owned(),
     ];
     Sketch { ramp: Some(ramp), ..Sketch::new(x, y, panels, notes) }

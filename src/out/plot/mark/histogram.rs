@@ -7,7 +7,7 @@ use super::{bar, inset};
 use crate::out::error::Result;
 use crate::out::number;
 
-/// Bins of an inset, as many as in the published figure (docs/method.md 8).
+/// Bins of an inset, as many as in the published figure.
 const INSET_BINS: usize = 20;
 
 /// Rows by bins, round ones or so many as the figure says; groups lie over one another, so that each can be read from zero.
@@ -139,7 +139,7 @@ fn title(figure: &Figure, bins: &Bins) -> String {
     match figure.count.unwrap_or_default() {
         Count::Rows => format!("{rows} {per}"),
         Count::Share => match &figure.color {
-            Some(color) => format!("share of the {rows} of each {} {per}", figure.labels.column(color).label),
+            Some(color) => format!("share of each {} {per}", figure.labels.column(color).label),
             None => format!("share of {rows} {per}"),
         },
         Count::Density if bins.log => "density by the logarithm (base 10)".to_owned(),

@@ -50,17 +50,23 @@ pub fn place(sketch: &mut Sketch, mut inset: Inset, size: PanelSize, raise: bool
         let free_below = stripes.iter().map(|s| s.0).fold(1.0, f64::min);
         (at, free_above, free_below)
     });
-    let mut best = (0, f64::NEG_INFINITY, true);
+    // Where several places have room enough, the one nearest to the range; above the shapes before below them.
+    let middle = sketch.x.place(inset.range.0).midpoint(sketch.x.place(inset.range.1)) * STRIPES as f64;
+    let mut best: Option<(bool, f64, usize, f64, bool)> = None;
     for (at, above, below) in windows {
-        // Ties go to the right, where ranges of interest mostly are; above before below.
-        if above >= best.1 - 1e-9 {
-            best = (at, above, true);
-        }
-        if !raise && below > best.1 + 1e-9 {
-            best = (at, below, false);
+        let near = -(at as f64 + span as f64 / 2.0 - middle).abs();
+        for (free, is_above) in [(above, true), (below, false)] {
+            if !is_above && raise {
+                continue;
+            }
+            let enough = free >= needed;
+            let worth = if enough { near } else { free };
+            if best.is_none_or(|(e, w, ..)| (enough, worth) > (e, w)) {
+                best = Some((enough, worth, at, free, is_above));
+            }
         }
     }
-    let (at, free, above) = best;
+    let Some((_, _, at, free, above)) = best else { return };
     if raise && free < needed {
         lift(&mut sketch.y, (1.0 - free) / (1.0 - needed));
     }

@@ -97,9 +97,11 @@ fn remarks(figure: &Figure, data: &Data, which: Correlation) -> Vec<Vec<Remark>>
     let remark = |facet: usize| {
         let mut remarks = Vec::new();
         let all: Vec<&Datum> = data.points.iter().filter(|p| p.facet == facet).collect();
-        remarks.extend(of(all).map(|text| Remark { text, color: None }));
         let groups: Vec<usize> = (0..data.groups.len()).filter(|g| data.of(facet, *g).count() >= 3).collect();
-        if groups.len() > 1 && groups.len() <= MOST_REMARKS && figure.color.is_some() {
+        let apart = groups.len() > 1 && groups.len() <= MOST_REMARKS && figure.color.is_some();
+        let all = of(all).map(|text| if apart { format!("all: {text}") } else { text });
+        remarks.extend(all.map(|text| Remark { text, color: None }));
+        if apart {
             for group in groups {
                 let Group { label, color } = &data.groups[group];
                 let said = of(data.of(facet, group).collect());

@@ -1,0 +1,165 @@
+//! Plots of a run: what they say is what the rows of its tables give.
+
+use std::collections::BTreeMap;
+
+use crate::support::Lab;
+
+const FILE: &str = r#"xd 1
+
+pair toy = synthetic(width = 16, shared = 20, weak = 4, base_only = 3, tuned_only = 3, active = 4, correlated = 2, seed = 7)
+
+activations acts {
+  of       = toy
+  train    = 40K tokens
+  validate = 4K tokens
+}
+
+crosscoder cc for loss in [l1(weight = 0.1), topk(k = 4)], train.seed in 0..2 {
+  on      = acts
+  latents = 64
+  train {
+    batch     = 256 tokens
+    length    = 2 epochs
+    optimizer = adam(lr = 3e-3, warmup = 20 steps)
+  }
+}
+
+classify classes { of = cc }
+
+scaling nu {
+  of     = cc
+  tokens = 20K tokens
+}
+
+table rows {
+  rows    = [nu, classes]
+  columns = [loss, train.seed, latent, nu_error, nu_reconstruction, delta_norm, verdict, beta_error_base]
+}
+
+plot ranks {
+  data  = [nu, classes]
+  mark  = ecdf
+  x     = rank(descending(delta_norm))
+  color = loss
+  keep  = lowest(5, by = nu_error)
+}
+
+plot thresholds {
+  data  = nu
+  mark  = ecdf
+  x     = largest(abs(nu_error), abs(nu_reconstruction))
+  color = loss
+  count = rows
+  scale = [y = log]
+}
+
+plot betas {
+  data  = nu
+  mark  = histogram
+  x     = [base = beta_error_base, tuned = beta_error_tuned]
+  bins  = 30
+  count = density
+  range = [x = 0..0.5]
+}
+
+plot marked {
+  data      = [nu, classes]
+  mark      = histogram
+  x         = delta_norm
+  color     = class
+  facet     = loss
+  bins      = 100
+  inset     = 0.9..1.0
+  highlight = [abs(nu_error) < 0.2, verdict == specific]
+}
+
+plot dots {
+  data        = [nu, classes]
+  where       = loss == l1
+  mark        = scatter
+  x           = nu_error
+  y           = nu_reconstruction
+  marginal    = histogram
+  correlation = pearson
+  range       = [x = 0..0.9, y = 0..0.9]
+  lines       = [x = mean]
+}
+
+plot means {
+  data  = nu
+  mark  = line
+  x     = train.seed
+  y     = nu_error
+  color = loss
+  error = interval
+  width = column
+}
+
+## Why L1 shrinks a base norm to exactly 0.
+plot fields {
+  mark = gradient
+  save = "fields.png"
+}
+"#;
+
+/// `table rows`: loss, then the cells by header.
+fn table(lab: &Lab) -> Vec<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(lab.path().join("out/tables/rows.csv")).unwrap();
+    let mut lines = text.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let row = |line: &str| header.iter().map(|h| (*h).to_owned()).zip(line.split(',').map(str::to_owned)).collect();
+    lines.map(row).collect()
+}
+
+fn number(row: &BTreeMap<String, String>, column: &str) -> Option<f64> {
+    row[column].parse().ok()
+}
+
+#[test]
+fn figures_say_what_their_rows_give() {
+    let lab = Lab::new(FILE);
+    lab.run(&["--out", "out"]);
+    let svg = |name: &str| std::fs::read_to_string(lab.path().join(format!("out/plots/{name}.svg"))).unwrap();
+    let rows = table(&lab);
+    let l1: Vec<_> = rows.iter().filter(|r| r["loss"] == "l1").collect();
+    assert_eq!(rows.len(), 256);
+
+    // Five latents of each of the four points.
+    let ranks = svg("ranks");
+    assert!(ranks.contains("; 20 rows.") || ranks.contains("; 20 latents."), "{ranks}");
+    assert!(ranks.contains("rank by Δnorm (1 = highest)"));
+
+    let thresholds = svg("thresholds");
+    assert!(thresholds.contains("larger of |ν error| and |ν reconstruction| (β base / β tuned)"));
+    assert!(thresholds.contains("latents at or below"));
+
+    let betas = svg("betas");
+    let live: Vec<f64> = rows.iter().filter_map(|r| number(r, "beta_error_base")).collect();
+    let outside = live.iter().filter(|x| !(0.0..=0.5).contains(*x)).count();
+    assert!(betas.contains(">base</text>") && betas.contains(">tuned</text>") && betas.contains(">density</text>"));
+    assert!(betas.contains(">β error</text>"), "the words that both columns begin with");
+    assert!(outside > 0 && betas.contains("outside of the range not shown"));
+
+    let marked = svg("marked");
+    assert!(marked.contains("filled: |ν error| &lt; 0.2 and verdict = specific") && marked.contains("-inset-1"));
+
+    // Pearson's r as the rows give it, over rows inside and outside of the range.
+    let pairs: Vec<(f64, f64)> =
+        l1.iter().filter_map(|r| Some((number(r, "nu_error")?, number(r, "nu_reconstruction")?))).collect();
+    let n = pairs.len() as f64;
+    let (mx, my) = (pairs.iter().map(|p| p.0).sum::<f64>() / n, pairs.iter().map(|p| p.1).sum::<f64>() / n);
+    let sum = |f: fn(f64, f64) -> f64| pairs.iter().map(|p| f(p.0 - mx, p.1 - my)).sum::<f64>();
+    let r = sum(|x, y| x * y) / (sum(|x, _| x * x) * sum(|_, y| y * y)).sqrt();
+    let dots = svg("dots");
+    assert!(dots.contains(&format!("r = {}, p ", format!("{r:.2}").replace('-', "−"))), "{r}");
+    let beyond = pairs.iter().filter(|p| [p.0, p.1].iter().any(|v| !(0.0..=0.9).contains(v))).count();
+    assert!(beyond > 0 && dots.contains(&format!(">{beyond} latents outside of the range not shown")), "{beyond}");
+    assert!((0.0..=0.9).contains(&mx) && dots.contains(">mean 0."), "{mx}");
+
+    let means = svg("means");
+    assert!(means.contains("bars: 95% interval of the mean over latents") && means.contains("width=\"32"));
+    let png = std::fs::read(lab.path().join("out/plots/fields.png")).unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
+    let report = std::fs::read_to_string(lab.path().join("out/report.html")).unwrap();
+    assert!(report.contains("pull on ||d base||") && report.contains("Why L1 shrinks a base norm to exactly 0"));
+}
