@@ -311,10 +311,47 @@ pub fn all() -> Vec<(Figure, Frame)> {
     ]
 }
 
+/// What goes wrong in figures: one row, many colours, long names, all below zero.
+fn edges() -> Vec<(Figure, Frame)> {
+    let of = |text: &str| Some(text.to_owned());
+    let one = latents(1).limit(1);
+    let plain =
+        |name: &str, mark: Mark, x: &str| Figure { caption: String::new(), ..figure(name, "At the edge", mark, x) };
+    let marks = [Mark::Bar, Mark::Ecdf, Mark::Histogram, Mark::Line, Mark::Scatter, Mark::Heatmap];
+    let mut all: Vec<(Figure, Frame)> = marks
+        .into_iter()
+        .map(|mark| {
+            let named = plain(&format!("one-{}", mark.noun().to_lowercase().replace(' ', "-")), mark, "delta_norm");
+            let y = (!matches!(mark, Mark::Ecdf | Mark::Histogram)).then(|| "nu_error".to_owned());
+            (Figure { y, ..named }, one.clone())
+        })
+        .collect();
+    let mut many = Frame::new();
+    let (mut corpus, mut step, mut loss) = (Vec::new(), Vec::new(), Vec::new());
+    for group in 0..12 {
+        for at in 0..30i64 {
+            corpus.push(format!("corpus_{}", (b'a' + group) as char));
+            step.push(at * 100);
+            loss.push(-(f64::from(group) + 2.0) * (1.0 - (-(at as f64) / 8.0).exp()));
+        }
+    }
+    many.push("corpus", Column::text(corpus)).unwrap();
+    many.push("step", Column::whole(step)).unwrap();
+    many.push("change", Column::real(loss)).unwrap();
+    let twelve = Figure { y: of("change"), color: of("corpus"), ..plain("twelve-lines", Mark::Line, "step") };
+    let bars = Figure { y: of("change"), color: of("corpus"), ..plain("twelve-bars", Mark::Bar, "corpus") };
+    all.push((Figure { width: Width::Column, name: "twelve-lines-column".into(), ..twelve.clone() }, many.clone()));
+    all.push((twelve, many.clone()));
+    all.push((bars, many));
+    let long = Figure { facet: of("loss"), y: of("fve"), ..plain("long-facets-column", Mark::Line, "step") };
+    all.push((Figure { width: Width::Column, ..long }, log()));
+    all
+}
+
 #[test]
 fn every_mark_draws_the_same_bytes_twice_and_makes_a_png() {
     let folder = std::env::var_os("XD_GALLERY").map(std::path::PathBuf::from);
-    for (figure, frame) in all() {
+    for (figure, frame) in [all(), edges()].concat() {
         let first = figure.svg(&frame, Dress::Alone).unwrap();
         let second = figure.svg(&frame, Dress::Alone).unwrap();
         assert!(first == second, "{}", figure.name);

@@ -62,8 +62,8 @@ const KNOWN: &[(&str, Color)] = &[
     ("false", Color(0x9a, 0x9f, 0xa6)),
 ];
 
-/// For all other words, in order of appearance.
-const CYCLE: [Color; 8] = [
+/// For all other words, in order of appearance; the last four are of Tol's muted scheme.
+const CYCLE: [Color; 12] = [
     Color(0x00, 0x72, 0xb2),
     Color(0xd5, 0x5e, 0x00),
     Color(0x00, 0x9e, 0x73),
@@ -72,6 +72,10 @@ const CYCLE: [Color; 8] = [
     Color(0x56, 0xb4, 0xe9),
     Color(0x88, 0x22, 0x55),
     Color(0x66, 0x66, 0x66),
+    Color(0x33, 0x22, 0x88),
+    Color(0x99, 0x99, 0x33),
+    Color(0x44, 0xaa, 0x99),
+    Color(0xdd, 0xcc, 0x77),
 ];
 
 /// Place of a word among the known ones; words of a sweep such as `l1(weight = 3e-2)` count as `l1`.

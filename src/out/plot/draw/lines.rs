@@ -18,9 +18,36 @@ pub struct Reference {
     label: Option<String>,
     /// Of the group whose mean it is.
     color: Option<Color>,
+    /// A mean or a median.
+    statistic: bool,
 }
 
-/// The lines of each panel that its axes contain.
+impl Reference {
+    fn shown(&self, sketch: &Sketch) -> bool {
+        if self.side == Side::X { &sketch.x } else { &sketch.y }.contains(self.value)
+    }
+}
+
+/// Lines beyond an axis, for a note.
+pub fn beyond(figure: &Figure, sketch: &Sketch, lines: &[Vec<Reference>]) -> Vec<String> {
+    let mut said = Vec::new();
+    for line in lines.iter().flatten().filter(|l| !l.shown(sketch)) {
+        let axis = match (line.side, &figure.y) {
+            (Side::X, _) => figure.labels.column(&figure.x).label,
+            (Side::Y, Some(y)) => figure.labels.column(y).label,
+            (Side::Y, None) => "y".to_owned(),
+        };
+        let number = || format!("line at {}", number::short(line.value).replace('-', "−"));
+        let what = line.label.clone().filter(|_| line.statistic).unwrap_or_else(number);
+        let said_now = format!("{what} of {axis} lies outside of the axis");
+        if !said.contains(&said_now) {
+            said.push(said_now);
+        }
+    }
+    said
+}
+
+/// The lines of each panel.
 pub fn of(figure: &Figure, data: &Data, sketch: &Sketch) -> Vec<Vec<Reference>> {
     let several = data.groups.len() > 1;
     let in_panel = |facet: usize| {
@@ -32,6 +59,7 @@ pub fn of(figure: &Figure, data: &Data, sketch: &Sketch) -> Vec<Vec<Reference>> 
                 value,
                 label: line.label.clone().or_else(|| number_off_the_ticks(axis, value)),
                 color: None,
+                statistic: false,
             };
             let (word, statistic): (&str, fn(&mut Vec<f64>) -> f64) = match line.at {
                 At::Value(value) => {
@@ -50,10 +78,10 @@ pub fn of(figure: &Figure, data: &Data, sketch: &Sketch) -> Vec<Vec<Reference>> 
                 let value = statistic(&mut values);
                 let said = format!("{word} {}", number::significant(value, 3).replace('-', "−"));
                 let label = Some(line.label.clone().unwrap_or(said));
-                lines.push(Reference { side: line.side, value, label, color: several.then_some(group.color) });
+                let color = several.then_some(group.color);
+                lines.push(Reference { side: line.side, value, label, color, statistic: true });
             }
         }
-        lines.retain(|l| if l.side == Side::X { &sketch.x } else { &sketch.y }.contains(l.value));
         lines
     };
     (0..data.facets.len()).map(in_panel).collect()
@@ -73,7 +101,7 @@ fn number_off_the_ticks(axis: &Axis, value: f64) -> Option<String> {
 
 impl Page<'_> {
     fn of_side(&self, facet: usize, side: Side) -> impl Iterator<Item = &Reference> {
-        self.lines[facet].iter().filter(move |l| l.side == side)
+        self.lines[facet].iter().filter(move |l| l.side == side && l.shown(self.sketch))
     }
 
     /// Labels of vertical lines stand above the panel, in as many rows as keep them apart.

@@ -2,7 +2,7 @@ use super::super::canvas::{Anchor, Canvas, TextStyle};
 use super::super::figure::Dress;
 use super::super::font::{self, Weight};
 use super::shapes::SPECK;
-use super::{LEADING, Page};
+use super::{LEADING, Page, lines};
 
 impl Page<'_> {
     /// Notes and, in a file of its own, the caption.
@@ -10,6 +10,7 @@ impl Page<'_> {
         let (note, caption) = (self.t.note, self.t.caption);
         let mut notes = self.data.notes.clone();
         notes.extend(self.sketch.notes.iter().cloned());
+        notes.extend(lines::beyond(self.figure, self.sketch, &self.lines));
         if self.merges_points() {
             notes.push(format!("points closer than {SPECK} pixels are drawn as one, darker where there are more"));
         }
