@@ -4,6 +4,9 @@ use super::super::axis::Axis;
 use super::super::data::Field;
 use super::super::figure::{Figure, Line, Mark, Side};
 
+/// So many rows close together are shown close up also on an axis with known ticks.
+const MANY: usize = 20;
+
 /// Which values an axis must show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
@@ -63,7 +66,12 @@ pub fn axis(
     (low, high) = match whole_domain {
         // A column that could lie in 0..1 and fills a corner of it is shown from zero or in its corner, not in a desert.
         Some((l, h)) if !shown.is_empty() && reach == Reach::FromZero && high < 0.4 * h => (l, high * 1.08),
-        Some((l, h)) if !shown.is_empty() && reach == Reach::Padded && high - low < 0.2 * (h - l) => {
+        Some((l, h))
+            if !shown.is_empty()
+                && reach == Reach::Padded
+                && (style.ticks.is_empty() || shown.len() >= MANY)
+                && high - low < 0.2 * (h - l) =>
+        {
             let air = (high - low).max((h - l) * 0.02) * 0.08;
             ((low - air).max(l), (high + air).min(h))
         }
