@@ -2,7 +2,7 @@
 
 use super::{Error, Result};
 
-/// What a token is for (docs/method.md 6).
+/// What a token is for (docs/method.md 6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum TokenGroup {
