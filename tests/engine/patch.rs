@@ -12,7 +12,7 @@ use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use xd::ml::data::TokenSequence;
 use xd::ml::lm::{Decoder, Dtype, Prediction, Reading, Site, Weights, predictions};
 use xd::ml::watch::Unwatched;
-use xd::ml::{BASE, MemoryRows, TUNED, TokenGroup};
+use xd::ml::{BASE, MemoryRows, Progress, TUNED, TokenGroup, Watch};
 
 use crate::lm::{FAMILIES, distance, expected, fixture};
 use crate::support::Lab;
@@ -395,6 +395,19 @@ fn the_tuned_stream_into_the_tuned_model_is_no_change_to_the_bit() {
     }
 }
 
+/// The user has asked to stop.
+struct Stopped;
+
+impl Watch for Stopped {
+    fn progress(&self, _: &Progress) {}
+
+    fn note(&self, _: &str) {}
+
+    fn stop(&self) -> bool {
+        true
+    }
+}
+
 /// More than one window of conversations.
 fn many(vocabulary: usize) -> Vec<TokenSequence> {
     let few = conversations(vocabulary);
@@ -437,6 +450,8 @@ fn threads_and_stops_change_no_byte() {
     assert!(saved.len() > 1, "{} windows", saved.len());
     // As from a file: f64 read back to the bit.
     let first: Vec<PromptSums> = serde_json::from_str(&serde_json::to_string(&saved[0]).unwrap()).unwrap();
+    let stopped = patch(&pair, &texts, &config, first.clone(), &mut |_| Ok(()), &Stopped).unwrap_err();
+    assert!(matches!(stopped, xd::ml::Error::Interrupted), "{stopped}");
     let mut windows = 0;
     let resumed = patch(
         &pair,
@@ -466,10 +481,10 @@ fn however_many_runs_are_compared_each_is_compared_as_if_alone() {
     let runs: Vec<Tensor> = (0..5000).map(|_| rows()).collect();
     let reading = Some(Reading { decoder: &other, rows: &beside });
     let next = [1, 5, 9];
-    let found = predictions(&decoder, &clean, &runs, reading, &next).unwrap();
+    let found = predictions(&decoder, &clean, &runs, reading, &next, &Unwatched).unwrap();
     assert_eq!((found.len(), found[0].len()), (5001, positions));
     for run in [0, 1, 2, 4094, 4095, 4096, 4999] {
-        let alone = predictions(&decoder, &clean, &runs[run..=run], reading, &next).unwrap();
+        let alone = predictions(&decoder, &clean, &runs[run..=run], reading, &next, &Unwatched).unwrap();
         for (a, b) in [(&alone[1], &found[run + 1]), (&alone[0], &found[0])] {
             let near = |a: &Prediction, b: &Prediction| {
                 let differences = [a.kl - b.kl, a.kl_other - b.kl_other, a.loss - b.loss];
@@ -478,9 +493,9 @@ fn however_many_runs_are_compared_each_is_compared_as_if_alone() {
             assert!(a.iter().zip(b.iter()).all(|(a, b)| near(a, b)), "{run}: {a:?} {b:?}");
         }
     }
-    assert_eq!(predictions(&decoder, &clean, &[], None, &next).unwrap().len(), 1);
-    assert!(predictions(&decoder, &clean, &runs[..1], None, &[1]).is_err());
-    assert!(predictions(&decoder, &clean, &runs[..1], None, &[1, 2, 1_000_000]).is_err());
+    assert_eq!(predictions(&decoder, &clean, &[], None, &next, &Unwatched).unwrap().len(), 1);
+    assert!(predictions(&decoder, &clean, &runs[..1], None, &[1], &Unwatched).is_err());
+    assert!(predictions(&decoder, &clean, &runs[..1], None, &[1, 2, 1_000_000], &Unwatched).is_err());
 }
 
 #[test]

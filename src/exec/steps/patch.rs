@@ -1,6 +1,7 @@
 //! `patch`: latents in one model's activations, and what the other one makes of them.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ use crate::out::{Column, Frame};
 
 /// Sums of the conversations that are done, while the step is made.
 const CHECKPOINT: &str = "prompts.json";
+/// Time between two saves. Changes no result.
+const SAVE: Duration = Duration::from_secs(5);
 
 /// Runs the conversations and writes one row an entry, set of positions and metric.
 ///
@@ -57,10 +60,20 @@ pub fn make(job: &Job<'_>, spec: &PatchSpec) -> Result<Made> {
     };
     let checkpoint = job.folder.join(CHECKPOINT);
     let done = Checkpoint::load(&checkpoint);
-    let mut save = |prompts: &[PromptSums]| Checkpoint::save(&checkpoint, prompts);
+    let mut saved = Instant::now();
+    let mut save = |prompts: &[PromptSums]| {
+        if saved.elapsed() < SAVE {
+            return Ok(());
+        }
+        saved = Instant::now();
+        Checkpoint::save(&checkpoint, prompts)
+    };
     let patched = patch(&pair, &conversations.chosen, &config, done, &mut save, job.watch)?;
     frame(&patched, &entries, spec, crosscoder.latents)?.write(&job.folder.join(ROWS))?;
-    std::fs::remove_file(&checkpoint).map_err(|e| Error::file(&checkpoint, e))?;
+    match std::fs::remove_file(&checkpoint) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::file(&checkpoint, error)),
+        _ => {}
+    }
     let tokens = conversations.chosen.iter().map(|c| c.len() as u64).sum();
     Ok(Made { tokens })
 }
@@ -212,5 +225,23 @@ impl Checkpoint {
         let next = path.with_extension("next");
         let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, path));
         written.map_err(|e| crate::ml::Error::file(path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_come_back_to_the_bit_and_a_damaged_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CHECKPOINT);
+        assert!(Checkpoint::load(&path).is_empty());
+        let sums =
+            vec![PromptSums { counts: vec![3, 0], sums: vec![[0.1 + 0.2, 1.0 / 3.0], [f64::MIN_POSITIVE, -0.0]] }];
+        Checkpoint::save(&path, &sums).unwrap();
+        assert_eq!(Checkpoint::load(&path), sums);
+        std::fs::write(&path, "{\"prompts\": [{\"counts\"").unwrap();
+        assert!(Checkpoint::load(&path).is_empty());
     }
 }

@@ -58,7 +58,7 @@ pub fn downstream(
     for start in (0..runs.max(1)).step_by(together) {
         let group = start..(start + together).min(runs);
         let changed = rows(decoder, subjects, group, values, watch)?;
-        let predicted = predictions(decoder, &clean, &changed, other, &next)?;
+        let predicted = predictions(decoder, &clean, &changed, other, &next, watch)?;
         found.extend(predicted.into_iter().skip(usize::from(start > 0)).map(|run| split(run, &lengths)));
     }
     Ok(found)

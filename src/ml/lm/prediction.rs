@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Decoder;
 use super::ops::{Distribution, divergence, values};
-use crate::ml::{Error, Result};
+use crate::ml::{Error, Result, Watch};
 
 /// Logits that are there at once (128 MiB in f32), of all runs together. The number of positions follows from it, V and N alone.
 const LOGITS: usize = 1 << 25;
@@ -45,6 +45,7 @@ pub fn predictions(
     runs: &[Tensor],
     other: Option<Reading>,
     next: &[u32],
+    watch: &dyn Watch,
 ) -> Result<Vec<Vec<Prediction>>> {
     let (positions, vocabulary) = (next.len(), decoder.vocabulary());
     if std::iter::once(clean).chain(runs).any(|rows| rows.dims().first() != Some(&positions)) {
@@ -69,6 +70,9 @@ pub fn predictions(
         };
         // The untouched run is projected anew for each group, so that it stands in the same product as those beside it.
         for (number, group) in groups.iter().enumerate() {
+            if watch.stop() {
+                return Err(Error::Interrupted);
+            }
             let rows: Vec<Tensor> =
                 std::iter::once(clean).chain(*group).map(cut).collect::<candle_core::Result<_>>()?;
             let logits = decoder.row_logits(&Tensor::cat(&rows, 0)?)?;

@@ -30,9 +30,9 @@ pub use entry::{Entry, Mode};
 pub use positions::{Positions, predicting};
 pub use sums::{Mean, PromptSums, mean};
 
-/// Tokens of a window: conversations whose streams are in memory together (2 models x 4096 x d x 4 bytes twice: 150 MB for d = 2304).
+/// Tokens of a window: conversations whose streams are in memory together (2 models x 2048 x d x 4 bytes twice: 75 MB for d = 2304).
 /// A conversation is never divided.
-pub const WINDOW: usize = 4096;
+pub const WINDOW: usize = 2048;
 
 /// What is measured at each position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,12 @@ pub fn patch(
     }
     let latents = pair.crosscoder.latents;
     let entries = config.entries.iter().map(|e| Prepared::new(e, latents)).collect::<Result<Vec<_>>>()?;
-    let mut prompts = done;
+    let (sets, metrics) = (config.positions.len(), config.metrics.len());
+    let shape = (sets, (entries.len() + 1) * sets * metrics);
+    let mut prompts = match done.iter().all(|prompt| (prompt.counts.len(), prompt.sums.len()) == shape) {
+        true => done,
+        false => Vec::new(),
+    };
     let mut tokens = 0;
     let lengths: Vec<usize> = conversations.iter().map(TokenSequence::len).collect();
     let total = lengths.iter().sum::<usize>() as u64;
@@ -137,7 +142,7 @@ pub fn patch(
         watch.progress(&Progress { done: tokens, total, loss: None });
     }
     prompts.truncate(conversations.len());
-    Ok(Patched { prompts, sets: config.positions.len(), metrics: config.metrics.len() })
+    Ok(Patched { prompts, sets, metrics })
 }
 
 /// Stretches of texts of these lengths of at most [`WINDOW`] tokens, or of one text.
