@@ -247,6 +247,7 @@ mod tests {
                 tree.declarations.len()
             })
             .sum();
+        assert_eq!(syntax::fmt(TEXT).ok().as_deref(), Some(TEXT), "paper.xd is laid out by xd fmt");
         assert_eq!(written, TEXT.matches("\nplot ").count() + TEXT.matches("\ntable ").count());
     }
 }
