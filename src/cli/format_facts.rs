@@ -8,7 +8,10 @@ use crate::ml::formats::{CacheFolder, WeightsFile, cache_rows};
 
 /// Of a crosscoder in a folder or file.
 pub fn crosscoder(path: &Path, prefix: Option<&str>) -> Result<CrosscoderFacts, String> {
-    let facts = WeightsFile::open(path, prefix).and_then(|file| file.facts()).map_err(sentence)?;
+    let file = WeightsFile::open(path, prefix).map_err(sentence)?;
+    let facts = file.facts().map_err(sentence)?;
+    // A folder is hashed with all that is in it.
+    let names = file.configs.iter().filter(|_| !path.is_dir()).filter_map(|config| config.file_name());
     Ok(CrosscoderFacts {
         layout: facts.layout.word().to_string(),
         width: facts.width as u64,
@@ -17,6 +20,7 @@ pub fn crosscoder(path: &Path, prefix: Option<&str>) -> Result<CrosscoderFacts, 
         expects: facts.expects.map(str::to_string),
         assumed: facts.assumed,
         unusable: facts.activation.err(),
+        beside: names.map(|name| name.to_string_lossy().to_string()).collect(),
     })
 }
 

@@ -57,15 +57,16 @@ fn refs(spec: &Spec) -> Vec<FileRef> {
             _ => Vec::new(),
         },
         Spec::Crosscoder(crosscoder) => {
-            [&crosscoder.from, &crosscoder.init.from].into_iter().flatten().filter_map(weights_path).collect()
+            [&crosscoder.from, &crosscoder.init.from].into_iter().flatten().flat_map(weights_files).collect()
         }
         _ => Vec::new(),
     }
 }
 
-fn weights_path(weights: &WeightsRef) -> Option<FileRef> {
+fn weights_files(weights: &WeightsRef) -> Vec<FileRef> {
     match weights {
-        WeightsRef::Folder { path } | WeightsRef::Tensors { path, .. } => Some(path.clone()),
-        WeightsRef::Hub { .. } => None,
+        WeightsRef::Folder { path, beside } => [path].into_iter().chain(beside).cloned().collect(),
+        WeightsRef::Tensors { path, .. } => vec![path.clone()],
+        WeightsRef::Hub { .. } => Vec::new(),
     }
 }

@@ -38,6 +38,8 @@ pub struct CrosscoderFacts {
     pub assumed: Vec<String>,
     /// Why it cannot be used as it is, such as a threshold that is missing; it can still be started from.
     pub unusable: Option<String>,
+    /// Names of the files beside a single file that say how it is read, such as `config.json`.
+    pub beside: Vec<String>,
 }
 
 /// Facts of two activation caches that are read side by side.

@@ -217,6 +217,29 @@ fn crosscoders_with_a_threshold_a_latent_go_round() {
     assert!(import(0, "weights/saelens/topk_rescaled", &[]).contains("features of SAELens are f_j times that norm"));
 }
 
+/// A file of weights is known by what it holds and by the files beside it that say how it is read.
+#[test]
+fn a_config_beside_a_file_of_weights_is_in_its_key() {
+    let lab = Lab::new(
+        "xd 1\npair toy = synthetic(width = 6, shared = 8, base_only = 2, tuned_only = 2, active = 2, seed = 7)\nactivations acts {\n  of       = toy\n  \
+         train    = 2K tokens\n  validate = 1K tokens\n}\ncrosscoder top {\n  on   = acts\n  from = folder(\"weights/model.pt\")\n}\ntable t {\n  rows    = top\n  \
+         columns = [l0, dead]\n}\n",
+    );
+    std::fs::create_dir_all(lab.path().join("weights")).unwrap();
+    let copy = |name: &str| std::fs::read(fixture(&format!("weights/crosscode_topk/{name}"))).unwrap();
+    std::fs::write(lab.path().join("weights/model.pt"), copy("model.pt")).unwrap();
+    let config = String::from_utf8(copy("model_cfg.yaml")).unwrap();
+    let l0 = |k: u64| {
+        let config = config.replace("k: 3", &format!("k: {k}"));
+        std::fs::write(lab.path().join("weights/model_cfg.yaml"), config).unwrap();
+        lab.run(&[]);
+        let text = std::fs::read_to_string(lab.path().join("runs/experiment/tables/t.csv")).unwrap();
+        text.lines().nth(1).unwrap().split(',').next().unwrap().parse::<f64>().unwrap()
+    };
+    let (three, one) = (l0(3), l0(1));
+    assert!(one <= 1.0 && three > 1.5, "{three} {one}");
+}
+
 #[test]
 fn latent_caches_of_delphi_become_tables() {
     let lab = Lab::new(FILE);

@@ -179,6 +179,7 @@ impl World for Memory {
             normalizes: path.contains("normalizing"),
             expects: path.contains("kissane").then(|| "per_model_scale".to_string()),
             assumed: if path == "old" { vec!["the files do not say it".to_string()] } else { Vec::new() },
+            beside: Vec::new(),
             unusable: path.contains("no_threshold").then(|| "it has no threshold".to_string()),
         })
     }

@@ -110,7 +110,7 @@ impl Watch for Together<'_> {
 /// Weights that the file names.
 fn load(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder> {
     Ok(match weights {
-        WeightsRef::Folder { path } => Crosscoder::load(&path_of(path))?,
+        WeightsRef::Folder { path, .. } => Crosscoder::load(&path_of(path))?,
         WeightsRef::Tensors { path, prefix } => Crosscoder::load_tensors(&path_of(path), prefix)?,
         WeightsRef::Hub { repository } => Crosscoder::load(&brought(job, repository)?)?,
     })
@@ -125,7 +125,7 @@ fn brought(job: &Job<'_>, repository: &HubRef) -> Result<PathBuf> {
 /// Weights that training starts from; what only their use needs, such as a threshold, may be missing.
 fn load_to_start_from(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder> {
     let file = match weights {
-        WeightsRef::Folder { path } => WeightsFile::open(&path_of(path), None)?,
+        WeightsRef::Folder { path, .. } => WeightsFile::open(&path_of(path), None)?,
         WeightsRef::Tensors { path, prefix } => WeightsFile::open(&path_of(path), Some(prefix))?,
         WeightsRef::Hub { repository } => WeightsFile::open(&brought(job, repository)?, None)?,
     };

@@ -332,8 +332,11 @@ pub struct CrosscoderSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum WeightsRef {
+    /// A folder, or a file; `beside` are the files that say how a file is read.
     Folder {
         path: FileRef,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<FileRef>,
     },
     Tensors {
         path: FileRef,

@@ -56,6 +56,8 @@ pub struct WeightsFile {
     pub(super) config: Value,
     /// The `trainer` part of trainer_config.json, or of a config.json beside checkpoints; null when there is none.
     pub(super) trainer: Value,
+    /// The files beside it that were read, in order.
+    pub configs: Vec<PathBuf>,
     /// The slice of the tuned model beside that of the base model, where the crosscoder lies in two autoencoders.
     pub(super) tuned: Option<Box<WeightsFile>>,
     /// The user says that an autoencoder reads both models' activations side by side, base first.
@@ -83,6 +85,7 @@ impl WeightsFile {
             prefix: found,
             config: Value::Null,
             trainer: Value::Null,
+            configs: Vec::new(),
             tuned: None,
             side_by_side: false,
         };
@@ -105,7 +108,12 @@ impl WeightsFile {
     }
 
     fn read_configs(&mut self, file: &Path) -> Result<()> {
-        let beside = |name: &str| file.with_file_name(name);
+        let mut read = Vec::new();
+        let mut beside = |name: &str| {
+            let path = file.with_file_name(name);
+            read.extend(path.is_file().then(|| path.clone()));
+            path
+        };
         match self.layout {
             Layout::Published => {
                 self.config = json(&beside("config.json"))?;
@@ -135,6 +143,7 @@ impl WeightsFile {
                 })?;
             }
         }
+        self.configs = read;
         Ok(())
     }
 

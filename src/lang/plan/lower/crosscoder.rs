@@ -3,8 +3,8 @@ use crate::lang::check::weights::Weights;
 use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    Adam, CodeNorm, CrosscoderSpec, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, Spec, TopKLoss, Train,
-    WeightsRef,
+    Adam, CodeNorm, CrosscoderSpec, FileRef, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, Spec,
+    TopKLoss, Train, WeightsRef,
 };
 use crate::lang::resolve::{Call, Sink, Typed};
 use crate::lang::schema::Unit;
@@ -80,7 +80,11 @@ fn weights(at: &At, call: &Call, sink: &mut Sink) -> Option<(WeightsRef, Weights
         }
     };
     let weights = match call.word {
-        "folder" => WeightsRef::Folder { path },
+        "folder" => {
+            let folder = path.path.rfind('/').map_or("", |end| &path.path[..=end]);
+            let beside = |name: &String| FileRef { from: path.from.clone(), path: format!("{folder}{name}") };
+            WeightsRef::Folder { beside: facts.beside.iter().map(beside).collect(), path }
+        }
         _ => WeightsRef::Tensors { path, prefix },
     };
     Some((weights, Weights { latents: Some(facts.latents), facts: Some((facts, node.span)) }))
