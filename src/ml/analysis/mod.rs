@@ -4,6 +4,7 @@ pub mod classify;
 pub mod compare;
 mod downstream;
 pub mod held_out;
+pub mod examples;
 pub mod latent_class;
 mod pass;
 pub mod patch;
