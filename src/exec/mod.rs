@@ -10,6 +10,7 @@ pub mod error;
 pub mod executor;
 pub mod export;
 pub mod frames;
+mod held_out_text;
 pub mod hub;
 pub mod inputs;
 pub mod latent_counts;

@@ -186,7 +186,7 @@ fn fine_tuning_learns_the_chat_and_keeps_the_tokenizer() {
     let loss = |decoder: &Decoder| heldout_loss(decoder, &a, std::slice::from_ref(&portion), 32).unwrap();
     assert!(loss(&chat) < loss(&base) - 1.0);
     let question = [Message { role: "user".into(), content: "where is the whale?".into() }];
-    let answer = reply(&chat, &b, &question, 20, Sampling { temperature: 0.0, top: 1, seed: 0 }).unwrap();
+    let answer = reply(&chat, &b, &question, 20, Sampling { temperature: 0.0, seed: 0, stream: 0 }).unwrap();
     assert!(!answer.is_empty() && !answer.contains("<end_of_turn>"), "{answer}");
 }
 

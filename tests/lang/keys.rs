@@ -562,7 +562,7 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("bins", "[50%, 100%]", "[25%, 100%]"),
         ("around", "64 tokens", "32 tokens"),
         ("seed", "42", "1"),
-        ("scores", "\"trained\"", "\"kissane\""),
+        ("scores", "\"delphi\"", "\"delphi_again\""),
     ] {
         add(&format!("examples.{field}"), examples(field, before), examples(field, after));
     }

@@ -59,6 +59,10 @@ impl Memory {
             ("cache/tuned", "tuned shards"),
             ("cache/other", "other shards"),
             ("cache/tokens.pt", "tokens"),
+            ("delphi", "what latents mean"),
+            ("delphi/explanations", "what they mean"),
+            ("delphi_again", "what latents mean, again"),
+            ("delphi_again/scores/detection", "whether it is so"),
         ] {
             memory.texts.insert(path.to_string(), content.to_string());
             memory.sizes.insert(path.to_string(), 1_000_000);

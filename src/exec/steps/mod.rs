@@ -4,6 +4,7 @@ pub mod activations;
 pub mod classify;
 pub mod compare;
 pub mod crosscoder;
+pub mod examples;
 pub mod expect;
 pub mod model;
 pub mod pair;
@@ -12,6 +13,7 @@ pub mod plot;
 pub mod quality;
 pub mod recover;
 pub mod scaling;
+pub mod steer;
 pub mod table;
 pub mod tokens;
 pub mod twins;
@@ -73,9 +75,9 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Twins(spec) => twins::make(job, spec),
         Spec::Compare(_) => compare::make(job),
         Spec::Patch(spec) => patch::make(job, spec),
-        Spec::Examples(_)
-        | Spec::Steer(_)
-        | Spec::Crosscoder(_)
+        Spec::Examples(spec) => examples::make(job, spec),
+        Spec::Steer(spec) => steer::make(job, spec),
+        Spec::Crosscoder(_)
         | Spec::Corpus(_)
         | Spec::Template(_)
         | Spec::Table(_)

@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{Metric, PositionSpec, TokenGroupSpec};
+use crate::lang::plan::spec::{FileRef, Metric, PositionSpec, TokenGroupSpec};
 use crate::lang::resolve::{DeclId, Node, Sink, StepRef};
 
 /// Numbers of latents that the crosscoder has, each once. False when one is wrong.
@@ -133,6 +133,23 @@ pub fn bins(at: &At, sink: &mut Sink) -> bool {
         )
         .label("not ascending to 100%")
         .help("write upper edges such as `[25%, 50%, 75%, 95%, 100%]`; at most 100"),
+    );
+    false
+}
+
+/// A folder that a run of delphi made. False when it is there and holds neither explanations nor scores.
+pub fn delphi(at: &At, folder: &FileRef, node: &Node, sink: &mut Sink) -> bool {
+    let there = |path: &str| at.world.bytes(&folder.from, path).is_ok();
+    let within = |inside: &str| there(&format!("{}/{inside}", folder.path.trim_end_matches('/')));
+    // That there is no such folder is said of every path.
+    if !there(&folder.path) || within("explanations") || within("scores/detection") {
+        return true;
+    }
+    let message = format!("`{}` holds no results of delphi", folder.path);
+    sink.push(
+        Diagnostic::new(Code::Unusable, node.span, message)
+            .label("neither `explanations` nor `scores/detection` in it")
+            .help("give the folder of one run of delphi, such as `results/NAME`"),
     );
     false
 }

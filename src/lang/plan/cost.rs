@@ -205,20 +205,23 @@ fn spliced(encoded: Cost, own: &Facts, tokens: u64) -> Cost {
     }
 }
 
-/// One pass of the model over prompt and answer for each latent, strength and prompt.
+/// One pass over the held-out rows for the largest activations; one row of the model a token of each answer: for each prompt one answer
+/// without a latent, and one a latent and strength.
 fn steered(spec: &SteerSpec, own: &Facts) -> Cost {
     let prompts = match &spec.prompts {
         SteerPrompts::Texts(texts) => texts.len() as u64,
         SteerPrompts::Corpus(count) => *count,
     };
     let latents = chosen(&spec.latents, own.latents.unwrap_or(0));
-    let tokens = latents * (spec.strength.len() as u64 + 1) * prompts * spec.length;
+    let tokens = (latents * spec.strength.len() as u64 + 1) * prompts * spec.length;
     let flops = own
         .model
         .as_ref()
         .map_or(0.0, |model| 0.5 * harvested(own, model.layers) + 2.0 * (model.vocabulary * model.width) as f64);
     let memory_bytes = own.model.as_ref().map_or(0, |model| 8 * model.parameters);
-    Cost { tokens, flops: flops * tokens as f64, disk_bytes: 0, memory_bytes, unknown: false }
+    let rows = encoded(own, own.validate.unwrap_or(0));
+    let memory_bytes = memory_bytes.max(rows.memory_bytes);
+    Cost { tokens, flops: rows.flops + flops * tokens as f64, disk_bytes: 0, memory_bytes, unknown: false }
 }
 
 /// At most how many latents are chosen of so many.

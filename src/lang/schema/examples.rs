@@ -3,9 +3,11 @@ use super::{Built, Column, Field, Kind, Type, Unit};
 pub const KIND: Kind = Kind {
     word: "examples",
     doc: "The text on which latents fire: for each latent some sequences of each bin of activation.",
-    details: "The activation of a sequence is its largest f_j S_j. It falls in the first bin whose edge, times the latent's largest activation, is not below it. \
-              Of each latent and bin up to `count` sequences are kept, drawn evenly (reservoir sampling with a seed); sequences with the same tokens count once. \
-              Read are the held-out rows. `examples.parquet` in the artifact has the tokens with their activations.",
+    details: "The activation of a sequence is its largest f_j S_j. It falls in the first bin whose edge, times the latent's largest activation on all \
+              held-out rows, is not below it. Of each latent and bin up to `count` sequences are kept, drawn evenly (reservoir sampling with a seed); sequences \
+              with the same tokens count once. The held-out rows are read twice. Tokens without a row (`skip`, `exclude`) stand in the text with the \
+              activation 0; activations that came without models have no tokenizer, and their tokens are shown by their numbers. `examples.parquet` in the \
+              artifact has the tokens with their activations.",
     section: "published code",
     value: None,
     fields: &[
@@ -35,7 +37,7 @@ pub const KIND: Kind = Kind {
         Field::new(
             "scores",
             Type::Path,
-            "Folder of explanations and scores that delphi wrote for these latents; they fill two columns.",
+            "Folder of a run of delphi, with `explanations` and `scores/detection`; they fill three columns.",
         )
         .absent("no explanations"),
     ],
@@ -51,8 +53,16 @@ pub const KIND: Kind = Kind {
             "The text around it; the token of the largest activation stands in double angle quotes.",
         ),
         Column::words("explanation", &[], "What delphi's explainer says the latent means; empty without `scores`."),
-        Column::real("detection", "Accuracy of delphi's detection score; empty without `scores`.")
-            .section("published code"),
+        Column::real(
+            "detection",
+            "Accuracy of delphi's detection score, (TP + TN) / all texts with an answer; empty without `scores`.",
+        )
+        .section("published code"),
+        Column::real(
+            "detection_balanced",
+            "The same with both kinds of text weighing alike, as delphi tells it: the mean of TP / (TP + FN) and TN / (TN + FP).",
+        )
+        .section("published code"),
     ],
     example: "examples top { of = cc\n  latents = classes.tuned_only }",
     version: 1,

@@ -4,7 +4,9 @@ pub const KIND: Kind = Kind {
     word: "steer",
     doc: "Lets a model speak with a latent added.",
     details: "v = strength * m_j * d_j / ||d_j|| is added to the stream at the crosscoder's layer, with d_j the decoder vector of the model that speaks and m_j the \
-              latent's largest f_j S_j on held-out rows. Strength 0, the model as it is, always stands beside the others.",
+              latent's largest f_j S_j on held-out rows; what `normalize` did to the rows is undone. Strength 0, the model as it is, always stands beside the \
+              others. Texts are said by the user in the chat template of the tuned model, where it has one. An answer ends with the turn, with the text, or \
+              where the context is full. All answers to a prompt draw with the same random numbers.",
     section: "published code",
     value: None,
     fields: &[

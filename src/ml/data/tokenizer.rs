@@ -236,6 +236,32 @@ impl Tokenizer {
         self.jinja(template)?.text(messages, true)
     }
 
+    /// [`Tokenizer::prompt`] as tokens.
+    ///
+    /// # Errors
+    /// There is no such template, or it refuses the chat.
+    pub fn encode_prompt(&self, messages: &[Message], template: &Template) -> Result<Vec<u32>> {
+        let text = self.prompt(messages, template)?;
+        let encoding = self.inner.encode_fast(text, false).map_err(|e| Error::invalid("encode", e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Tokens that end what a model says: the end of a text, and with a template the end of an assistant's turn.
+    ///
+    /// # Errors
+    /// There is no such template.
+    pub fn stops(&self, template: Option<&Template>) -> Result<Vec<u32>> {
+        let mut stops: Vec<u32> = self.eos().into_iter().collect();
+        if let Some(template) = template {
+            let message = |role: &str| Message { role: role.into(), content: "x".into() };
+            let chat = self.encode_chat(&[message("user"), message("assistant")], template)?;
+            let end = chat.groups.iter().position(|group| *group == TokenGroup::AssistantEnd);
+            stops.extend(end.map(|end| chat.ids[end]));
+        }
+        stops.dedup();
+        Ok(stops)
+    }
+
     /// A chat as text.
     pub fn render(&self, messages: &[Message], template: &Template) -> Result<Rendered> {
         let rendered = chat::render(&*self.jinja(template)?, messages)?;

@@ -7,6 +7,7 @@ pub mod cache_writer;
 mod crosscode;
 pub mod delphi;
 pub mod delphi_reader;
+pub mod delphi_scores;
 pub mod export_layout;
 mod kissane;
 pub mod layout;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use candle_core::{DType, Device, Tensor};
 
+use super::continuation::Memory;
 use super::layer::Layer;
 use super::linear::Linear;
 use super::norm::Norm;
@@ -116,6 +117,11 @@ impl Decoder {
 
     /// The stream before block 0; `ids [B, T]`.
     pub fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        self.embed_from(ids, 0)
+    }
+
+    /// The same for tokens that stand after `first` others.
+    fn embed_from(&self, ids: &Tensor, first: usize) -> Result<Tensor> {
         let (batch, tokens) = ids.dims2()?;
         let ids = ids.to_dtype(DType::U32)?.flatten_all()?;
         let top = ids.max(0)?.to_scalar::<u32>()? as usize;
@@ -128,18 +134,19 @@ impl Decoder {
         let h = if scale == 1.0 { h } else { self.dtype.round((h * f64::from(scale))?)? };
         let h = h.reshape((batch, tokens, self.config.width))?;
         match &self.positions {
-            Some(positions) => self.add_positions(&h, positions, tokens),
+            Some(positions) => self.add_positions(&h, positions, first, tokens),
             None => Ok(h),
         }
     }
 
-    fn add_positions(&self, h: &Tensor, positions: &Tensor, tokens: usize) -> Result<Tensor> {
+    fn add_positions(&self, h: &Tensor, positions: &Tensor, first: usize, tokens: usize) -> Result<Tensor> {
         let rows = positions.dim(0)?;
-        if tokens > rows {
-            let problem = format!("a sequence of {tokens} tokens, but the model has learned {rows} positions");
+        if first + tokens > rows {
+            let all = first + tokens;
+            let problem = format!("a sequence of {all} tokens, but the model has learned {rows} positions");
             return Err(Error::invalid("embed", problem));
         }
-        self.dtype.round(h.broadcast_add(&positions.narrow(0, 0, tokens)?.to_dtype(DType::F32)?)?)
+        self.dtype.round(h.broadcast_add(&positions.narrow(0, first, tokens)?.to_dtype(DType::F32)?)?)
     }
 
     /// The stream after block `l`, given the stream before it.
@@ -227,10 +234,35 @@ impl Decoder {
         self.unembed(&h)
     }
 
+    /// The stream after the last block of tokens `[B, T]` that stand after `first` others, which the memories hold.
+    pub(super) fn continued(
+        &self,
+        ids: &Tensor,
+        first: usize,
+        memories: &mut [Memory],
+        hook: &mut Hook,
+    ) -> Result<Tensor> {
+        let mut h = self.embed_from(ids, first)?;
+        for (l, memory) in memories.iter_mut().enumerate() {
+            h = self.block_with(l, h, hook, &mut |h| self.remembering(l, h, first, Some(&mut *memory)))?;
+        }
+        Ok(h)
+    }
+
     fn hooked_block(&self, l: usize, h: Tensor, hook: &mut Hook) -> Result<Tensor> {
+        self.block_with(l, h, hook, &mut |h| self.attention(l, h))
+    }
+
+    fn block_with(
+        &self,
+        l: usize,
+        h: Tensor,
+        hook: &mut Hook,
+        attention: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let mut tap = |site: Site, h: Tensor| -> Result<Tensor> { Ok(hook(l, site, &h)?.unwrap_or(h)) };
         let h = tap(Site::ResidualPre, h)?;
-        let attention = tap(Site::AttnOut, self.attention(l, &h)?)?;
+        let attention = tap(Site::AttnOut, attention(&h)?)?;
         let h = match self.config.residual {
             Residual::Sequential => {
                 let h = self.add(&h, &attention)?;
@@ -253,10 +285,15 @@ impl Decoder {
     }
 
     pub(super) fn attention(&self, l: usize, h: &Tensor) -> Result<Tensor> {
+        self.remembering(l, h, 0, None)
+    }
+
+    /// What attention adds to tokens that stand after `first` others; those that do are one a sequence.
+    fn remembering(&self, l: usize, h: &Tensor, first: usize, memory: Option<&mut Memory>) -> Result<Tensor> {
         self.count();
         let (batch, tokens, width) = h.dims3()?;
-        let angles = self.ropes[l].as_ref().map(|rope| rope.angles(tokens));
-        let out = self.layers[l].attention(&h.reshape((batch * tokens, width))?, tokens, angles.as_ref())?;
+        let angles = self.ropes[l].as_ref().map(|rope| if first == 0 { rope.angles(tokens) } else { rope.at(first) });
+        let out = self.layers[l].attention(&h.reshape((batch * tokens, width))?, tokens, angles.as_ref(), memory)?;
         Ok(out.reshape((batch, tokens, width))?)
     }
 

@@ -1,58 +1,127 @@
 //! Text out of a model.
 
+use candle_core::Tensor;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Decoder;
+use super::{Continuation, Decoder, Site};
 use crate::ml::data::{Message, Template, Tokenizer};
-use crate::ml::{Error, Result};
+use crate::ml::watch::Unwatched;
+use crate::ml::{Error, Result, Watch};
 
 /// How the next token is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Logits are divided by this; 0 takes the likeliest token.
     pub temperature: f64,
-    /// Only the likeliest so many tokens.
-    pub top: usize,
     pub seed: u64,
+    /// Streams of random numbers of a seed.
+    pub stream: u64,
 }
 
-/// Up to `count` tokens after `ids`, ending before any of `stop`. The whole context is run for each token: for small models.
+/// What is added to the stream while a model speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Added<'a> {
+    pub layer: usize,
+    pub site: Site,
+    /// `[d]` each; one answer is made with each of them.
+    pub vectors: &'a [Vec<f32>],
+    /// At the positions of the prompt only, not at those of the answer.
+    pub prompt_only: bool,
+}
+
+/// Up to `count` tokens after `ids`, ending before any of `stop`, or where the model's context is full.
+///
+/// # Errors
+/// The prompt alone fills the context, or holds a token that the model does not have.
 pub fn generate(decoder: &Decoder, ids: &[u32], count: usize, stop: &[u32], sampling: Sampling) -> Result<Vec<u32>> {
-    let mut generator = ChaCha8Rng::seed_from_u64(sampling.seed);
-    let mut all = ids.to_vec();
-    for _ in 0..count {
-        let start = all.len().saturating_sub(decoder.config().context);
-        let logits = decoder.logits(&decoder.batch(&[&all[start..]])?)?;
-        let last = logits.narrow(1, all.len() - start - 1, 1)?.flatten_all()?.to_vec1::<f32>()?;
-        let next = draw(&last, sampling, &mut generator);
-        if stop.contains(&next) {
+    let nothing = vec![0.0; decoder.width()];
+    let added = Added { layer: 0, site: Site::ResidualPre, vectors: &[nothing], prompt_only: true };
+    let mut answers = generate_with(decoder, ids, &added, count, stop, sampling, &Unwatched)?;
+    Ok(answers.swap_remove(0))
+}
+
+/// [`generate`], side by side with each of `added.vectors` in the stream. All answers draw with the same random numbers, so that where they
+/// part, the vectors part them.
+///
+/// # Errors
+/// As [`generate`], or when it is interrupted.
+pub fn generate_with(
+    decoder: &Decoder,
+    ids: &[u32],
+    added: &Added,
+    count: usize,
+    stop: &[u32],
+    sampling: Sampling,
+    watch: &dyn Watch,
+) -> Result<Vec<Vec<u32>>> {
+    let context = decoder.config().context;
+    if ids.is_empty() || ids.len() >= context {
+        let problem = format!("a prompt of {} tokens, for a model whose context has {context}", ids.len());
+        return Err(Error::invalid("generate", problem));
+    }
+    let answers = added.vectors.len();
+    let mut generators = vec![ChaCha8Rng::seed_from_u64(sampling.seed); answers];
+    generators.iter_mut().for_each(|generator| generator.set_stream(sampling.stream));
+    let mut told: Vec<Vec<u32>> = vec![Vec::new(); answers];
+    // Answers that go on, in the order of the rows of the continuation.
+    let mut open: Vec<usize> = (0..answers).collect();
+    let mut continuation = Continuation::new(decoder, answers);
+    let mut next: Vec<u32> = ids.repeat(answers);
+    for token in 0..count {
+        if watch.stop() {
+            return Err(Error::Interrupted);
+        }
+        let adds = token == 0 || !added.prompt_only;
+        let vectors: Vec<&[f32]> = open.iter().map(|&answer| added.vectors[answer].as_slice()).collect();
+        let vectors = Tensor::new(vectors, &candle_core::Device::Cpu)?.unsqueeze(1)?;
+        let logits = continuation.extend(&next, &mut |layer, site, h| {
+            let here = adds && layer == added.layer && site == added.site;
+            here.then(|| decoder.dtype().round(h.broadcast_add(&vectors)?)).transpose()
+        })?;
+        let logits = logits.to_vec2::<f32>()?;
+        next.clear();
+        let mut rows = Vec::new();
+        for (row, logits) in logits.iter().enumerate() {
+            let drawn = draw(logits, sampling, &mut generators[open[row]]);
+            if !stop.contains(&drawn) {
+                told[open[row]].push(drawn);
+                next.push(drawn);
+                rows.push(row);
+            }
+        }
+        if rows.is_empty() || continuation.tokens() >= context {
             break;
         }
-        all.push(next);
-    }
-    Ok(all.split_off(ids.len()))
-}
-
-fn draw(logits: &[f32], sampling: Sampling, generator: &mut ChaCha8Rng) -> u32 {
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-    order.truncate(sampling.top.max(1));
-    if sampling.temperature <= 0.0 {
-        return order[0] as u32;
-    }
-    let weight = |i: usize| (f64::from(logits[i] - logits[order[0]]) / sampling.temperature).exp();
-    let mut left = generator.random::<f64>() * order.iter().map(|i| weight(*i)).sum::<f64>();
-    for i in &order {
-        left -= weight(*i);
-        if left < 0.0 {
-            return *i as u32;
+        if rows.len() < open.len() {
+            continuation.keep(&rows);
+            open = rows.iter().map(|&row| open[row]).collect();
         }
     }
-    order[0] as u32
+    Ok(told)
 }
 
-/// What a model of Gemma's chat format answers to `messages`, as text.
+/// The likeliest token, or one drawn from softmax(logits / temperature).
+fn draw(logits: &[f32], sampling: Sampling, generator: &mut ChaCha8Rng) -> u32 {
+    let best = (0..logits.len()).reduce(|best, i| if logits[i] > logits[best] { i } else { best }).unwrap_or(0);
+    if sampling.temperature <= 0.0 {
+        return best as u32;
+    }
+    let weight = |i: usize| (f64::from(logits[i] - logits[best]) / sampling.temperature).exp();
+    let mut left = generator.random::<f64>() * (0..logits.len()).map(weight).sum::<f64>();
+    for i in 0..logits.len() {
+        left -= weight(i);
+        if left < 0.0 {
+            return i as u32;
+        }
+    }
+    best as u32
+}
+
+/// What a model answers to `messages` in its own chat format, as text.
+///
+/// # Errors
+/// The tokenizer has no chat template, or as [`generate`].
 pub fn reply(
     decoder: &Decoder,
     tokenizer: &Tokenizer,
@@ -60,14 +129,27 @@ pub fn reply(
     count: usize,
     sampling: Sampling,
 ) -> Result<String> {
-    let need = |token: &str| {
-        tokenizer.id(token).ok_or_else(|| Error::invalid("reply", format!("the tokenizer has no `{token}`")))
-    };
-    let end = need("<end_of_turn>")?;
-    let mut ids = tokenizer.encode_chat(messages, &Template::Tokenizer)?.ids;
-    ids.push(need("<start_of_turn>")?);
-    let bos = tokenizer.bos();
-    ids.extend(tokenizer.encode_text("model\n")?.ids.into_iter().filter(|id| Some(*id) != bos));
-    let stop = [Some(end), tokenizer.eos()].into_iter().flatten().collect::<Vec<u32>>();
+    let ids = tokenizer.encode_prompt(messages, &Template::Tokenizer)?;
+    let stop = tokenizer.stops(Some(&Template::Tokenizer))?;
     tokenizer.decode(&generate(decoder, &ids, count, &stop, sampling)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_drawn_as_often_as_the_softmax_says() {
+        let logits = [1.0f32, 3.0, -2.0, 2.5];
+        let mut generator = ChaCha8Rng::seed_from_u64(1);
+        let at = |temperature| Sampling { temperature, seed: 0, stream: 0 };
+        assert_eq!(draw(&logits, at(0.0), &mut generator), 1);
+        let mut counts = [0u32; 4];
+        (0..40_000).for_each(|_| counts[draw(&logits, at(1.5), &mut generator) as usize] += 1);
+        let total: f64 = logits.iter().map(|l| (f64::from(*l) / 1.5).exp()).sum();
+        for (count, logit) in counts.iter().zip(logits) {
+            let (share, wanted) = (f64::from(*count) / 40_000.0, (f64::from(logit) / 1.5).exp() / total);
+            assert!((share - wanted).abs() < 0.01, "{share} of the draws, not {wanted}");
+        }
+    }
 }

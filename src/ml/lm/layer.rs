@@ -2,6 +2,7 @@
 
 use candle_core::Tensor;
 
+use super::continuation::Memory;
 use super::mlp::Mlp;
 use super::norm::Norm;
 use super::rope::Angles;
@@ -34,9 +35,15 @@ impl Layer {
         })
     }
 
-    /// What attention adds to the stream; `h` and result `[B * T, d]`.
-    pub(super) fn attention(&self, h: &Tensor, tokens: usize, angles: Option<&Angles>) -> Result<Tensor> {
-        let out = self.attention.forward(&self.attention_norm.forward(h)?, tokens, angles)?;
+    /// What attention adds to the stream; `h` and result `[B * T, d]`. With a memory the tokens follow those that it holds.
+    pub(super) fn attention(
+        &self,
+        h: &Tensor,
+        tokens: usize,
+        angles: Option<&Angles>,
+        memory: Option<&mut Memory>,
+    ) -> Result<Tensor> {
+        let out = self.attention.forward(&self.attention_norm.forward(h)?, tokens, angles, memory)?;
         self.attention_post_norm.as_ref().map_or(Ok(out.clone()), |norm| norm.forward(&out))
     }
 

@@ -76,6 +76,14 @@ impl RopeTable {
         Self { frequencies: rope.frequencies(), dtype, angles: RwLock::new(Arc::new(Vec::new())) }
     }
 
+    /// Angles of one position.
+    pub(super) fn at(&self, position: usize) -> Angles {
+        let pairs = self.frequencies.len();
+        // Twice as many when they run out, so that sequences which grow do not make them anew for each token.
+        let angles = self.angles((position + 1).next_power_of_two());
+        Arc::new(angles[position * pairs..(position + 1) * pairs].to_vec())
+    }
+
     /// Angles of at least `tokens` positions.
     pub(super) fn angles(&self, tokens: usize) -> Angles {
         let needed = tokens * self.frequencies.len();

@@ -2,9 +2,10 @@
 
 use candle_core::Tensor;
 
+use super::continuation::Memory;
 use super::linear::Linear;
 use super::norm::Norm;
-use super::ops::{Attention, attention, rotate, rotate_bf16};
+use super::ops::{Attention, attend_last, attention, rotate, rotate_bf16};
 use super::rope::Angles;
 use super::{AttentionShape, DecoderConfig, Dtype, LayerShape, Weights};
 use crate::ml::Result;
@@ -43,8 +44,15 @@ impl SelfAttention {
     }
 
     /// `x [B * T, d]`, already normalised; result `[B * T, d]`. `angles` are those of the positions, where they turn queries and
-    /// keys.
-    pub(super) fn forward(&self, x: &Tensor, tokens: usize, angles: Option<&Angles>) -> Result<Tensor> {
+    /// keys. A memory takes in keys and values; when it holds some already, the one token of each sequence (T = 1) looks at those
+    /// too.
+    pub(super) fn forward(
+        &self,
+        x: &Tensor,
+        tokens: usize,
+        angles: Option<&Angles>,
+        memory: Option<&mut Memory>,
+    ) -> Result<Tensor> {
         let (mut q, mut k, v) = (self.q.forward(x)?, self.k.forward(x)?, self.v.forward(x)?);
         if let Some((q_norm, k_norm)) = &self.head_norms {
             (q, k) = (self.by_head(&q, q_norm)?, self.by_head(&k, k_norm)?);
@@ -66,7 +74,18 @@ impl SelfAttention {
             cap: self.shape.cap,
             window: self.layer.window,
         };
-        self.o.forward(&self.dtype.round(attention(&q, &k, &v, shape)?)?)
+        let out = match memory {
+            None => attention(&q, &k, &v, shape)?,
+            Some(memory) => {
+                let begins = memory.is_empty();
+                memory.push(&k, &v, tokens)?;
+                match begins {
+                    true => attention(&q, &k, &v, shape)?,
+                    false => attend_last(&q, &memory.seen(shape.kv_heads * shape.head), shape)?,
+                }
+            }
+        };
+        self.o.forward(&self.dtype.round(out)?)
     }
 
     fn by_head(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {

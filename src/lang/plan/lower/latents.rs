@@ -167,7 +167,11 @@ pub fn examples(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let bins: Option<Vec<f64>> = at.fields.get("bins")?.list()?.iter().map(Node::number).collect();
     let ascending = check::latents::bins(at, sink);
     let scores = match at.fields.get("scores") {
-        Some(node) => Some(at.file(node, sink)?),
+        Some(node) => {
+            let folder = at.file(node, sink)?;
+            check::latents::delphi(at, &folder, node, sink).then_some(())?;
+            Some(folder)
+        }
         None => None,
     };
     of?;

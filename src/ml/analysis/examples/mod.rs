@@ -1,10 +1,16 @@
 //! The text on which latents fire.
 
 mod file;
+mod sample;
+mod sequences;
+mod text;
 
 use std::path::Path;
 
 pub use file::ExamplesWriter;
+pub use sample::{ExamplesConfig, Kept, sample};
+pub use sequences::SequenceId;
+pub use text::{Spell, Tokens, sequences_of, tokens_of_documents, tokens_of_rows, with_text};
 
 use crate::ml::Result;
 
@@ -29,6 +35,18 @@ pub struct Example {
     pub tokens: Vec<String>,
     /// f_j S_j, one a token; 0 where no row is stored.
     pub activations: Vec<f32>,
+}
+
+impl Example {
+    /// The text, with the token of the largest activation in double angle quotes; where that is the beginning of a character, with the
+    /// tokens up to its end.
+    pub fn text(&self) -> String {
+        let peak = self.peak as usize;
+        let end = (peak..self.tokens.len()).find(|&at| !self.tokens[at].is_empty()).unwrap_or(peak);
+        let [before, at, after] =
+            [0..peak, peak..end + 1, end + 1..self.tokens.len()].map(|part| self.tokens[part].concat());
+        format!("{before}«{at}»{after}")
+    }
 }
 
 /// The examples of an artifact, by latent, strongest bin first, largest activation first.

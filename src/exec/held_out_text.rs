@@ -1,0 +1,58 @@
+//! The held-out text behind activations of models, without the models.
+
+use std::collections::BTreeSet;
+
+use super::models::{self, Text};
+use super::steps::Job;
+use super::wiring::{input, inputs};
+use super::{Error, Result};
+use crate::lang::plan::spec::{ActivationsSource, ActivationsSpec};
+use crate::lang::plan::{Spec, StepIndex};
+use crate::ml::activations::Texts;
+use crate::ml::analysis::examples::{SequenceId, Tokens, tokens_of_documents};
+use crate::ml::data::Tokenizer;
+
+/// The corpora of `validate`, and the tokenizer that rows were made with: the tuned model's.
+pub struct HeldOutText {
+    pub tokenizer: Tokenizer,
+    texts: Vec<Text>,
+    /// Tokens that a document was cut to.
+    context: usize,
+}
+
+impl HeldOutText {
+    /// `None` for activations that came without models.
+    ///
+    /// # Errors
+    /// When the tokenizer or a corpus cannot be read.
+    pub fn open(job: &Job<'_>, activations: StepIndex) -> Result<Option<Self>> {
+        let step = &job.plan.steps[activations.0];
+        let Spec::Activations(ActivationsSpec { source: ActivationsSource::Models { context, .. }, .. }) = &step.spec
+        else {
+            return Ok(None);
+        };
+        let pair = &job.plan.steps[input(step, "of")?.0];
+        let tokenizer = models::tokenizer(job.plan, job.store, input(pair, "tuned")?)?;
+        let texts = inputs(step, "validate").into_iter().map(|corpus| models::text(job.plan, job.hub, corpus));
+        Ok(Some(HeldOutText { tokenizer, texts: texts.collect::<Result<_>>()?, context: *context as usize }))
+    }
+
+    /// The tokens of these sequences.
+    ///
+    /// # Errors
+    /// When a document cannot be read.
+    pub fn tokens(&self, wanted: &BTreeSet<SequenceId>) -> Result<Tokens> {
+        let mut tokens = Tokens::new();
+        for (portion, Text { name, corpus, template }) in self.texts.iter().enumerate() {
+            let portion = u16::try_from(portion).map_err(|_| Error::Failed("too many portions".into()))?;
+            let texts = Texts {
+                name: name.clone(),
+                corpus: corpus.clone(),
+                tokenizer: &self.tokenizer,
+                template: template.clone(),
+            };
+            tokens.extend(tokens_of_documents(&texts, portion, self.context, wanted)?);
+        }
+        Ok(tokens)
+    }
+}
