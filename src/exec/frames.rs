@@ -26,9 +26,29 @@ pub const ROWS: &str = "rows.csv";
 /// # Errors
 /// When rows cannot be read, or none of the points is available.
 pub fn joined(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> Result<Frame> {
+    join(results, names, inputs, |step| Ok(Frame::read(&results.store.artifact(&step.id).join(ROWS))?))
+}
+
+/// The points behind [`joined`], a row each with their axes, also of those whose steps have no rows.
+///
+/// # Errors
+/// When none of the points is available.
+pub fn points(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> Result<Frame> {
+    join(results, names, inputs, |_| Ok(Frame::new().with(POINT, Column::whole([0]))?))
+}
+
+/// A column that no step has.
+const POINT: &str = "=point";
+
+fn join(
+    results: &Results<'_>,
+    names: &[String],
+    inputs: &[StepIndex],
+    rows: impl Fn(&Step) -> Result<Frame>,
+) -> Result<Frame> {
     let mut frame: Option<(Frame, BTreeSet<String>)> = None;
     for name in names {
-        let (more, axes) = of_name(results, name, inputs)?;
+        let (more, axes) = of_name(results, name, inputs, &rows)?;
         frame = Some(match frame {
             None => (more, axes),
             Some((frame, seen)) => {
@@ -45,7 +65,12 @@ pub fn joined(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> 
 }
 
 /// Rows of one declaration over its available points, axes in front; and the labels of its axes.
-fn of_name(results: &Results<'_>, name: &str, inputs: &[StepIndex]) -> Result<(Frame, BTreeSet<String>)> {
+fn of_name(
+    results: &Results<'_>,
+    name: &str,
+    inputs: &[StepIndex],
+    rows: impl Fn(&Step) -> Result<Frame>,
+) -> Result<(Frame, BTreeSet<String>)> {
     let points: BTreeSet<StepIndex> = inputs
         .iter()
         .copied()
@@ -56,7 +81,7 @@ fn of_name(results: &Results<'_>, name: &str, inputs: &[StepIndex]) -> Result<(F
     for index in points {
         let step = &results.plan.steps[index.0];
         axes.extend(step.address.point.iter().map(|(axis, _)| axis.clone()));
-        frames.push(of_step(results, step)?);
+        frames.push(with_axes(rows(step)?, step)?);
     }
     if frames.is_empty() {
         return Err(Error::Failed(format!("no point of {name} has rows")));
@@ -66,8 +91,7 @@ fn of_name(results: &Results<'_>, name: &str, inputs: &[StepIndex]) -> Result<(F
 
 /// Rows of one step with its axes in front. A column that is called like an axis (`loss` of a crosscoder swept over `loss`)
 /// keeps its qualified name only.
-fn of_step(results: &Results<'_>, step: &Step) -> Result<Frame> {
-    let mut frame = Frame::read(&results.store.artifact(&step.id).join(ROWS))?;
+fn with_axes(mut frame: Frame, step: &Step) -> Result<Frame> {
     for (axis, _) in &step.address.point {
         if frame.get(axis).is_some() {
             frame = frame.rename(axis, &format!("{}.{axis}", step.address.name))?;

@@ -68,4 +68,20 @@ pub struct ExpectationEntry {
     pub right: Option<f64>,
     /// In words, when there is more than one point or something is missing.
     pub detail: String,
+    /// Of both sides, where they run along the same seeds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Difference>,
+}
+
+/// Left minus right at each value of some axes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Difference {
+    pub mean: f64,
+    /// Half the width of its 95% interval.
+    pub ci95: Option<f64>,
+    pub pairs: usize,
+    /// Labels of the axes.
+    pub over: Vec<String>,
+    /// Whether the interval decided.
+    pub decided: bool,
 }

@@ -3,6 +3,7 @@
 mod base64;
 pub mod error;
 pub mod frame;
+pub mod interval;
 pub mod number;
 pub mod plot;
 pub mod report;

@@ -28,6 +28,7 @@ mod plots;
 mod recipes;
 mod runs;
 mod scaling;
+mod seeds;
 mod splice;
 mod streams;
 mod support;

@@ -599,6 +599,11 @@ fn changes() -> BTreeMap<String, (String, String)> {
         };
         add(&format!("table.{field}"), file(before), file(after));
     }
+    let over = |value: &str| {
+        let fields = [("rows", "kinds_of_each"), ("columns", "[count()]"), ("over", value)];
+        format!("{}classify kinds_of_each {{ of = first }}\n", block("table", &fields))
+    };
+    add("table.over", over(""), over("train.seed"));
     for (field, before, after) in [
         ("data", "nu", "[nu, classes]"),
         ("where", "rank < 9", "rank < 8"),

@@ -105,6 +105,55 @@ fn columns_and_conditions() {
 }
 
 #[test]
+fn tables_over_axes() {
+    let table = |fields: &str| format!("table t {{ rows = fit\n  {fields} }}");
+    one(&table("columns = [mean(fve)]\n  over = model"), "unknown_column", "model");
+    one(&table("columns = [mean(fve)]\n  over = train.sed"), "unknown_column", "train.sed");
+    one(
+        &table("group = train.seed\n  columns = [train.seed, mean(fve)]\n  over = train.seed"),
+        "set_twice",
+        "train.seed",
+    );
+    one(&table("columns = [fve]\n  over = train.seed"), "missing_field", "train.seed");
+    one(&table("columns = [n = mean(fve)]\n  over = train.seed"), "defined_twice", "[n = mean(fve)]");
+    let taken = "[a = mean(fve), a_ci95 = mean(mse)]";
+    one(&table(&format!("columns = {taken}\n  over = train.seed")), "defined_twice", taken);
+    one(
+        &table("group = loss\n  columns = [loss, train.seed, mean(fve)]\n  over = train.seed"),
+        "wrong_type",
+        "train.seed",
+    );
+    let sound =
+        "group = [loss, model]\n  columns = [loss, model, fve = mean(fve)]\n  over = [train.seed]\n  sort = fve";
+    assert_eq!(said(&table(sound)), []);
+}
+
+#[test]
+fn expectations_over_axes() {
+    let over = |left: &str, sign: &str, right: &str| format!("expect e = {left} {sign} {right}");
+    let (l1, topk) =
+        ("mean(fit[loss = l1].fve, over = train.seed)", "mean(fit[loss = batch_topk].fve, over = train.seed)");
+    assert_eq!(said(&over(l1, ">", topk)), []);
+    assert_eq!(said(&over(l1, ">=", "0.5")), []);
+    assert_eq!(said(&over("0.1", "<", l1)), []);
+    assert_eq!(
+        said(&over(
+            "share(nu[loss = l1].verdict == specific, where = classes.class == tuned_only, over = train.seed)",
+            "<",
+            "share(nu[loss = batch_topk].verdict == specific, where = classes.class == tuned_only, over = [train.seed])"
+        )),
+        []
+    );
+    one(&over(l1, "==", topk), "wrong_type", "==");
+    one(&over(l1, ">", "mean(fit[loss = batch_topk].fve)"), "compares_different_points", l1);
+    one(&over("fit[loss = batch_topk, model = base].fve", ">", l1), "compares_different_points", l1);
+    one(&over("mean(fit[loss = l1].fve, over = loss)", ">", "0.5"), "unknown_column", "loss");
+    one(&over("mean(fit[train.seed = 0].fve, over = train.seed)", ">", "0.5"), "unknown_column", "train.seed");
+    one(&over("mean(fit.fve, over = fve)", ">", "0.5"), "unknown_column", "fve");
+    one(&over("mean(fit.fve, over = 3)", ">", "0.5"), "unknown_column", "3");
+}
+
+#[test]
 fn plots() {
     one("plot p { data = nu\n  mark = histogram\n  x = verdict }", "wrong_type", "verdict");
     one("plot p { data = nu\n  mark = histogram\n  x = rank\n  y = rank }", "misplaced_field", "rank");

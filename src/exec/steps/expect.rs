@@ -3,22 +3,31 @@
 use std::collections::BTreeMap;
 
 use crate::exec::frames::{self, Results};
-use crate::exec::manifest::ExpectationEntry;
+use crate::exec::manifest::{Difference, ExpectationEntry};
 use crate::exec::wiring::inputs;
 use crate::exec::{Error, Result};
 use crate::lang::plan::Step;
 use crate::lang::plan::spec::{ExpectSpec, Operand};
 use crate::lang::syntax::tree::Operator;
 use crate::out::Frame;
+use crate::out::interval::mean_interval;
+use crate::out::number::short;
 
+/// Values of axes.
+type Point = Vec<(String, String)>;
 /// Values of one side by open point.
-type Side = BTreeMap<Vec<(String, String)>, Vec<Option<f64>>>;
+type Side = BTreeMap<Point, Vec<Option<f64>>>;
 
 /// Compares both sides.
 ///
 /// # Errors
 /// When rows cannot be read, or the sides do not have the same points.
 pub fn evaluate(results: &Results<'_>, step: &Step, spec: &ExpectSpec) -> Result<ExpectationEntry> {
+    let paired = paired(results, step, spec)?;
+    if spec.by_interval {
+        let paired = paired.ok_or_else(|| Error::Failed("there is nothing to average over".to_string()))?;
+        return Ok(decided(step, spec, &paired));
+    }
     let left = side(results, step, "left", &spec.left)?;
     let right = side(results, step, "right", &spec.right)?;
     let mut worst: Option<Compared> = None;
@@ -31,19 +40,88 @@ pub fn evaluate(results: &Results<'_>, step: &Step, spec: &ExpectSpec) -> Result
         }
     }
     let worst = worst.ok_or_else(|| Error::Failed("there are no rows to compare".to_string()))?;
+    let difference = paired.and_then(|paired| difference(spec, &paired));
+    let mut detail = worst.detail(spec.operator, count);
+    if let Some(difference) = &difference {
+        detail.push_str(&format!("; {}", said(difference)));
+    }
     Ok(ExpectationEntry {
         name: step.address.to_string(),
         passed: worst.margin >= 0.0 && worst.holds,
         text: spec.text.clone(),
         left: worst.left,
         right: worst.right,
-        detail: worst.detail(spec.operator, count),
+        detail,
+        difference,
     })
+}
+
+/// Both sides at each value of the axes along which they are paired; `None` without such axes, and where a side has no single value at one.
+fn paired(results: &Results<'_>, step: &Step, spec: &ExpectSpec) -> Result<Option<Vec<Pair>>> {
+    if spec.pairs.is_empty() {
+        return Ok(None);
+    }
+    let left = side_along(results, step, "left", &spec.left, &spec.pairs)?;
+    let right = side_along(results, step, "right", &spec.right, &spec.pairs)?;
+    if left.values().chain(right.values()).any(|values| values.len() != 1) {
+        return Ok(None);
+    }
+    Ok(Some(pairs(&left, &right)?))
+}
+
+/// Mean of left - right and its interval (docs/method.md 8); `None` where a value is missing.
+fn difference(spec: &ExpectSpec, pairs: &[Pair]) -> Option<Difference> {
+    let differences: Option<Vec<f64>> = pairs.iter().map(|(_, left, right)| Some((*left)? - (*right)?)).collect();
+    let found = mean_interval(&differences?)?;
+    let over = spec.pairs.clone();
+    Some(Difference { mean: found.mean, ci95: found.ci95, pairs: found.count, over, decided: spec.by_interval })
+}
+
+fn said(difference: &Difference) -> String {
+    let interval = difference.ci95.map(|half| format!(" ± {} (95%)", short(half))).unwrap_or_default();
+    let over = difference.over.join(", ");
+    format!("mean difference {}{interval} over {} pairs of {over}", short(difference.mean), difference.pairs)
+}
+
+/// Passes when the 95% interval of the mean difference lies on the side of 0 that the comparison says.
+fn decided(step: &Step, spec: &ExpectSpec, pairs: &[Pair]) -> ExpectationEntry {
+    let difference = difference(spec, pairs);
+    let interval = difference.as_ref().and_then(|d| Some((d.mean - d.ci95?, d.mean + d.ci95?)));
+    let passed = interval.is_some_and(|(low, high)| match spec.operator {
+        Operator::Greater => low > 0.0,
+        Operator::GreaterEqual => low >= 0.0,
+        Operator::Less => high < 0.0,
+        Operator::LessEqual => high <= 0.0,
+        // Refused by the check.
+        Operator::Equal | Operator::NotEqual => false,
+    });
+    let mean = |side: fn(&Pair) -> Option<f64>| {
+        let values: Option<Vec<f64>> = pairs.iter().map(side).collect();
+        Some(mean_interval(&values?)?.mean)
+    };
+    let (left, right) = (mean(|pair| pair.1), mean(|pair| pair.2));
+    let missing = pairs.iter().find(|(_, left, right)| left.is_none() || right.is_none());
+    let detail = match (&difference, missing) {
+        (Some(found), _) => {
+            let show = |value: Option<f64>| value.map(short).unwrap_or_default();
+            format!("{} {} {}; {}", show(left), spec.operator.symbol(), show(right), said(found))
+        }
+        (None, Some((point, ..))) => format!("one side has no value{}", at(point)),
+        (None, None) => "there are no pairs".to_string(),
+    };
+    let (name, text) = (step.address.to_string(), spec.text.clone());
+    ExpectationEntry { name, passed, text, left, right, detail, difference }
+}
+
+/// ` at train.seed = 0`.
+fn at(point: &Point) -> String {
+    let at: Vec<String> = point.iter().map(|(axis, value)| format!("{axis} = {value}")).collect();
+    if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) }
 }
 
 /// One comparison at one point.
 struct Compared {
-    point: Vec<(String, String)>,
+    point: Point,
     left: Option<f64>,
     right: Option<f64>,
     holds: bool,
@@ -52,7 +130,7 @@ struct Compared {
 }
 
 impl Compared {
-    fn new(point: Vec<(String, String)>, left: Option<f64>, right: Option<f64>, operator: Operator) -> Self {
+    fn new(point: Point, left: Option<f64>, right: Option<f64>, operator: Operator) -> Self {
         let (holds, margin) = match (left, right) {
             (Some(l), Some(r)) => {
                 let holds = holds(operator, l, r);
@@ -69,13 +147,12 @@ impl Compared {
     }
 
     fn detail(&self, operator: Operator, count: usize) -> String {
-        let show = |value: Option<f64>| value.map(crate::out::number::short).unwrap_or_else(|| "nothing".to_string());
+        let show = |value: Option<f64>| value.map(short).unwrap_or_else(|| "nothing".to_string());
         let sides = format!("{} {} {}", show(self.left), operator.symbol(), show(self.right));
         if self.point.is_empty() && count == 1 {
             return sides;
         }
-        let at: Vec<String> = self.point.iter().map(|(axis, value)| format!("{axis} = {value}")).collect();
-        let at = if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) };
+        let at = at(&self.point);
         let which = if self.holds { "closest of" } else { "worst of" };
         format!("{sides}{at}, {which} {count}")
     }
@@ -87,16 +164,42 @@ fn holds(operator: Operator, left: f64, right: f64) -> bool {
 
 /// The values of one side, at every open point.
 fn side(results: &Results<'_>, step: &Step, role: &str, operand: &Operand) -> Result<Side> {
-    let (steps, point, column, condition, filter, aggregate, over) = match operand {
+    let Operand::Column { steps, over, .. } = operand else { return side_at(results, step, role, operand, &[]) };
+    let open = points(&frames::joined(results, steps, &inputs(step, role))?, over)?;
+    side_at(results, step, role, operand, &open)
+}
+
+/// The values of one side at each value of some axes, also of those where its steps have no rows.
+fn side_along(results: &Results<'_>, step: &Step, role: &str, operand: &Operand, axes: &[String]) -> Result<Side> {
+    let Operand::Column { steps, point, filter, .. } = operand else {
+        return side_at(results, step, role, operand, &[]);
+    };
+    let all = frames::points(results, steps, &inputs(step, role))?;
+    let mut conditions: Vec<_> = point.iter().map(|(axis, value)| frames::selection(&all, axis, value)).collect();
+    let of_axes = filter.iter().filter(|condition| condition.column.step.is_none());
+    conditions.extend(of_axes.map(|condition| frames::condition(&all, condition)));
+    let all = all.filter(&conditions)?;
+    let mut open: Vec<Point> = Vec::new();
+    for row in 0..all.rows() {
+        let point = axes.iter().map(|axis| (axis.clone(), all.cell(row, axis).to_string())).collect();
+        if !open.contains(&point) {
+            open.push(point);
+        }
+    }
+    side_at(results, step, role, operand, &open)
+}
+
+/// The values of one side at some points.
+fn side_at(results: &Results<'_>, step: &Step, role: &str, operand: &Operand, open: &[Point]) -> Result<Side> {
+    let (steps, point, column, condition, filter, aggregate) = match operand {
         Operand::Number { value } => return Ok(BTreeMap::from([(Vec::new(), vec![Some(*value)])])),
-        Operand::Column { steps, point, column, condition, filter, aggregate, over } => {
-            (steps, point, column, condition, filter, aggregate, over)
+        Operand::Column { steps, point, column, condition, filter, aggregate, .. } => {
+            (steps, point, column, condition, filter, aggregate)
         }
     };
     let all = frames::joined(results, steps, &inputs(step, role))?;
     let mut conditions: Vec<_> = point.iter().map(|(axis, value)| frames::selection(&all, axis, value)).collect();
     conditions.extend(filter.iter().map(|c| frames::condition(&all, c)));
-    let open = points(&all, over)?;
     let mut side = Side::new();
     for point in open {
         let mut here = conditions.clone();
@@ -113,19 +216,19 @@ fn side(results: &Results<'_>, step: &Step, role: &str, operand: &Operand) -> Re
             }
             (None, None) => return Err(Error::Failed("the comparison names no column".to_string())),
         };
-        side.insert(point, values);
+        side.insert(point.clone(), values);
     }
     Ok(side)
 }
 
 /// The values of the open axes that occur.
-fn points(frame: &Frame, over: &[String]) -> Result<Vec<Vec<(String, String)>>> {
+fn points(frame: &Frame, over: &[String]) -> Result<Vec<Point>> {
     let mut points = vec![Vec::new()];
     for axis in over {
         let values: Vec<String> = frame.column(axis)?.distinct().iter().map(ToString::to_string).collect();
         points = points
             .into_iter()
-            .flat_map(|point: Vec<(String, String)>| {
+            .flat_map(|point: Point| {
                 values.iter().map(move |value| {
                     let mut point = point.clone();
                     point.push((axis.clone(), value.clone()));
@@ -138,12 +241,12 @@ fn points(frame: &Frame, over: &[String]) -> Result<Vec<Vec<(String, String)>>> 
 }
 
 /// One point and the values of both sides there.
-type Pair = (Vec<(String, String)>, Option<f64>, Option<f64>);
+type Pair = (Point, Option<f64>, Option<f64>);
 
 /// Values of both sides point by point and row by row; a side without open points stands beside each point of the other.
 fn pairs(left: &Side, right: &Side) -> Result<Vec<Pair>> {
     let closed = |side: &Side| side.len() == 1 && side.keys().next().is_some_and(Vec::is_empty);
-    let points: Vec<Vec<(String, String)>> =
+    let points: Vec<Point> =
         if closed(left) { right.keys().cloned().collect() } else { left.keys().cloned().collect() };
     let mut pairs = Vec::new();
     for point in points {
@@ -167,7 +270,7 @@ fn pairs(left: &Side, right: &Side) -> Result<Vec<Pair>> {
 mod tests {
     use super::*;
 
-    fn point(seed: &str) -> Vec<(String, String)> {
+    fn point(seed: &str) -> Point {
         vec![("train.seed".to_string(), seed.to_string())]
     }
 

@@ -7,8 +7,8 @@ use crate::exec::frames::{self, Results};
 use crate::exec::store::write_whole;
 use crate::exec::wiring::inputs;
 use crate::lang::plan::Step;
-use crate::lang::plan::spec::{TableColumn, TableSpec};
-use crate::out::frame::Aggregate;
+use crate::lang::plan::spec::{self, TableColumn, TableSpec};
+use crate::out::frame::{Aggregate, INTERVAL, VALUES};
 use crate::out::{Frame, table};
 
 /// Rows that the terminal shows of a table.
@@ -40,7 +40,7 @@ fn make(results: &Results<'_>, step: &Step, spec: &TableSpec) -> Result<Frame> {
     let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
     let rows = all.filter(&conditions)?;
     let aggregated = spec.columns.iter().any(|c| matches!(c, TableColumn::Aggregate { .. }));
-    let shaped = if aggregated || !spec.group.is_empty() { grouped(&rows, spec)? } else { rows };
+    let shaped = if aggregated || !spec.group.is_empty() { grouped(results, step, &rows, spec)? } else { rows };
     let by: Vec<(String, bool)> = spec.sort.iter().map(|(c, down)| (frames::name_of(&shaped, c), *down)).collect();
     let by: Vec<(&str, bool)> = by.iter().map(|(name, down)| (name.as_str(), *down)).collect();
     let mut sorted = shaped.sort(&by)?;
@@ -51,7 +51,7 @@ fn make(results: &Results<'_>, step: &Step, spec: &TableSpec) -> Result<Frame> {
 }
 
 /// One row a group, with every aggregate that the columns ask for.
-fn grouped(rows: &Frame, spec: &TableSpec) -> Result<Frame> {
+fn grouped(results: &Results<'_>, step: &Step, rows: &Frame, spec: &TableSpec) -> Result<Frame> {
     let keys: Vec<String> = spec.group.iter().map(|c| frames::name_of(rows, c)).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let mut aggregates: Vec<(&str, Aggregate)> = Vec::new();
@@ -60,21 +60,33 @@ fn grouped(rows: &Frame, spec: &TableSpec) -> Result<Frame> {
             aggregates.push((name, frames::aggregate(rows, *aggregate, column.as_ref(), condition.as_ref())?));
         }
     }
-    Ok(rows.group(&keys, &aggregates)?)
+    if spec.over.is_empty() {
+        return Ok(rows.group(&keys, &aggregates)?);
+    }
+    let points = frames::points(results, &spec.rows, &inputs(step, "rows"))?;
+    let of_axes = |condition: &&spec::Condition| condition.column.step.is_none();
+    let conditions: Vec<_> = spec.filter.iter().filter(of_axes).map(|c| frames::condition(&points, c)).collect();
+    let over: Vec<&str> = spec.over.iter().map(String::as_str).collect();
+    Ok(rows.group_over(&keys, &over, &points.filter(&conditions)?, &aggregates)?)
 }
 
 fn selected(frame: &Frame, spec: &TableSpec) -> Result<Frame> {
     if spec.columns.is_empty() {
         return Ok(frame.clone());
     }
-    let names: Vec<(String, &str)> = spec
-        .columns
-        .iter()
-        .map(|column| match column {
-            TableColumn::Plain { name, column } => (frames::name_of(frame, column), name.as_str()),
-            TableColumn::Aggregate { name, .. } => (name.clone(), name.as_str()),
-        })
-        .collect();
-    let columns: Vec<(&str, &str)> = names.iter().map(|(from, to)| (from.as_str(), *to)).collect();
+    let mut names: Vec<(String, String)> = Vec::new();
+    for column in &spec.columns {
+        match column {
+            TableColumn::Plain { name, column } => names.push((frames::name_of(frame, column), name.clone())),
+            TableColumn::Aggregate { name, .. } => {
+                let interval = (!spec.over.is_empty()).then(|| format!("{name}{INTERVAL}"));
+                names.extend([Some(name.clone()), interval].into_iter().flatten().map(|name| (name.clone(), name)));
+            }
+        }
+    }
+    if !spec.over.is_empty() {
+        names.push((VALUES.to_string(), VALUES.to_string()));
+    }
+    let columns: Vec<(&str, &str)> = names.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
     Ok(frame.select(&columns)?)
 }

@@ -123,7 +123,7 @@ pub fn unknown_aggregate(word: &str, words: &[&str], span: Span) -> Diagnostic {
 pub fn too_many_arguments(word: &str, span: Span) -> Diagnostic {
     Diagnostic::new(Code::UnknownArgument, span, format!("`{word}` takes one column or condition"))
         .label("nothing reads this")
-        .help("in an expectation `where = ..` may follow, to keep some rows only")
+        .help("in an expectation `where = ..` may follow, to keep some rows only, and `over = ..`, for the mean over an axis")
 }
 
 /// `share(nu_error)`.
@@ -159,6 +159,61 @@ pub fn sort_by_lost(column: &str, span: Span) -> Diagnostic {
     Diagnostic::new(Code::UnknownColumn, span, format!("a grouped table has no column `{column}` left to sort by"))
         .label("lost in the groups")
         .help(format!("sort by a column that is shown, such as `mean({column})` when `columns` holds it"))
+}
+
+/// `over = class`.
+pub fn not_an_axis(word: &str, axes: &[String], span: Span) -> Diagnostic {
+    let help = match (suggest(word, axes), axes) {
+        (Some(near), _) => format!("did you mean `{near}`?"),
+        (None, []) => "sweep the crosscoder, `crosscoder .. for train.seed in 0..3`, and name that axis".to_string(),
+        (None, axes) => format!("the axes that are open here are {}", join(&quoted(axes), "and")),
+    };
+    Diagnostic::new(
+        Code::UnknownColumn,
+        span,
+        format!("`over` takes the axes of a sweep, and `{word}` is none that is open here"),
+    )
+    .label("not an open axis")
+    .help(help)
+}
+
+/// `group = train.seed` and `over = train.seed`.
+pub fn grouped_and_over(axis: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::SetTwice, span, format!("`{axis}` is in `group`, so there is one value of it in each row"))
+        .label("nothing to average over")
+        .help(format!("take `{axis}` out of `group` and `columns`, or leave `over` out"))
+}
+
+/// `over` an axis with one value.
+pub fn one_value(axis: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::OutOfRange, span, format!("`{axis}` has one value here, and one value has no interval"))
+        .label("one value")
+        .help(format!("train several, as in `for {axis} in 0..3`, or leave `over` out"))
+}
+
+/// `over` on one side only.
+pub fn one_side_over(axes: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(
+        Code::ComparesDifferentPoints,
+        span,
+        "both sides of a paired comparison are taken over the same axes",
+    )
+    .label("the other side is not")
+    .help(format!("write `over = {axes}` in the aggregates of both sides, or compare with a number"))
+}
+
+/// `==` between means.
+pub fn no_interval_of_equality(operator: Operator, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::WrongType, span, "an interval can show that one side is larger, never that both are equal")
+        .label(format!("`{}` between means over an axis", operator.symbol()))
+        .help("use `<`, `<=`, `>` or `>=`, or leave `over` out to compare the numbers as they are")
+}
+
+/// A header that a table over axes adds by itself.
+pub fn header_taken(name: &str, span: Span) -> Diagnostic {
+    Diagnostic::new(Code::DefinedTwice, span, format!("two columns are called `{name}`"))
+        .label("a table with `over` adds a column of this name")
+        .help("give this one another header: `[other = ..]`")
 }
 
 /// A unit in an expectation.

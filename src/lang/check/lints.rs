@@ -96,7 +96,7 @@ fn single_seed(scope: &Scope, resolution: &Resolution, drafts: &Drafts, id: Decl
         sink.push(
             Diagnostic::new(Code::SingleSeed, scope.get(id).name_span, "this is expected of one seed only")
                 .label("one draw")
-                .help("train several: `crosscoder .. for train.seed in 0..3`, and expect it of each or of their mean"),
+                .help("train several: `crosscoder .. for train.seed in 0..3`, and expect it of each, of their mean, or of its interval: `mean(.., over = train.seed)`"),
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::At;
-use crate::lang::plan::spec::Operand;
+use crate::lang::plan::spec::{Operand, TableColumn};
 use crate::lang::resolve::Sink;
 use crate::lang::source::Span;
 
@@ -17,6 +17,35 @@ pub fn group_without_columns(at: &At, sink: &mut Sink) {
                 .label("grouped")
                 .help("write `columns = [.., count(), mean(..)]` with the columns of `group` and aggregates"),
         );
+    }
+}
+
+/// `over` averages aggregates; without one it would change nothing. Names that it adds are free.
+pub fn over_of_the_table(at: &At, columns: &[TableColumn], sink: &mut Sink) {
+    let Some(over) = at.fields.get("over") else { return };
+    let place = at.fields.get("columns").map_or(over.span, |node| node.span);
+    let aggregate = |column| match column {
+        &TableColumn::Aggregate { ref name, .. } => Some(name.as_str()),
+        TableColumn::Plain { .. } => None,
+    };
+    let aggregates: Vec<&str> = columns.iter().filter_map(aggregate).collect();
+    if aggregates.is_empty() && at.fields.broken.is_empty() {
+        sink.push(
+            Diagnostic::new(
+                Code::MissingField,
+                over.span,
+                "a table over an axis shows means of aggregates, and has none",
+            )
+            .label("nothing to average")
+            .help("write `columns = [.., mean(..)]` with aggregates, and the other columns in `group`"),
+        );
+    }
+    let added: Vec<String> = aggregates.iter().map(|name| format!("{name}_ci95")).chain(["n".to_string()]).collect();
+    for column in columns {
+        let (TableColumn::Plain { name, .. } | TableColumn::Aggregate { name, .. }) = column;
+        if added.contains(name) {
+            sink.push(super::columns::header_taken(name, place));
+        }
     }
 }
 

@@ -757,6 +757,9 @@ pub struct TableSpec {
     pub rows: Vec<String>,
     pub filter: Vec<Condition>,
     pub group: Vec<ColumnRef>,
+    /// Axes at each of whose values the aggregates are made on their own; the table shows their means and intervals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over: Vec<String>,
     /// Empty = all.
     pub columns: Vec<TableColumn>,
     /// Column and `true` for descending.
@@ -929,15 +932,24 @@ pub enum Operand {
         aggregate: Option<Aggregate>,
         /// Axes that stay open: the comparison is made for each of their values.
         over: Vec<String>,
+        /// Axes at each of whose values the aggregate is made on its own: the side is the mean of these numbers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        mean_over: Vec<String>,
     },
 }
 
-/// It passes when the comparison holds at every open point (and row, without an aggregate).
+/// It passes when the comparison holds at every open point (and row, without an aggregate); `by_interval`, when the 95% interval of the mean
+/// difference along `pairs` lies on that side of 0 (docs/method.md 8).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExpectSpec {
     pub left: Operand,
     pub operator: Operator,
     pub right: Operand,
+    /// Axes that both sides run along, at whose values one is held against the other; empty where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_interval: bool,
     /// The comparison as written.
     pub text: String,
 }

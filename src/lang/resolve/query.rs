@@ -1,5 +1,7 @@
 //! Tables, plots and expectations: questions to the rows of steps, read against their columns.
 
+use std::collections::BTreeSet;
+
 use crate::lang::check::columns as problems;
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::spec::{Aggregate, ColumnRef, Condition, Constant, Operand, TableColumn};
@@ -122,7 +124,9 @@ fn gather(scope: &Scope, sources: &Sources, module: usize, value: &Value, found:
             }
         }
         ValueKind::Call { arguments, .. } => {
-            arguments.iter().for_each(|e| gather(scope, sources, module, &e.value, found))
+            // What stands after `over` are axes.
+            let values = arguments.iter().filter(|e| e.label.as_ref().is_none_or(|label| label.text != "over"));
+            values.for_each(|e| gather(scope, sources, module, &e.value, found))
         }
         ValueKind::List(entries) => entries.iter().for_each(|e| gather(scope, sources, module, &e.value, found)),
         ValueKind::Comparison { left, .. } => gather(scope, sources, module, left, found),
@@ -582,11 +586,32 @@ impl Question<'_, '_> {
     /// `group`: one column or several.
     pub fn group(&mut self, fields: &Fields) -> Vec<ColumnRef> {
         let Some(Node { value: Typed::Raw(value), .. }) = fields.get("group") else { return Vec::new() };
-        let values: Vec<&Value> = match &value.kind {
-            ValueKind::List(entries) => entries.iter().map(|e| &e.value).collect(),
-            _ => vec![value],
-        };
-        values.into_iter().filter_map(|v| self.column(v)).map(|(column, _)| column).collect()
+        listed(value).into_iter().filter_map(|v| self.column(v)).map(|(column, _)| column).collect()
+    }
+
+    /// `over` of a table: axes of its rows that are not in `group`.
+    pub fn over(&mut self, fields: &Fields, group: &[ColumnRef]) -> Vec<String> {
+        let Some(Node { value: Typed::Raw(value), .. }) = fields.get("over") else { return Vec::new() };
+        let mut axes = Vec::new();
+        for value in listed(value) {
+            let Some((column, meaning)) = self.column(value) else { continue };
+            if !matches!(meaning, Meaning::Axis) {
+                self.reader.sink.push(problems::not_an_axis(&column.column, &self.axes(), value.span));
+            } else if group.contains(&column) {
+                self.reader.sink.push(problems::grouped_and_over(&column.column, value.span));
+            } else if !axes.contains(&column.column) {
+                axes.push(column.column);
+            }
+        }
+        axes
+    }
+
+    /// Labels of the axes of the rows.
+    fn axes(&self) -> Vec<String> {
+        let axes = self.rows.iter().flat_map(|step| &self.resolution.get(step.target).axes);
+        let mut labels: Vec<String> = axes.flat_map(|axis| axis.labels.iter().cloned()).collect();
+        labels.dedup();
+        labels
     }
 
     /// `sort`: columns, or headers of the table, ascending unless they say otherwise.
@@ -686,10 +711,12 @@ impl Question<'_, '_> {
         let aggregate = self.aggregate(word, place)?;
         let mut subject: Option<&Value> = None;
         let mut restriction: Option<&Value> = None;
+        let mut over: Option<&Value> = None;
         for entry in arguments {
             match entry.label.as_ref().map(|l| l.text.as_str()) {
                 None if subject.is_none() => subject = Some(&entry.value),
                 Some("where") if restriction.is_none() => restriction = Some(&entry.value),
+                Some("over") if over.is_none() => over = Some(&entry.value),
                 _ => {
                     let span = entry.label.as_ref().map_or(entry.value.span, |l| l.span);
                     self.reader.sink.push(problems::too_many_arguments(word, span));
@@ -709,7 +736,52 @@ impl Question<'_, '_> {
         if let Some(restriction) = restriction {
             filter.extend(self.restriction(&step, restriction)?);
         }
-        Some(self.column_operand(step, column, condition, filter, Some(aggregate)))
+        let along = match over {
+            Some(value) => self.along(&step, value)?,
+            None => Vec::new(),
+        };
+        let (mut operand, refs) = self.column_operand(step, column, condition, filter, Some(aggregate));
+        if let Operand::Column { mean_over, .. } = &mut operand {
+            *mean_over = along;
+        }
+        Some((operand, refs))
+    }
+
+    /// `over = train.seed` in an aggregate: axes of the step with several values, not fixed in its brackets.
+    fn along(&mut self, step: &StepRef, value: &Value) -> Option<Vec<String>> {
+        let open = self.open_axes(step);
+        let labels: Vec<String> = open.iter().flat_map(|(_, labels)| labels.clone()).collect();
+        let mut along: Vec<String> = Vec::new();
+        for value in listed(value) {
+            let word = match &value.kind {
+                ValueKind::Reference(reference) if reference.selectors.is_none() => dotted(&reference.path),
+                ValueKind::Broken => return None,
+                _ => {
+                    self.reader.sink.push(problems::not_an_axis("this", &labels, value.span));
+                    return None;
+                }
+            };
+            let target = self.resolution.get(step.target);
+            if !labels.contains(&word) {
+                if !target.axes_unknown && !target.broken {
+                    self.reader.sink.push(problems::not_an_axis(&word, &labels, value.span));
+                }
+                return None;
+            }
+            let several = target.axes.iter().any(|axis| {
+                let values = target.points.iter().filter(|p| selected(step, p));
+                let values: BTreeSet<_> = values.filter_map(|p| p.coordinates.get(&axis.id)).collect();
+                axis.labels.contains(&word) && values.len() > 1
+            });
+            if !several {
+                self.reader.sink.push(problems::one_value(&word, value.span));
+                return None;
+            }
+            if !along.contains(&word) {
+                along.push(word);
+            }
+        }
+        Some(along)
     }
 
     fn aggregate_subject(
@@ -885,7 +957,8 @@ impl Question<'_, '_> {
             Some(_) => Vec::new(),
             None => self.open_axes(&step).into_iter().flat_map(|(_, labels)| labels).collect(),
         };
-        (Operand::Column { steps, point, column, condition, filter, aggregate, over }, refs)
+        let mean_over = Vec::new();
+        (Operand::Column { steps, point, column, condition, filter, aggregate, over, mean_over }, refs)
     }
 
     /// The axes of a step that its selectors leave open.
@@ -907,6 +980,14 @@ impl Question<'_, '_> {
             }
         }
         open
+    }
+}
+
+/// The entries of a list, or one value alone.
+fn listed(value: &Value) -> Vec<&Value> {
+    match &value.kind {
+        ValueKind::List(entries) => entries.iter().map(|e| &e.value).collect(),
+        _ => vec![value],
     }
 }
 

@@ -9,6 +9,7 @@ mod derive;
 mod filter;
 mod group;
 mod join;
+mod over;
 mod select;
 mod sort;
 mod store;
@@ -18,6 +19,7 @@ pub use cell::Cell;
 pub use column::Column;
 pub use condition::{Condition, Constant, Operator};
 pub use derive::largest;
+pub use over::{INTERVAL, VALUES};
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use crate::lang::plan::spec::{ExpectSpec, Operand, Spec, TableSpec};
 use crate::lang::resolve::query::Question;
 use crate::lang::resolve::{Node, Reader, Resolved, Sink, StepRef, Typed, VALUE, matching};
 use crate::lang::source::Span;
-use crate::lang::syntax::tree::ValueKind;
+use crate::lang::syntax::tree::{Operator, ValueKind};
 
 pub fn table(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let rows = rows(at, "rows", "rows", draft)?;
@@ -14,17 +14,20 @@ pub fn table(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let mut question = Question { reader: &mut reader, resolution: at.resolution, rows };
     let filter = question.conditions(at.fields, "where");
     let group = question.group(at.fields);
+    let over = question.over(at.fields, &group);
     let columns = question.table_columns(at.fields, &group);
     let sort = question.sort(at.fields, &columns);
     let names = question.names();
     check::questions::group_without_columns(at, sink);
+    check::questions::over_of_the_table(at, &columns, sink);
     let save = save(at, "csv", &["csv"], sink)?;
-    Some(Spec::Table(TableSpec { rows: names, filter, group, columns, sort, limit: at.fields.whole("limit"), save }))
+    let limit = at.fields.whole("limit");
+    Some(Spec::Table(TableSpec { rows: names, filter, group, over, columns, sort, limit, save }))
 }
 
 pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let Node { value: Typed::Raw(value), text, .. } = at.fields.get(VALUE)? else { return None };
-    let ValueKind::Comparison { left, operator, right, .. } = &value.kind else {
+    let ValueKind::Comparison { left, operator, operator_span, right } = &value.kind else {
         if !matches!(value.kind, ValueKind::Broken) {
             sink.push(check::questions::not_a_comparison(value.span));
         }
@@ -51,6 +54,26 @@ pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
             return None;
         }
     }
+    let shared = shared_seeds(&question, &left_refs, &right_refs);
+    let (pairs, by_interval) = match (mean_over(&left_operand), mean_over(&right_operand)) {
+        (None, None) => (shared, false),
+        (Some(axes), other) | (other, Some(axes)) => {
+            let same = match other {
+                Some(other) => axes.iter().all(|a| other.contains(a)) && other.iter().all(|a| axes.contains(a)),
+                None => [&left_operand, &right_operand].iter().any(|side| matches!(side, Operand::Number { .. })),
+            };
+            if !same {
+                let one = if mean_over(&left_operand).is_some() { left.span } else { right.span };
+                sink.push(check::columns::one_side_over(&axes.join(", "), one));
+                return None;
+            }
+            if matches!(operator, Operator::Equal | Operator::NotEqual) {
+                sink.push(check::columns::no_interval_of_equality(*operator, *operator_span));
+                return None;
+            }
+            (axes.to_vec(), true)
+        }
+    };
     check::questions::compares_numbers(&left_operand, &right_operand, value.span, sink);
     read_by(at, "left", &left_refs, draft);
     read_by(at, "right", &right_refs, draft);
@@ -58,8 +81,28 @@ pub fn expect(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         left: left_operand,
         operator: *operator,
         right: right_operand,
+        pairs,
+        by_interval,
         text: one_line(text),
     }))
+}
+
+fn mean_over(operand: &Operand) -> Option<&[String]> {
+    match operand {
+        Operand::Column { mean_over, .. } if !mean_over.is_empty() => Some(mean_over),
+        _ => None,
+    }
+}
+
+/// Axes of seeds with several values that both sides leave open.
+fn shared_seeds(question: &Question, left: &[StepRef], right: &[StepRef]) -> Vec<String> {
+    let (Some(left), Some(right)) = (left.first(), right.first()) else { return Vec::new() };
+    let other: Vec<_> = question.open_axes(right).into_iter().map(|(id, _)| id).collect();
+    let target = question.resolution.get(left.target);
+    let several = |id| target.axes.iter().any(|axis| axis.id == id && axis.values.len() > 1);
+    let is_seed = |labels: &[String]| labels.iter().all(|label| label.rsplit('.').next() == Some("seed"));
+    let open = question.open_axes(left).into_iter();
+    open.filter(|(id, labels)| other.contains(id) && several(*id) && is_seed(labels)).flat_map(|(_, l)| l).collect()
 }
 
 pub(super) fn reader<'r>(at: &At<'r>, sink: &'r mut Sink) -> Reader<'r> {
