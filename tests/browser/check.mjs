@@ -231,6 +231,12 @@ async function card(page) {
   const peaks = await page.$$eval(".card .token.peak", (tokens) => tokens.map((token) => [token.textContent, token.className.includes("s9"), token.title.startsWith("activation ")]));
   holds(peaks.length >= 3 && peaks.every(([token, , titled]) => token === " peak30" && titled) && peaks[0][1], "peaks are marked and told");
   await shot(page, "card");
+  const covered = await page.$eval(".card", (card) => {
+    card.scrollTop += card.querySelector("thead").getBoundingClientRect().top - card.getBoundingClientRect().top;
+    const { left, top } = card.querySelector("h3").getBoundingClientRect();
+    return document.elementFromPoint(left + 20, top + 8).tagName;
+  });
+  equal(covered, "H3", "the head of a table in the card does not cover the head of the card");
   await page.$eval(".card .texts", (texts) => texts.scrollIntoView());
   await shot(page, "card-examples");
   await page.$eval(".card .steering", (steering) => steering.scrollIntoView());
@@ -281,7 +287,7 @@ async function realPage(scheme) {
   await page.screenshot({ path: join(folder, `real-${scheme}.png`), fullPage: true });
   await accessible(page, `the real page, ${scheme}`);
   await page.evaluate(() => document.querySelector("#latents tr[data-latent] td").click());
-  holds(await page.$eval(".card", (card) => !card.hidden && card.innerText.includes("Decoder norms")), "the card of a real latent");
+  holds(await page.$eval(".card", (card) => !card.hidden && ["Decoder norms", "Latent Scaling", "In other crosscoders"].every((part) => card.innerText.includes(part))), "the card of a real latent");
   await accessible(page, `the real page with a card, ${scheme}`);
   await tableOf(page);
   await colours(page, scheme);

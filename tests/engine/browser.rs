@@ -294,6 +294,11 @@ scaling nu {
   tokens    = 8K tokens
   intervals = 20
 }
+twins doubles { of = classes }
+compare both {
+  a = cc[loss = l1]
+  b = cc[loss = batch_topk]
+}
 ## Every latent.
 table all {
   rows    = [classes, nu]

@@ -27,14 +27,12 @@ class Latents {
     return this.columns.find((column) => column.name === name);
   }
 
-  // Stable, empty cells last.
+  // Stable, as sorting is, and empty cells last.
   sortBy(column, down) {
     const keys = column.keys;
-    const place = new Uint32Array(this.count);
-    this.order.forEach((latent, at) => (place[latent] = at));
     const filled = this.order.filter((latent) => !Number.isNaN(keys[latent]));
     const empty = this.order.filter((latent) => Number.isNaN(keys[latent]));
-    filled.sort((a, b) => (down ? keys[b] - keys[a] : keys[a] - keys[b]) || place[a] - place[b]);
+    filled.sort((a, b) => (down ? keys[b] - keys[a] : keys[a] - keys[b]));
     this.order.set(filled);
     this.order.set(empty, filled.length);
     this.sort = { column, down };
