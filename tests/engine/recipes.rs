@@ -144,3 +144,33 @@ fn kissane_measures_weights_from_elsewhere_beside_its_own() {
     classes_are_whole(&lab, "published_by_class.csv", 4 * 48);
     classes_are_whole(&lab, "trained_by_class.csv", 128);
 }
+
+/// The paper on one pair, whole and small: every step is made, and every table and figure is there.
+#[test]
+fn the_paper_runs_on_the_embedded_pair() {
+    let lab = Lab::new("xd 1\n");
+    let file = root().join("experiments/paper.xd").display().to_string();
+    let store = lab.path().join("store").display().to_string();
+    let mut arguments = vec!["run", &file, "--out", "out", "--store", &store];
+    for set in ["tokens=4K tokens", "latents=2x"] {
+        arguments.extend(["--set", set]);
+    }
+    let output = lab.xd(&arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    let steps = lab.steps("out");
+    assert!(steps.iter().all(|(_, _, state)| state == "done"), "{steps:?}");
+    let files = |folder: &str| std::fs::read_dir(lab.path().join("out").join(folder)).unwrap().count();
+    assert_eq!((files("tables"), files("plots")), (8, 24));
+    // Nothing put in: the whole distance. Everything: what the errors of the base leave of it.
+    let rows = table(&lab, "tables.causality.csv");
+    let cell = |row: &[(String, String)], column: &str| {
+        row.iter().find(|(name, _)| name == column).map(|(_, cell)| cell.clone()).unwrap()
+    };
+    let kl = |insert: &str| -> f64 {
+        let row = rows.iter().find(|row| {
+            cell(row, "insert") == insert && cell(row, "positions") == "all" && cell(row, "loss") == "batch_topk"
+        });
+        cell(row.unwrap(), "mean").parse().unwrap()
+    };
+    assert!(kl("everything") < kl("nothing") && kl("error") < kl("nothing"), "{rows:?}");
+}

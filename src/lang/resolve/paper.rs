@@ -179,7 +179,7 @@ fn replaced(line: &str, meanings: &Meanings) -> Option<Option<String>> {
         text += rest;
     }
     let text = text.replace(", ]", "]");
-    let empty = |text: &str| text.ends_with("= ") || text.ends_with("= []");
+    let empty = |text: &str| text.ends_with("= ") || text.ends_with("= []") || text.trim().trim_matches(',').is_empty();
     Some((gone == 0 || !empty(&text)).then_some(text))
 }
 
@@ -226,6 +226,8 @@ mod tests {
         assert_eq!(one("  group = [class, by_loss]"), Some(Some("  group = [class]".into())));
         assert_eq!(one("  facet = by_loss"), Some(None));
         assert_eq!(one("  group = [by_loss]"), Some(None));
+        assert_eq!(one("    by_loss,"), Some(None));
+        assert_eq!(one("    by_seed,"), Some(Some("    train.seed,".into())));
         assert_eq!(one("  save  = \"classes.svg\""), Some(Some("  save  = \"classes.svg\"".into())));
         assert_eq!(one("  data  = causal"), None);
     }
