@@ -37,6 +37,8 @@ pub fn make(job: &Job<'_>, spec: &SteerSpec) -> Result<Made> {
     let latents: Vec<u32> = chooser.draws(&spec.latents)?.concat();
     if latents.is_empty() {
         job.watch.note("no latent is chosen: nobody is steered");
+        frame(spec, &[], &[], &[])?.write(&job.folder.join(ROWS))?;
+        return Ok(Made::default());
     }
     let activations = rows::behind(job.plan, of)?;
     let largest = {

@@ -67,6 +67,10 @@ impl<'a> SomeLatents<'a> {
         watch: &dyn Watch,
         mut see: impl FnMut(&Chunk<'_>),
     ) -> Result<()> {
+        // Nothing to see, and a crosscoder without latents has no code.
+        if self.latents.is_empty() {
+            return Ok(());
+        }
         let pass = Pass { name: "look at latents", crosscoder: &self.crosscoder, rows, portions, watch };
         pass.run(|infos, code| {
             let fires = (0..infos.len()).map(|row| self.scaled(code.row(row))).collect();
