@@ -36,15 +36,12 @@ pub fn rank(style: &ColumnStyle, descending: bool) -> ColumnStyle {
     ColumnStyle::new(format!("rank by {}", style.label)).unit(format!("1 = {first}"))
 }
 
-/// The words that all names begin with, or all names.
+/// What all names say before the comma (`β error, base`, `β error, tuned`), or all names.
 pub fn overlaid(names: &[String]) -> ColumnStyle {
-    let words: Vec<Vec<&str>> = names.iter().map(|n| n.split(' ').collect()).collect();
-    let shared = words.iter().skip(1).fold(words.first().map_or(0, Vec::len), |most, other| {
-        words[0].iter().zip(other).take_while(|(a, b)| a == b).count().min(most)
-    });
-    let start = words.first().map_or(String::new(), |w| w[..shared].join(" "));
-    let start = start.trim_end_matches([',', ' ']);
-    ColumnStyle::new(if start.is_empty() { names.join(", ") } else { start.to_owned() })
+    let before = |name: &String| name.split_once(", ").map(|(start, _)| start.to_owned());
+    let start = names.first().and_then(before);
+    let shared = start.filter(|start| names.iter().all(|name| before(name).as_ref() == Some(start)));
+    ColumnStyle::new(shared.unwrap_or_else(|| names.join(" and ")))
 }
 
 #[cfg(test)]
@@ -61,6 +58,6 @@ mod tests {
         assert_eq!(rank(&nu("ν error"), true).label, "rank by ν error");
         let names = |names: &[&str]| overlaid(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).label;
         assert_eq!(names(&["β error, base", "β error, tuned"]), "β error");
-        assert_eq!(names(&["ν error", "cosine"]), "ν error, cosine");
+        assert_eq!(names(&["ν error", "cosine"]), "ν error and cosine");
     }
 }

@@ -79,6 +79,9 @@ impl Labels {
             ("detection", share("accuracy of detection")),
             ("divergence", share("divergence of the activations")),
             ("divergence_relative", share("divergence of the activations, each by its own maximum")),
+            ("encoder_cosine", plain("cosine of the two encoders").domain(-1.0, 1.0)),
+            ("encoder_norm_base", plain("encoder norm, base")),
+            ("encoder_norm_tuned", plain("encoder norm, tuned")),
             ("f1", share("F1")),
             ("frequency", plain("firing frequency").unit("share of tokens")),
             ("fve", plain("explained variance").unit("FVE")),
@@ -103,8 +106,10 @@ impl Labels {
         let values = [
             ("base_only", "base only"),
             ("batch_topk", "BatchTopK"),
+            ("bos", "BOS"),
             ("jumprelu", "JumpReLU"),
             ("l1", "L1"),
+            ("non_control", "not control"),
             ("topk", "TopK"),
             ("tuned_only", "tuned only"),
         ];

@@ -54,6 +54,14 @@ const KNOWN: &[(&str, Color)] = &[
     ("decoupling", Color(0xcc, 0x79, 0xa7)),
     ("both", Color(0x88, 0x22, 0x55)),
     ("inactive", Color(0xa8, 0xad, 0xb3)),
+    ("twin", Color(0x88, 0x22, 0x55)),
+    ("random", Color(0x9a, 0x9f, 0xa6)),
+    ("control", Color(0x88, 0x22, 0x55)),
+    ("non_control", Color(0x9a, 0x9f, 0xa6)),
+    ("bos", Color(0x33, 0x22, 0x88)),
+    ("user", Color(0x44, 0xaa, 0x99)),
+    ("assistant", Color(0xe6, 0x9f, 0x00)),
+    ("text", Color(0x66, 0x66, 0x66)),
     ("l1", Color(0xe0, 0x7b, 0x00)),
     ("batch_topk", Color(0x5e, 0x3c, 0x99)),
     ("topk", Color(0x3d, 0x9c, 0xd2)),
@@ -186,6 +194,7 @@ mod tests {
         assert_eq!(of(&["tuned_only"]), ["#d55e00"]);
         assert_eq!(of(&["l1(weight = 3e-2)", "batch_topk"]), ["#e07b00", "#5e3c99"]);
         assert_eq!(of(&["l1(weight = 3e-2)", "batch_topk", "l1(weight = 1e-2)"]), ["#7b4400", "#5e3c99", "#eeb673"]);
+        assert_eq!(of(&["random", "twin"]), ["#9a9fa6", "#882255"]);
         assert_eq!(of(&["0", "1"]), ["#0072b2", "#d55e00"]);
         assert_eq!(of(&["x", "tuned_only", "y"]), ["#0072b2", "#d55e00", "#009e73"]);
     }
