@@ -387,7 +387,7 @@ mod tests {
             .and_then(|f| f.with("share", Column::Real(vec![Some(0.75), Some(0.25), None, None])))
             .unwrap();
         let found = groups(3, &Labels::standard(), &frame);
-        assert_eq!(found.iter().map(|group| &*group.label).collect::<Vec<_>>(), ["control", "non-control"]);
+        assert_eq!(found.iter().map(|group| &*group.label).collect::<Vec<_>>(), ["control", "not control"]);
         assert_eq!(found[0].frequency, [Some(0.125), None, Some(0.5)]);
         assert_eq!(found[1].frequency, [Some(0.0), None, Some(0.25)]);
         assert_eq!(found[1].share, [None, None, Some(0.25)]);
