@@ -603,7 +603,7 @@ fn changes() -> BTreeMap<String, (String, String)> {
         let fields = [("rows", "kinds_of_each"), ("columns", "[count()]"), ("over", value)];
         format!("{}classify kinds_of_each {{ of = first }}\n", block("table", &fields))
     };
-    add("table.over", over(""), over("train.seed"));
+    add("table.over", over("none"), over("train.seed"));
     for (field, before, after) in [
         ("data", "nu", "[nu, classes]"),
         ("where", "rank < 9", "rank < 8"),

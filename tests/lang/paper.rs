@@ -1,5 +1,7 @@
 //! `paper(steps..)` is read whole with any axes: with both, one of them, or none.
 
+use xd::lang::plan::spec::Spec;
+
 use crate::memory::{Memory, short};
 
 #[test]
@@ -51,4 +53,88 @@ plot figures = paper(classes, nu, where_it_fires, doubles, causal)
         let count = |kind: &str| plan.steps.iter().filter(|step| step.kind == kind).count();
         assert_eq!((count("table"), count("plot")), (7, 22), "{axes}");
     }
+}
+
+/// The crosscoders behind a param, of a pair or another, are those whose axes count; `effective` takes the place of the class.
+#[test]
+fn a_recipe_may_stand_behind_a_param() {
+    let file = "xd 1
+param recipe = cc
+pair toy = synthetic(width = 32)
+activations acts {
+  of       = toy
+  train    = 40M tokens
+  validate = 100K tokens
+}
+crosscoder cc for (loss, init.norm) in [(l1(weight = 3e-2), 0.3), (batch_topk(k = 8), 1.0)], train.seed in 0..2 { on = acts }
+classify classes { of = recipe }
+scaling nu { of = recipe }
+compare matches {
+  a = classes[loss = l1]
+  b = classes[loss = batch_topk]
+}
+table tables = paper(classes, nu, matches)
+plot figures = paper(classes, nu, effective = 50)
+";
+    let (analysis, sources) = Memory::organism().analyse(file);
+    assert_eq!(short(&analysis, &sources), "");
+    let plan = analysis.plan.expect("a plan");
+    let table = |name: &str| {
+        let step = plan.steps.iter().find(|step| step.address.name == name).expect(name);
+        match &step.spec {
+            Spec::Table(table) => table.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(table("tables.class_counts").over, ["train.seed"]);
+    assert_eq!(table("tables.class_overlap").over, ["train.seed"], "its axes are those of the comparison");
+    let kept: Vec<(&str, u64)> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.spec {
+            Spec::Plot(plot) => plot.keep.as_ref().map(|keep| (&*step.address.name, keep.count)),
+            _ => None,
+        })
+        .collect();
+    assert!(kept.contains(&("figures.latents_vs_threshold", 50)), "{kept:?}");
+    assert!(kept.contains(&("figures.low_nu_error_rank_distribution", 100)), "{kept:?}");
+}
+
+/// Aggregates are made at each seed on its own unless the file says that seeds are to be pooled.
+#[test]
+fn tables_take_seeds_apart() {
+    let over = |fields: &str| {
+        let file = format!(
+            "xd 1
+pair toy = synthetic(width = 32)
+activations acts {{
+  of       = toy
+  train    = 40M tokens
+  validate = 100K tokens
+}}
+crosscoder cc for train.seed in 0..3 {{
+  on   = acts
+  loss = batch_topk(k = 8)
+}}
+classify classes {{ of = cc }}
+table counts {{
+  rows    = classes
+  columns = [latents = count()]
+{fields}}}
+"
+        );
+        let (analysis, sources) = Memory::organism().analyse(&file);
+        assert_eq!(short(&analysis, &sources), "", "{fields}");
+        let plan = analysis.plan.expect("a plan");
+        let table = plan.steps.iter().find_map(|step| match &step.spec {
+            Spec::Table(table) => Some(table.over.clone()),
+            _ => None,
+        });
+        table.expect("a table")
+    };
+    assert_eq!(over(""), ["train.seed"]);
+    assert_eq!(over("  over    = train.seed\n"), ["train.seed"]);
+    assert_eq!(over("  over    = none\n"), [""; 0]);
+    assert_eq!(over("  group   = train.seed\n"), [""; 0]);
+    assert_eq!(over("  where   = train.seed == 1\n"), [""; 0]);
 }

@@ -21,15 +21,17 @@ pub fn group_without_columns(at: &At, sink: &mut Sink) {
 }
 
 /// `over` averages aggregates; without one it would change nothing. Names that it adds are free.
-pub fn over_of_the_table(at: &At, columns: &[TableColumn], sink: &mut Sink) {
-    let Some(over) = at.fields.get("over") else { return };
-    let place = at.fields.get("columns").map_or(over.span, |node| node.span);
+pub fn over_of_the_table(at: &At, columns: &[TableColumn], means: bool, sink: &mut Sink) {
+    let over = at.fields.get("over").filter(|over| over.text != "none");
+    if !means && over.is_none() {
+        return;
+    }
     let aggregate = |column| match column {
         &TableColumn::Aggregate { ref name, .. } => Some(name.as_str()),
         TableColumn::Plain { .. } => None,
     };
     let aggregates: Vec<&str> = columns.iter().filter_map(aggregate).collect();
-    if aggregates.is_empty() && at.fields.broken.is_empty() {
+    if let Some(over) = over.filter(|_| aggregates.is_empty() && at.fields.broken.is_empty()) {
         sink.push(
             Diagnostic::new(
                 Code::MissingField,
@@ -40,6 +42,7 @@ pub fn over_of_the_table(at: &At, columns: &[TableColumn], sink: &mut Sink) {
             .help("write `columns = [.., mean(..)]` with aggregates, and the other columns in `group`"),
         );
     }
+    let Some(place) = at.fields.get("columns").or(over).map(|node| node.span) else { return };
     let added: Vec<String> = aggregates.iter().map(|name| format!("{name}_ci95")).chain(["n".to_string()]).collect();
     for column in columns {
         let (TableColumn::Plain { name, .. } | TableColumn::Aggregate { name, .. }) = column;

@@ -13,7 +13,7 @@ use super::typed::{StepRef, Typed};
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::schema::paper::{AXES, NAMES, PAPER, TEXT};
 use crate::lang::schema::{Type, article};
-use crate::lang::source::Sources;
+use crate::lang::source::{Sources, Span};
 use crate::lang::syntax;
 use crate::lang::syntax::tree::{Entry, Reference, ValueKind};
 
@@ -30,10 +30,10 @@ impl Scope {
         for index in 0..self.declared.len() {
             let declared = self.declared[index].clone();
             let Some(kind) = declared.kind.filter(|_| is_paper(&declared)) else { continue };
-            let meanings = self.meanings(DeclId(index), sources, sink);
+            let given = self.given(DeclId(index), sources, sink);
             self.declared[index].kind = None;
-            let Some(meanings) = meanings else { continue };
-            let text = written_out(kind.word, &meanings);
+            let Some(given) = given else { continue };
+            let text = written_out(kind.word, &given);
             let file = sources.add(format!("{} of the paper", declared.name), text.as_str());
             let (tree, problems) = syntax::parse(file, &text);
             problems.into_iter().for_each(|problem| sink.push(problem));
@@ -41,6 +41,8 @@ impl Scope {
                 let message = format!("the paper has no {} of these steps alone", kind.word);
                 let help = "name more steps: `paper(classes, nu)` of a `classify` and a `scaling` step is a start";
                 sink.push(Diagnostic::new(Code::NothingToDo, declared.name_span, message).label("nothing").help(help));
+            } else {
+                report_unused(kind.word, &given, sink);
             }
             for mut part in tree.declarations {
                 let own = &declared.name[self.modules[declared.module].prefix.len()..];
@@ -50,21 +52,29 @@ impl Scope {
         }
     }
 
-    /// What the names of `paper.xd` stand for; `None` has been reported.
-    fn meanings(&self, id: DeclId, sources: &Sources, sink: &mut Sink) -> Option<Meanings> {
+    /// The steps and arguments of a `paper(..)`; `None` has been reported.
+    fn given(&self, id: DeclId, sources: &Sources, sink: &mut Sink) -> Option<Given> {
         let declared = self.get(id);
         let own = declared.kind?.word;
         let value = &declared.fields.iter().find(|w| w.path == VALUE)?.value;
         let node = self.reader(id, sources, sink).read(&Type::Variant(PAPER), value, &format!("this {own}"))?;
         let call = node.call().filter(|call| !call.broken)?;
         let ValueKind::Call { arguments, .. } = &value.kind else { return None };
-        let mut meanings: Meanings = NAMES.iter().chain(AXES).map(|(_, name)| (*name, None)).collect();
-        let mut axes: Option<Vec<String>> = None;
+        let effective = call.get("effective").and_then(|node| node.whole()).filter(|_| own == "plot");
+        if let (Some(node), "table") = (call.get("effective"), own) {
+            sink.push(
+                Diagnostic::new(Code::UnknownArgument, node.span, "tables have no `effective`")
+                    .label("of plots only")
+                    .help("tables show the latents of a class as they are; leave it out"),
+            );
+            return None;
+        }
+        let mut given = Given { steps: Vec::new(), effective };
         for (node, written) in call.get("steps")?.list()?.iter().zip(references(arguments)) {
             let Typed::Step(step) = &node.value else { return None };
             let kind = self.get(step.target).kind?.word;
             let name = NAMES.iter().find(|(word, _)| *word == kind)?.1;
-            if let Some(Some(_)) = meanings.get(name) {
+            if given.steps.iter().any(|step| step.name == name) {
                 let message = format!("the paper's {own}s take one {kind} step, and this is another");
                 sink.push(
                     Diagnostic::new(Code::SetTwice, node.span, message)
@@ -73,20 +83,24 @@ impl Scope {
                 );
                 return None;
             }
-            meanings.insert(name, Some(slice(sources, written.path.span, node.span)));
-            if kind != "compare" {
-                let open = self.open_axes(step);
-                axes = Some(match axes {
-                    Some(known) => known.into_iter().filter(|axis| open.contains(axis)).collect(),
-                    None => open,
-                });
+            let text = slice(sources, written.path.span, node.span);
+            let open = self.open_axes(step);
+            if let Some(axis) = open.iter().find(|axis| !axis.iter().any(|label| is_known(label))) {
+                let axis = axis.join(", ");
+                let message = format!("the paper's {own}s have no place for the axis `{axis}` of `{text}`");
+                let help = format!("take one point, `{text}[{axis} = ..]`, or write {own}s of your own");
+                sink.push(Diagnostic::new(Code::WrongKind, node.span, message).label("several points").help(help));
+                return None;
             }
+            given.steps.push(GivenStep {
+                name,
+                kind,
+                text,
+                span: node.span,
+                axes: open.into_iter().flatten().collect(),
+            });
         }
-        for (axis, name) in AXES {
-            let there = axes.as_ref().is_some_and(|open| open.iter().any(|known| known == axis));
-            meanings.insert(name, there.then(|| axis.to_string()));
-        }
-        Some(meanings)
+        Some(given)
     }
 
     fn reader<'r>(&'r self, id: DeclId, sources: &'r Sources, sink: &'r mut Sink) -> Reader<'r> {
@@ -104,38 +118,159 @@ impl Scope {
         }
     }
 
-    /// Labels of the axes of the crosscoder behind a step that no bracket on the way fixes.
-    fn open_axes(&self, step: &StepRef) -> Vec<String> {
-        let mut fixed: Vec<String> = step.selectors.iter().map(|s| s.label.clone()).collect();
-        let mut at = step.target;
-        for _ in 0..self.declared.len() {
-            let declared = self.get(at);
-            let of = declared.fields.iter().find(|w| w.path == "of").map(|w| &w.value.kind);
-            let Some(ValueKind::Reference(reference)) =
-                of.filter(|_| declared.kind.is_some_and(|k| k.word != "crosscoder"))
-            else {
-                break;
-            };
-            fixed.extend(reference.selectors.iter().flatten().map(|s| dotted(&s.path)));
-            let Some((next, _)) = self.lookup(declared.module, &reference.path.parts) else { break };
-            at = next;
+    /// Axes of the crosscoders behind a step that no bracket on the way fixes; those of a zip stand together.
+    fn open_axes(&self, step: &StepRef) -> Vec<Vec<String>> {
+        let mut open = Vec::new();
+        let fixed = step.selectors.iter().map(|s| s.label.clone()).collect();
+        self.gather_axes(step.target, fixed, self.declared.len(), &mut open);
+        open
+    }
+
+    fn gather_axes(&self, at: DeclId, mut fixed: Vec<String>, deep: usize, open: &mut Vec<Vec<String>>) {
+        let declared = self.get(at);
+        if deep == 0 {
+            return;
         }
-        let axes = self.get(at).axes.iter().flat_map(|axis| &axis.fields).map(dotted);
-        axes.filter(|axis| !fixed.contains(axis)).collect()
+        if let Some(param) = self.params.get(&at) {
+            return self.follow(&param.value.kind, param.module, &fixed, deep, open);
+        }
+        for axis in &declared.axes {
+            let labels: Vec<String> = axis.fields.iter().map(dotted).collect();
+            if !labels.iter().any(|label| fixed.contains(label)) && !open.contains(&labels) {
+                fixed.extend(labels.iter().cloned());
+                open.push(labels);
+            }
+        }
+        if declared.kind.is_some_and(|k| k.word == "crosscoder") {
+            return;
+        }
+        for written in declared.fields.iter().filter(|w| matches!(w.path.as_str(), "of" | "a" | "b")) {
+            self.follow(&written.value.kind, declared.module, &fixed, deep, open);
+        }
+    }
+
+    fn follow(&self, value: &ValueKind, module: usize, fixed: &[String], deep: usize, open: &mut Vec<Vec<String>>) {
+        let ValueKind::Reference(reference) = value else { return };
+        let Some((next, _)) = self.lookup(module, &reference.path.parts) else { return };
+        let here = reference.selectors.iter().flatten().map(|s| dotted(&s.path));
+        self.gather_axes(next, fixed.iter().cloned().chain(here).collect(), deep - 1, open);
     }
 }
 
+/// What a `paper(..)` was given.
+struct Given {
+    steps: Vec<GivenStep>,
+    /// So many latents of the highest delta_norm stand for the tuned-only ones.
+    effective: Option<u64>,
+}
+
+struct GivenStep {
+    /// As `paper.xd` calls it.
+    name: &'static str,
+    kind: &'static str,
+    /// As it is written.
+    text: String,
+    span: Span,
+    /// Labels of its open axes.
+    axes: Vec<String>,
+}
+
+impl Given {
+    /// What the names mean in one declaration, whose axes are those of the steps that it reads.
+    fn meanings(&self, part: &str) -> Meanings {
+        let mut meanings: Meanings = NAMES.iter().chain(AXES).map(|(_, name)| (*name, None)).collect();
+        for step in &self.steps {
+            meanings.insert(step.name, Some(step.text.clone()));
+        }
+        let read: Vec<&GivenStep> = self.steps.iter().filter(|step| reads(part, step.name)).collect();
+        for (axis, name) in AXES {
+            let there = !read.is_empty() && read.iter().all(|step| step.axes.iter().any(|known| known == axis));
+            meanings.insert(name, there.then(|| axis.to_string()));
+        }
+        meanings
+    }
+}
+
+fn is_known(label: &str) -> bool {
+    AXES.iter().any(|(axis, _)| *axis == label)
+}
+
+/// Parts of `paper.xd` that are declarations of a kind.
+fn parts(kind: &str) -> impl Iterator<Item = &'static str> {
+    let head = format!("{kind} ");
+    TEXT.split("\n\n").filter(move |part| part.lines().any(|line| line.starts_with(&head)))
+}
+
+/// True when a declaration reads the rows of a step.
+fn reads(part: &str, name: &str) -> bool {
+    let rows = part.lines().filter_map(|line| line.split_once('='));
+    let mut rows = rows.filter(|(field, _)| matches!(field.trim(), "rows" | "data"));
+    rows.any(|(_, steps)| steps.split(|c: char| !is_word(c)).any(|word| word == name))
+}
+
+/// A step that none of the paper's declarations of this kind reads is a mistake.
+fn report_unused(kind: &str, given: &Given, sink: &mut Sink) {
+    let all: Vec<&str> = given.steps.iter().map(|step| step.name).collect();
+    let whole = |part: &str| NAMES.iter().all(|(_, name)| all.contains(name) || !reads(part, name));
+    for step in &given.steps {
+        if !parts(kind).any(|part| reads(part, step.name) && whole(part)) {
+            let others: Vec<&str> = parts(kind)
+                .filter(|part| reads(part, step.name))
+                .flat_map(|part| NAMES.iter().filter(move |(_, name)| reads(part, name)).map(|(kind, _)| *kind))
+                .filter(|kind| *kind != step.kind)
+                .collect();
+            let help = match others.first() {
+                Some(other) => format!("they stand beside {} step: name it too", article_of(other)),
+                None => format!("leave `{}` out", step.text),
+            };
+            let message = format!("no {kind} of the paper is made of `{}` here", step.text);
+            sink.push(Diagnostic::new(Code::UnknownArgument, step.span, message).label("nothing reads it").help(help));
+        }
+    }
+}
+
+fn article_of(kind: &str) -> String {
+    format!("{} {kind}", article(kind))
+}
+
 /// The declarations of a kind with their names replaced.
-fn written_out(kind: &str, meanings: &Meanings) -> String {
+fn written_out(kind: &str, given: &Given) -> String {
     let mut text = String::from("xd 1\n");
-    for part in TEXT.split("\n\n").filter(|part| part.lines().any(|line| line.starts_with(&format!("{kind} ")))) {
-        let lines: Option<Vec<Option<String>>> = part.lines().map(|line| replaced(line, meanings)).collect();
+    for part in parts(kind) {
+        let meanings = given.meanings(part);
+        let part = match given.effective {
+            Some(count) => with_effective(part, count),
+            None => part.to_string(),
+        };
+        let lines: Option<Vec<Option<String>>> = part.lines().map(|line| replaced(line, &meanings)).collect();
         if let Some(lines) = lines {
             text += "\n";
             lines.into_iter().flatten().for_each(|line| text += &(line + "\n"));
         }
     }
     text
+}
+
+/// A figure of the tuned-only latents as one of the `count` latents of the highest delta_norm: the published "effective" tuned-only latents
+/// (docs/method.md 3). A figure that keeps latents of its own choice stays as it is.
+fn with_effective(part: &str, count: u64) -> String {
+    const CLASS: &str = "where = [class == tuned_only, dead == false]";
+    let line = part.lines().find(|line| line.split_whitespace().eq(CLASS.split_whitespace()));
+    let (Some(line), false) = (line, part.lines().any(|line| line.trim_start().starts_with("keep "))) else {
+        return part.to_string();
+    };
+    let kept = format!("  where = dead == false\n  keep = highest({count}, by = classes.delta_norm)");
+    let words = format!("the {count} latents of the highest delta_norm");
+    let told = part.lines().map(|own| match own.strip_prefix("## ") {
+        Some(doc) => {
+            let doc = doc.replace("tuned-only latents", &words);
+            let (first, rest) = doc.split_at(doc.chars().next().map_or(0, char::len_utf8));
+            format!("## {}{rest}", first.to_uppercase())
+        }
+        None if own == line => kept.clone(),
+        None => own.to_string(),
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 /// A line with its names replaced. The outer `None`: it names a step that is not given. The inner one: nothing is left but axes that
@@ -188,7 +323,7 @@ fn is_word(c: char) -> bool {
 }
 
 /// A reference as it is written.
-fn slice(sources: &Sources, path: crate::lang::source::Span, whole: crate::lang::source::Span) -> String {
+fn slice(sources: &Sources, path: Span, whole: Span) -> String {
     let text = &sources.get(path.file).text;
     text.get(path.start..whole.end.max(path.end)).unwrap_or_default().to_string()
 }
@@ -235,13 +370,17 @@ mod tests {
     /// Everything in `paper.xd` can be read when every step and axis is there.
     #[test]
     fn the_paper_can_be_read() {
-        let all: Vec<(&'static str, &str)> = NAMES.iter().map(|(_, name)| (*name, *name)).collect();
         let axes: Vec<(&'static str, &str)> = AXES.iter().map(|(axis, name)| (*name, *axis)).collect();
-        let all = meanings(&[all, axes].concat());
+        let axes: Vec<String> = axes.into_iter().map(|(_, axis)| axis.to_string()).collect();
+        let step = |&(kind, name): &(&'static str, &'static str)| {
+            let span = Span::new(Sources::default().add("", ""), 0, 0);
+            GivenStep { name, kind, text: name.to_string(), span, axes: axes.clone() }
+        };
+        let given = Given { steps: NAMES.iter().map(step).collect(), effective: None };
         let written: usize = ["plot", "table"]
             .iter()
             .map(|kind| {
-                let text = written_out(kind, &all);
+                let text = written_out(kind, &given);
                 let mut sources = Sources::default();
                 let file = sources.add("paper", text.as_str());
                 let (tree, problems) = syntax::parse(file, &text);

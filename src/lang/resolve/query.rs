@@ -589,9 +589,12 @@ impl Question<'_, '_> {
         listed(value).into_iter().filter_map(|v| self.column(v)).map(|(column, _)| column).collect()
     }
 
-    /// `over` of a table: axes of its rows that are not in `group`.
+    /// `over` of a table: axes of its rows that are not in `group`; `none` is no axis.
     pub fn over(&mut self, fields: &Fields, group: &[ColumnRef]) -> Vec<String> {
-        let Some(Node { value: Typed::Raw(value), .. }) = fields.get("over") else { return Vec::new() };
+        let Some(Node { value: Typed::Raw(value), text, .. }) = fields.get("over") else { return Vec::new() };
+        if text == "none" {
+            return Vec::new();
+        }
         let mut axes = Vec::new();
         for value in listed(value) {
             let Some((column, meaning)) = self.column(value) else { continue };
@@ -604,6 +607,31 @@ impl Question<'_, '_> {
             }
         }
         axes
+    }
+
+    /// Axes of seeds that the rows have several values of, which neither `group` nor `where` names: numbers of one crosscoder are not
+    /// thrown together with those of its repetitions.
+    pub fn seeds(&self, group: &[ColumnRef], filter: &[Condition]) -> Vec<String> {
+        let mut seeds: Vec<String> = Vec::new();
+        for step in &self.rows {
+            let points = &self.resolution.get(step.target).points;
+            for (axis, labels) in self.open_axes(step) {
+                let several = points
+                    .iter()
+                    .filter(|point| selected(step, point))
+                    .filter_map(|point| point.coordinates.get(&axis))
+                    .collect::<std::collections::BTreeSet<_>>();
+                let named = |label: &String| {
+                    let is = |column: &ColumnRef| column.step.is_none() && column.column == *label;
+                    group.iter().any(is) || filter.iter().any(|condition| is(&condition.column))
+                };
+                let Some(seed) = labels.iter().find(|label| label.rsplit('.').next() == Some("seed")) else { continue };
+                if several.len() > 1 && !labels.iter().any(named) && !seeds.contains(seed) {
+                    seeds.push(seed.clone());
+                }
+            }
+        }
+        seeds
     }
 
     /// Labels of the axes of the rows.

@@ -6,12 +6,21 @@ use super::{Field, Type, Variant};
 pub const STEPS: &[&str] =
     &["crosscoder", "classify", "scaling", "quality", "tokens", "twins", "patch", "compare", "examples", "steer"];
 
-const ARGUMENTS: &[Field] = &[Field::new(
-    "steps",
-    Type::List(&Type::Step(STEPS)),
-    "Steps of the same crosscoders, one of a kind. What needs a kind that is not named is left out.",
-)
-.rest()];
+const ARGUMENTS: &[Field] = &[
+    Field::new(
+        "steps",
+        Type::List(&Type::Step(STEPS)),
+        "Steps of the same crosscoders, one of a kind. What needs a kind that is not named is left out.",
+    )
+    .rest(),
+    Field::new(
+        "effective",
+        Type::Whole { low: 1, high: 1_000_000_000 },
+        "Figures of tuned-only latents show so many latents of the highest delta_norm instead, whatever their class: the published \
+         figures take as many of BatchTopK as L1 has.",
+    )
+    .absent("the tuned-only latents"),
+];
 
 /// Stands for every declaration of `paper.xd` whose steps are named.
 pub const PAPER: &[Variant] = &[Variant::new(

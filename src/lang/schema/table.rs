@@ -20,7 +20,7 @@ pub const KIND: Kind = Kind {
             Type::Query(Query::Group),
             "Axes such as `train.seed`: aggregates become means over their values, with intervals.",
         )
-        .absent("aggregates over all rows of a group"),
+        .absent("the seeds, where the rows have several of one (`over = none` pools them); else aggregates over all rows of a group"),
         Field::new("columns", Type::Query(Query::Columns), "Columns and aggregates, in order; a label is the header.")
             .absent("all"),
         Field::new("sort", Type::Query(Query::Sort), "Order of the rows.").absent("points in file order, then latents"),

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{ExpectSpec, Operand, Spec, TableSpec};
+use crate::lang::plan::spec::{ExpectSpec, Operand, Spec, TableColumn, TableSpec};
 use crate::lang::resolve::query::Question;
 use crate::lang::resolve::{Node, Reader, Resolved, Sink, StepRef, Typed, VALUE, matching};
 use crate::lang::source::Span;
@@ -16,10 +16,15 @@ pub fn table(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let group = question.group(at.fields);
     let over = question.over(at.fields, &group);
     let columns = question.table_columns(at.fields, &group);
+    let aggregated = columns.iter().any(|column| matches!(column, TableColumn::Aggregate { .. }));
+    let over = match at.fields.get("over") {
+        None if aggregated => question.seeds(&group, &filter),
+        _ => over,
+    };
     let sort = question.sort(at.fields, &columns);
     let names = question.names();
     check::questions::group_without_columns(at, sink);
-    check::questions::over_of_the_table(at, &columns, sink);
+    check::questions::over_of_the_table(at, &columns, !over.is_empty(), sink);
     let save = save(at, "csv", &["csv"], sink)?;
     let limit = at.fields.whole("limit");
     Some(Spec::Table(TableSpec { rows: names, filter, group, over, columns, sort, limit, save }))
