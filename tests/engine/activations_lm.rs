@@ -499,11 +499,12 @@ fn a_model_whose_taps_reach_nothing_is_refused_before_its_harvest() {
     let zero = tensors["model.norm.weight"].zeros_like().unwrap();
     tensors.insert("model.norm.weight".into(), zero);
     candle_core::safetensors::save(&tensors, dead.join("model.safetensors")).unwrap();
-    fs::write(lab.path().join("texts.txt"), "the quick brown fox jumps over the lazy dog ".repeat(40)).unwrap();
+    let line = serde_json::json!({ "text": "the quick brown fox jumps over the lazy dog" }).to_string() + "\n";
+    fs::write(lab.path().join("texts.jsonl"), line.repeat(20)).unwrap();
     lab.write(&format!(
         "xd 1\nmodel base = folder(\"{}\")\nmodel chat = folder(\"dead\")\npair two {{\n  base  = base\n  tuned = chat\n}}\n\
-         corpus words = text(\"texts.txt\")\nactivations acts {{\n  of       = two\n  layer    = 1\n  context  = 64 tokens\n  \
-         train    = [20 tokens of words]\n}}\n",
+         corpus words = jsonl(\"texts.jsonl\", column = \"text\")\nactivations acts {{\n  of       = two\n  layer    = 1\n  context  = 64 tokens\n  \
+         train    = [20 tokens of words]\n  validate = [20 tokens of words]\n}}\n",
         from.display()
     ));
     let output = lab.xd(&["run", "experiment.xd", "--out", "out", "--store", "store"]);

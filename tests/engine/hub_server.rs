@@ -314,9 +314,8 @@ fn route(state: &mut State, request: &Request, own: &str) -> Reply {
         };
     }
     if let Some(rest) = request.path.strip_prefix("/api/resolve-cache/") {
-        let repos = state.repos.iter();
-        let found =
-            repos.filter_map(|(name, repo)| rest.strip_prefix(&format!("{name}/")).map(|tail| (repo, tail))).next();
+        let mut repos = state.repos.iter();
+        let found = repos.find_map(|(name, repo)| Some((repo, rest.strip_prefix(&format!("{name}/"))?)));
         let parts = found.and_then(|(repo, tail)| Some((repo, tail.split_once('/')?)));
         let file = parts.and_then(|(repo, (commit, path))| Some((repo.find(commit)?, path)));
         let Some(((commit, files), path)) = file.map(|(found, path)| (found.clone(), path)) else {
