@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-BATCHES = [512, 1024, 2048, 8192]
+BATCHES = [128, 256, 512, 1024, 2048, 8192]
 
 
 def documents(folder, texts, tokens, context):

@@ -9,7 +9,9 @@ use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PortionSpec};
 use crate::lang::plan::{Plan, Step, StepIndex};
 use crate::ml;
-use crate::ml::activations::{Documents, Exclude, Harvest, Pair, Portion, ReadAs, Supply, Tap, Texts};
+use crate::ml::activations::{
+    Bookmarks, Documents, Exclude, Harvest, MarkedTexts, Pair, Portion, ReadAs, Supply, Tap, Texts,
+};
 use crate::ml::data::Tokenizer;
 use crate::ml::lm::{Decoder, Site, check_taps};
 
@@ -68,6 +70,8 @@ pub struct Sources {
     pub harvest: Harvest,
     tapped: Tapped,
     texts: Vec<Text>,
+    /// One a text.
+    bookmarks: Vec<Bookmarks>,
 }
 
 impl Sources {
@@ -94,7 +98,8 @@ impl Sources {
             },
             ..Harvest::default()
         };
-        Ok(Sources { harvest, tapped, texts })
+        let bookmarks = texts.iter().map(|_| Bookmarks::default()).collect();
+        Ok(Sources { harvest, tapped, texts, bookmarks })
     }
 }
 
@@ -102,7 +107,8 @@ impl Supply for Sources {
     fn with(&self, work: &mut dyn FnMut(&Pair, &[&dyn Documents]) -> ml::Result<()>) -> ml::Result<()> {
         let (base, tuned) = (self.tapped.tap(0)?, self.tapped.tap(1)?);
         let base = ReadAs { model: &base, replace: self.tapped.replace.clone() };
-        let texts: Vec<Texts<'_>> = self.texts.iter().map(|text| self.tapped.texts(text)).collect();
+        let marked = |(text, bookmarks)| MarkedTexts { texts: self.tapped.texts(text), bookmarks };
+        let texts: Vec<MarkedTexts<'_>> = self.texts.iter().zip(&self.bookmarks).map(marked).collect();
         let corpora: Vec<&dyn Documents> = texts.iter().map(|texts| texts as &dyn Documents).collect();
         work(&Pair::new(&base, &tuned)?, &corpora)
     }

@@ -25,6 +25,16 @@ impl Error {
         Error::Invalid { operation, problem: problem.into() }
     }
 
+    /// The same, with the place in front of what an [`Error::Invalid`] says.
+    pub fn at(self, place: impl std::fmt::Display) -> Self {
+        match self {
+            Error::Invalid { operation, problem } => {
+                Error::Invalid { operation, problem: format!("{place}: {problem}") }
+            }
+            other => other,
+        }
+    }
+
     /// An [`Error::File`].
     pub fn file(path: impl AsRef<std::path::Path>, source: std::io::Error) -> Self {
         Error::File { path: path.as_ref().display().to_string(), source }

@@ -1,18 +1,24 @@
 //! The harvest over real decoders: the fixtures' reference residuals come out of the shards.
 
 use std::fs;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
 use xd::ml::activations::{
-    Documents, Exclude, Harvest, Harvested, Pair, Portion, ReadAs, Store, Tap, Texts, Vocabulary,
+    Bookmarks, Documents, Exclude, Harvest, Harvested, MarkedTexts, Pair, Portion, ReadAs, Residuals, Store,
+    StreamedRows, Supply, Tap, Texts, Vocabulary,
 };
-use xd::ml::data::{Corpus, Template, TokenSequence, Tokenizer};
+use xd::ml::data::{Corpus, Shelf, Template, TokenSequence, Tokenizer};
 use xd::ml::lm::{Decoder, Site};
 use xd::ml::watch::Unwatched;
-use xd::ml::{Result, RowInfo, Rows, TokenGroup};
+use xd::ml::{Progress, Result, RowInfo, Rows, TokenGroup, Watch};
 
+use crate::activations::Formula;
 use crate::lm::fixture;
+use crate::support::{Lab, said};
 
 /// Documents that are ids already.
 struct Ids(Vec<TokenSequence>);
@@ -254,4 +260,254 @@ fn a_layer_that_is_not_there_is_refused() {
     let layers = models.decoder.layers();
     let error = Tap::new(&models.decoder, &models.tokenizer, layers, Site::ResidualPost).err().unwrap().to_string();
     assert!(error.contains(&format!("layers 0 to {}", layers - 1)), "{error}");
+}
+
+/// A fixture whose tokenizer has one more token than the model has embeddings: Gemma 3's is for images.
+fn with_image_token(folder: &Path) -> Tokenizer {
+    let read = |name: &str| fs::read_to_string(fixture("gemma3").join(name)).unwrap();
+    let mut description: serde_json::Value = serde_json::from_str(&read("tokenizer.json")).unwrap();
+    let mut token = description["added_tokens"][3].clone();
+    (token["id"], token["content"]) = (384.into(), "<image_soft_token>".into());
+    description["added_tokens"].as_array_mut().unwrap().push(token);
+    fs::write(folder.join("tokenizer.json"), description.to_string()).unwrap();
+    fs::write(folder.join("tokenizer_config.json"), read("tokenizer_config.json")).unwrap();
+    Tokenizer::load(folder).unwrap()
+}
+
+#[test]
+fn an_id_without_an_embedding_is_refused_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokenizer = with_image_token(folder.path());
+    let decoder = Decoder::load(fixture("gemma3")).unwrap();
+    assert_eq!((tokenizer.vocabulary(), decoder.vocabulary()), (385, 384));
+    let taps = [1, 2].map(|layer| Tap::new(&decoder, &tokenizer, layer, Site::ResidualPost).unwrap());
+    let harvest = |base: &dyn Residuals, texts: &[&str], out: &str| {
+        let path = folder.path().join("texts.jsonl");
+        fs::write(&path, texts.iter().map(|t| serde_json::json!({ "text": t }).to_string() + "\n").collect::<String>())
+            .unwrap();
+        let corpus = Corpus::Jsonl { path, column: "text".into() };
+        let texts = Texts { name: "pages".into(), corpus, tokenizer: &tokenizer, template: None };
+        let train = vec![Portion { corpus: 0, tokens: 20 }];
+        let harvest = Harvest { train, context: 16, store: Store::F32, ..Harvest::default() };
+        harvest.run(&Pair::new(base, &taps[1]).unwrap(), &[&texts], &folder.path().join(out), &Unwatched)
+    };
+    let plain = "the quick brown fox jumps over the lazy dog";
+    assert_eq!(harvest(&taps[0], &[plain, plain, plain], "plain").unwrap().train.count(), 20);
+
+    let image = "a <image_soft_token> fox";
+    let error = harvest(&taps[0], &[plain, image, plain], "image").unwrap_err().to_string();
+    let ids = tokenizer.encode_text(image).unwrap().ids;
+    let position = ids.iter().position(|id| *id == 384).unwrap();
+    let wanted = format!("document 1 of `pages` has the token id 384 at position {position}, for which the base model");
+    assert!(error.contains(&wanted), "{error}");
+    // A base that reads another token there has nothing to refuse; the tuned model has.
+    let other = ReadAs { model: &taps[0], replace: [(384, 5)].into() };
+    let error = harvest(&other, &[plain, image, plain], "read-as").unwrap_err().to_string();
+    assert!(error.contains("for which the tuned model"), "{error}");
+    // What is beyond the context is never read.
+    let late = format!("{plain} {plain} {plain} {image}");
+    assert_eq!(harvest(&taps[0], &[plain, &late, plain], "late").unwrap().train.count(), 20);
+}
+
+#[test]
+fn a_chat_that_the_template_refuses_is_named() {
+    let models = Models::load();
+    let folder = tempfile::tempdir().unwrap();
+    let [_, corpus] = write_texts(folder.path());
+    let source = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}\
+                  {{ m.content }}{% endfor %}";
+    let template = Some(Template::Jinja { source: source.into(), control: Vec::new() });
+    let path = folder.path().join("chat.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[17] = r#"{"messages": [{"role": "system", "content": "be kind"}]}"#;
+    fs::write(&path, lines.join("\n")).unwrap();
+    let texts = Texts { name: "talk".into(), corpus, tokenizer: &models.tokenizer, template };
+    for start in [0, 9] {
+        let error = texts.read(start).unwrap().find_map(Result::err).unwrap().to_string();
+        assert!(error.starts_with("chat template: document 17 of `talk`: no system role (line 1"), "{error}");
+    }
+}
+
+/// Counts how often its one file is opened.
+#[derive(Debug)]
+struct Opened {
+    names: Vec<String>,
+    times: AtomicUsize,
+}
+
+impl Shelf for Opened {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn file(&self, _: usize) -> Result<PathBuf> {
+        self.times.fetch_add(1, Ordering::Relaxed);
+        Ok(PathBuf::from(&self.names[0]))
+    }
+}
+
+/// Two formulas over texts of one compressed file.
+struct Compressed {
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    bookmarks: Bookmarks,
+}
+
+impl Supply for Compressed {
+    fn with(&self, work: &mut dyn FnMut(&Pair, &[&dyn Documents]) -> Result<()>) -> Result<()> {
+        let texts = Texts { name: "t".into(), corpus: self.corpus.clone(), tokenizer: &self.tokenizer, template: None };
+        let models = [1, 2].map(Formula::new);
+        let marked = MarkedTexts { texts, bookmarks: &self.bookmarks };
+        work(&Pair::new(&models[0], &models[1])?, &[&marked])
+    }
+}
+
+/// A file was once opened for each block of a stream, and read from its start up to the block.
+#[test]
+fn blocks_that_follow_one_another_read_on_in_the_same_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("texts.jsonl.zst").display().to_string();
+    let mut file = zstd::Encoder::new(fs::File::create(&name).unwrap(), 1).unwrap();
+    for i in 0..3000 {
+        writeln!(file, "{}", serde_json::json!({ "text": WORDS[i % 8].repeat(1 + i % 5) })).unwrap();
+    }
+    file.finish().unwrap();
+    let opened = Arc::new(Opened { names: vec![name], times: AtomicUsize::new(0) });
+    let times = || opened.times.swap(0, Ordering::Relaxed);
+    let supply = Compressed {
+        tokenizer: Tokenizer::load(fixture("gemma2")).unwrap(),
+        corpus: Corpus::Shelf { files: opened.clone(), column: "text".into() },
+        bookmarks: Bookmarks::default(),
+    };
+    let portion = |tokens| vec![Portion { corpus: 0, tokens }];
+    let (train, validate) = (portion(6000), portion(500));
+    let harvest = Harvest { train, validate, store: Store::F32, block: Some(100), ..Harvest::default() };
+    let shards = folder.path().join("shards");
+    supply.with(&mut |pair, corpora| harvest.run(pair, corpora, &shards, &Unwatched).map(|_| ())).unwrap();
+    let stored = Harvested::open(&shards).unwrap();
+    times();
+    let out = folder.path().join("stream");
+    supply.with(&mut |pair, corpora| harvest.survey_stream(pair, corpora, &out, false, &Unwatched)).unwrap();
+    // The first window of each set, and its blocks.
+    assert!(times() <= 4);
+    let supply = Arc::new(supply);
+    let streams = ["train", "validate"]
+        .map(|set| StreamedRows::open(harvest.clone(), &out, set, supply.clone(), None, &Unwatched).unwrap());
+    assert_eq!(streams[0].index().blocks.len(), 60);
+    // Two epochs, with looks at the other set in between.
+    for epoch in 0..2 {
+        for start in (0..6000).step_by(100) {
+            let mut values = [vec![0f32; 1000], vec![0f32; 1000]];
+            for (rows, values) in [&streams[0] as &dyn Rows, &stored.train].into_iter().zip(&mut values) {
+                rows.read(start, values).unwrap();
+            }
+            assert_eq!(values[0], values[1], "rows {start}.. of epoch {epoch}");
+            streams[1].read(start % 500, &mut values[0]).unwrap();
+            stored.validate.read(start % 500, &mut values[1]).unwrap();
+            assert_eq!(values[0], values[1], "validation");
+        }
+    }
+    let most = 2 + 60 / 5 * 2;
+    assert!(times() <= most, "a file is opened once a pass, not once a block");
+}
+
+const MEMORY: &str = "XD_TEST_HARVEST";
+/// Rows of the harvest whose memory is looked at; half of them of each corpus.
+const MANY: u64 = 120_000;
+
+/// Resident memory of this process now, in KiB.
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+}
+
+/// Looks at the memory while rows go by.
+#[derive(Default)]
+struct Memory {
+    /// Keeps as much as the rows have in bf16, which a harvest must not.
+    is_leaky: bool,
+    /// After a quarter, and the last.
+    seen: Mutex<[u64; 2]>,
+    kept: Mutex<Vec<u8>>,
+}
+
+impl Watch for Memory {
+    fn progress(&self, progress: &Progress) {
+        if self.is_leaky {
+            self.kept.lock().unwrap().resize(progress.done as usize * 512, 1);
+        }
+        let mut seen = self.seen.lock().unwrap();
+        if progress.done < progress.total / 4 {
+            seen[0] = resident();
+        }
+        seen[1] = resident();
+    }
+
+    fn note(&self, _: &str) {}
+}
+
+/// Harvests the embedded pair in a process of its own, whose memory nothing else fills.
+#[test]
+fn child_that_harvests_many_rows() {
+    let Some(folder) = std::env::var_os(MEMORY).map(PathBuf::from) else { return };
+    let organism = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/organism");
+    let [base, tuned] = ["base", "chat"].map(|model| Decoder::load(organism.join(model)).unwrap());
+    let tokenizer = Tokenizer::load(organism.join("chat")).unwrap();
+    let texts = |name: &str, column: &str, template: Option<Template>| {
+        let corpus = Corpus::Jsonl { path: organism.join("texts").join(name), column: column.into() };
+        Texts { name: name.into(), corpus, tokenizer: &tokenizer, template }
+    };
+    let prose = texts("prose.jsonl", "text", None);
+    let talk = texts("chat.jsonl", "messages", Some(Template::Tokenizer));
+    let taps = [&base, &tuned].map(|decoder| Tap::new(decoder, &tokenizer, 3, Site::ResidualPost).unwrap());
+    let train = [0, 1].map(|corpus| Portion { corpus, tokens: MANY / 2 }).to_vec();
+    let harvest = Harvest { context: 256, train, block: Some(2048), ..Harvest::default() };
+    assert_eq!(base.width(), 128);
+    for is_leaky in [false, true] {
+        let memory = Memory { is_leaky, ..Memory::default() };
+        let out = folder.join(is_leaky.to_string());
+        let done = harvest.run(&Pair::new(&taps[0], &taps[1]).unwrap(), &[&prose, &talk], &out, &memory).unwrap();
+        assert_eq!((done.train.count(), done.train.index().shards.len() as u64), (MANY, MANY.div_ceil(2048)));
+        let [quarter, end] = memory.seen.into_inner().unwrap();
+        println!("{quarter} KiB after a quarter, {end} KiB at the end");
+        // Three quarters of the rows are 45 MiB in bf16, and 90 MiB as they come out of the models.
+        assert_eq!(end > quarter + (24 << 10), is_leaky, "{quarter} KiB after a quarter, {end} KiB at the end");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_harvest_needs_no_more_memory_the_longer_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["activations_lm::child_that_harvests_many_rows", "--exact", "--nocapture"]);
+    let output = command.env(MEMORY, folder.path()).env("RAYON_NUM_THREADS", "2").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn a_model_whose_taps_reach_nothing_is_refused_before_its_harvest() {
+    let lab = Lab::new("");
+    let (from, dead) = (fixture("llama"), lab.path().join("dead"));
+    fs::create_dir(&dead).unwrap();
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+        fs::copy(from.join(name), dead.join(name)).unwrap();
+    }
+    let mut tensors = candle_core::safetensors::load(from.join("model.safetensors"), &Device::Cpu).unwrap();
+    let zero = tensors["model.norm.weight"].zeros_like().unwrap();
+    tensors.insert("model.norm.weight".into(), zero);
+    candle_core::safetensors::save(&tensors, dead.join("model.safetensors")).unwrap();
+    let line = serde_json::json!({ "text": "the quick brown fox jumps over the lazy dog" }).to_string() + "\n";
+    fs::write(lab.path().join("texts.jsonl"), line.repeat(20)).unwrap();
+    lab.write(&format!(
+        "xd 1\nmodel base = folder(\"{}\")\nmodel chat = folder(\"dead\")\npair two {{\n  base  = base\n  tuned = chat\n}}\n\
+         corpus words = jsonl(\"texts.jsonl\", column = \"text\")\nactivations acts {{\n  of       = two\n  layer    = 1\n  context  = 64 tokens\n  \
+         train    = [20 tokens of words]\n  validate = [20 tokens of words]\n}}\n",
+        from.display()
+    ));
+    let output = lab.xd(&["run", "experiment.xd", "--out", "out", "--store", "store"]);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("replacing the stream does not change the logits (layer 1"), "{}", said(&output));
 }

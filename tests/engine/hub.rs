@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::hub_server::{HubServer, Repo, TOKEN, git_hash, sha256};
+use crate::hub_server::{Asked, HubServer, Repo, TOKEN, git_hash, sha256};
 use crate::support::{Lab, said};
 
 const FILE: &str = r#"xd 1
@@ -204,6 +204,22 @@ fn a_file_that_names_only_the_hub_runs_and_a_second_run_downloads_nothing() {
     assert!(shown.contains(&commit) && shown.contains("# lock file"), "{shown}");
     let manifest = std::fs::read_to_string(machine.lab.path().join("runs/experiment/manifest.json")).unwrap();
     assert!(manifest.contains(&format!("hf:tiny/base@{commit}")), "{manifest}");
+}
+
+/// The hub sends to `/api/resolve-cache` for files that are not in large storage.
+#[test]
+fn small_files_come_from_where_the_hub_keeps_them() {
+    for linked in [false, true] {
+        let server = server();
+        server.resolve_cache(linked);
+        let machine = Machine::new(&server, FILE);
+        machine.run(&[]);
+        let asked = server.asked();
+        let cached = |a: &&Asked| a.method == "GET" && a.path.starts_with("/api/resolve-cache/models/tiny/base/");
+        assert!(asked.iter().filter(cached).any(|a| a.path.ends_with("/config.json")), "{asked:?}");
+        let blob = machine.blob("models--tiny--base", &git_hash(&organism("base/config.json")));
+        assert_eq!(std::fs::read(blob).unwrap(), organism("base/config.json"));
+    }
 }
 
 #[test]

@@ -80,6 +80,8 @@ struct State {
     inflated: BTreeMap<String, u64>,
     /// Bytes of large files are on another host, as on the hub, and not only under another path.
     elsewhere: bool,
+    /// Small files are sent for to `/api/resolve-cache`, as on the hub; whether that answer tells what is linked, too.
+    cached: Option<bool>,
     /// Answers to the next requests, whatever they are.
     failing: Vec<u16>,
     /// Pause between pieces of a body.
@@ -154,6 +156,11 @@ impl HubServer {
     /// Sends to another host for the bytes of large files.
     pub fn elsewhere(&self) {
         self.with(|state| state.elsewhere = true);
+    }
+
+    /// Sends to `/api/resolve-cache` for small files, with or without X-Linked headers.
+    pub fn resolve_cache(&self, linked: bool) {
+        self.with(|state| state.cached = Some(linked));
     }
 
     /// Tells another size of a large file.
@@ -306,6 +313,18 @@ fn route(state: &mut State, request: &Request, own: &str) -> Reply {
             None => Reply::empty(404),
         };
     }
+    if let Some(rest) = request.path.strip_prefix("/api/resolve-cache/") {
+        let mut repos = state.repos.iter();
+        let found = repos.find_map(|(name, repo)| Some((repo, rest.strip_prefix(&format!("{name}/"))?)));
+        let parts = found.and_then(|(repo, tail)| Some((repo, tail.split_once('/')?)));
+        let file = parts.and_then(|(repo, (commit, path))| Some((repo.find(commit)?, path)));
+        let Some(((commit, files), path)) = file.map(|(found, path)| (found.clone(), path)) else {
+            return Reply::empty(404);
+        };
+        let Some(content) = files.get(path) else { return Reply::empty(404) };
+        let head = Reply::empty(200).with("X-Repo-Commit", &commit).with("ETag", &format!("\"{}\"", git_hash(content)));
+        return bytes(state, path, content, request, head);
+    }
     let (is_api, rest) = match request.path.strip_prefix("/api/") {
         Some(rest) => (true, rest.to_string()),
         None => (false, request.path.trim_start_matches('/').to_string()),
@@ -357,7 +376,16 @@ fn route(state: &mut State, request: &Request, own: &str) -> Reply {
             .with("X-Linked-Size", &state.inflated.get(path).copied().unwrap_or(content.len() as u64).to_string())
             .with("X-Linked-ETag", &format!("\"{hash}\""));
     }
-    let head = Reply::empty(200).with("X-Repo-Commit", commit).with("ETag", &format!("\"{}\"", git_hash(content)));
+    let tag = format!("\"{}\"", git_hash(content));
+    if let Some(linked) = state.cached {
+        let target = format!("/api/resolve-cache/{name}/{commit}/{path}");
+        let reply = Reply::empty(307).with("Location", &target).with("X-Repo-Commit", commit);
+        return match linked {
+            true => reply.with("X-Linked-Size", &content.len().to_string()).with("X-Linked-ETag", &tag),
+            false => reply,
+        };
+    }
+    let head = Reply::empty(200).with("X-Repo-Commit", commit).with("ETag", &tag);
     bytes(state, path, content, request, head)
 }
 

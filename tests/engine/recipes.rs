@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
+use crate::gguf::convert;
 use crate::support::{Lab, said};
 
 fn root() -> PathBuf {
@@ -127,6 +128,32 @@ fn llama31_8b_runs_on_a_small_llama_with_annealed_k() {
 fn gemma3_270m_runs_on_a_small_gemma3() {
     let lab = runs("gemma3_270m", "gemma3", ["fineweb", "ultrachat"], &TRAINED);
     classes_are_whole(&lab, "classes_by_loss.csv", 2 * 4 * 48);
+}
+
+/// From a GGUF file through the fine-tune to the tables: the file is written by the tests, of the small Gemma 3.
+#[test]
+fn gemma3_270m_chitchat_runs_on_a_small_gguf_file() {
+    let lab = Lab::new("xd 1\n");
+    let gguf = lab.path().join("small.gguf");
+    convert(&root().join("tests/fixtures/lm/gemma3"), &gguf);
+    let file = root().join("experiments/gemma3_270m_chitchat.xd").display().to_string();
+    let store = lab.path().join("store").display().to_string();
+    let base = format!("weights=gguf(\"{}\")", gguf.display());
+    let mut arguments = vec!["run", &file, "--out", "out", "--store", &store];
+    for set in [&base, "layer=3", "tuning=8_192 tokens"] {
+        arguments.extend(["--set", set]);
+    }
+    let output = lab.xd(&arguments);
+    // 4: what the file expects is expected of the real model.
+    assert!(matches!(output.status.code(), Some(0 | 4)), "{}", said(&output));
+    let steps = lab.steps("out");
+    assert!(steps.iter().all(|(_, _, state)| state == "done"), "{steps:?}");
+    assert!(steps.iter().any(|(address, _, _)| address == "chat"), "{steps:?}");
+    let rows = table(&lab, "reconstruction.csv");
+    let fve = |row: &[(String, String)]| -> f64 {
+        row.iter().find(|(column, _)| column == "fve").unwrap().1.parse().unwrap()
+    };
+    assert!(rows.len() >= 4 && rows.iter().all(|row| fve(row) > 0.1 && fve(row) <= 1.0), "{rows:?}");
 }
 
 /// The published weights are stood in for by those of a first run.

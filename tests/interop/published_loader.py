@@ -1,19 +1,28 @@
 """Does the Python of other projects read what xd writes, and get the same numbers?
 
-    python tests/interop/published_loader.py [--xd target/release/xd] [--keep FOLDER]
+    XD_PUBLISHED=crosscoder_learning python3 tests/interop/published_loader.py [--xd target/release/xd] [--keep FOLDER]
 
 Runs a small experiment, exports its crosscoders, and loads them with
-  published  the project's own classes CrossCoder and BatchTopKCrossCoder, when a `dictionary_learning` (or `crosscoder_learning`) that has them
-             can be imported (put it on PYTHONPATH: the package of that name on PyPI is another one, without crosscoders); and always with a
-             class written here from docs/method.md 1.1 to 1.4 on the same files,
+  published  the project's own classes CrossCoder and BatchTopKCrossCoder, of the clone (bare or not) of
+             https://github.com/science-of-finetuning/crosscoder_learning that XD_PUBLISHED names, at the commit PINNED (the package
+             `dictionary_learning` of PyPI is another one, without crosscoders); and always with formulas written here from docs/method.md 1.1 to
+             1.4 on the same files. Versions differ: at this commit config.json calls the number of models `num_layers`, and the buffer
+             `activation_global_scale` has one number a model. At 48debb2 (June 2025, https://github.com/jkminder/dictionary_learning) it has
+             one in all, so only folders of crosscoders without a normaliser load there, and its CrossCoder cannot be made without `target_rms`,
   saelens    `sae_lens.SAE.load_from_disk` on the exported folders,
   delphi     `delphi.latents.loader.TensorBuffer` on the exported cache, when it can be imported,
   torch      `torch.load(.., weights_only=True)` on every .pt file,
   cache      numpy and torch on the exported activation cache.
-Needs torch, safetensors and numpy; sae-lens and delphi come from PyPI (`pip install sae-lens`). What cannot be imported is skipped, loudly. Ends
-with status 1 when numbers differ by more than 1e-5 of the largest.
+Makes a virtual environment with what it needs (torch for the CPU, safetensors, numpy, pandas, einops, sae-lens ..) in the folder that
+XD_INTEROP_VENV names, which is used again when it is there, or in a temporary one. What cannot be had is skipped, loudly. Ends with status 1 when
+numbers differ by more than 1e-5 of the largest, and with 77 when nothing differs but something was skipped.
 """
-import argparse, json, os, pathlib, subprocess, sys, tempfile
+import argparse, io, json, os, pathlib, subprocess, sys, tarfile, tempfile, types, venv
+
+# crosscoder_learning of 4 February 2026.
+PINNED = "b2363ed54590074ef4667ca6152094800a65f9aa"
+NEEDED = {"torch": "torch", "numpy": "numpy", "safetensors": "safetensors", "pandas": "pandas", "einops": "einops", "datasets": "datasets",
+          "zstandard": "zstandard", "sae_lens": "sae-lens"}
 
 FILE = """xd 1
 model base = folder("ORGANISM/base")
@@ -70,6 +79,37 @@ table verdicts {
 """
 TOLERANCE = 1e-5
 results = []
+left_out = []
+
+def install():
+    """Goes on in the environment that has what is needed."""
+    if os.environ.get("XD_INTEROP_INSIDE"):
+        return
+    folder = pathlib.Path(os.environ.get("XD_INTEROP_VENV") or tempfile.mkdtemp(prefix="xd-interop-venv-"))
+    python = folder / "bin/python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    find = f"import importlib.util as u; print(*[m for m in {list(NEEDED)} if u.find_spec(m) is None])"
+    missing = subprocess.run([python, "-c", find], capture_output=True, text=True, check=True).stdout.split()
+    pip = [python, "-m", "pip", "install", "--quiet"]
+    if "torch" in missing:
+        print("installing torch for the CPU into", folder)
+        if subprocess.run([*pip, "torch", "--index-url", "https://download.pytorch.org/whl/cpu"]).returncode:
+            subprocess.run([*pip, "torch"])
+    for module in missing:
+        if module != "torch":
+            print("installing", NEEDED[module], "into", folder)
+            subprocess.run([*pip, NEEDED[module]])
+    os.execve(python, [str(python), *sys.argv], dict(os.environ, XD_INTEROP_INSIDE="1"))
+
+def versions():
+    from importlib.metadata import PackageNotFoundError, version
+    for package in NEEDED.values():
+        try:
+            print(f"{package} {version(package)}", end="  ")
+        except PackageNotFoundError:
+            pass
+    print()
 
 def said(name, difference, note=""):
     verdict = "same" if difference <= TOLERANCE else "DIFFERENT"
@@ -77,6 +117,7 @@ def said(name, difference, note=""):
     print(f"{verdict:10} {name:34} largest difference {difference:.1e} of the largest value  {note}")
 
 def skipped(name, why):
+    left_out.append(name)
     print(f"SKIPPED    {name:34} {why}")
 
 def apart(ours, theirs):
@@ -88,11 +129,13 @@ def main():
     parser.add_argument("--xd", default=here / "target/release/xd", type=pathlib.Path)
     parser.add_argument("--keep", type=pathlib.Path)
     arguments = parser.parse_args()
+    install()
     try:
         import numpy, safetensors.torch, torch
     except ImportError as error:
-        skipped("everything", f"{error}; pip install torch numpy safetensors")
-        return 0
+        print(f"SKIPPED, NOTHING WAS COMPARED: {error}", file=sys.stderr)
+        return 77
+    versions()
     folder = arguments.keep or pathlib.Path(tempfile.mkdtemp(prefix="xd-interop-"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "e.xd").write_text(FILE.replace("ORGANISM", str(here / "experiments/organism")))
@@ -108,6 +151,8 @@ def main():
         for kind in (["published", "torch", "kissane"] if point == "l1" else ["published", "torch"] if point == "batch_topk" else []) + ["saelens", "crosscode"][: 1 if point == "topk" else 2]:
             xd("export", "e.xd", f"cc[loss={point}]", "--as", kind, "--out", f"{point}.pt" if kind == "torch" else f"{point}-{kind}")
     xd("export", "e.xd", "cc[loss=batch_topk]", "--as", "delphi", "--out", "delphi", "--part", "validate")
+    xd("export", "e.xd", "cc[loss=topk]", "--as", "published", "--lossy", "--out", "topk-published")
+    xd("export", "e.xd", "cc[loss=topk]", "--as", "delphi", "--out", "topk-delphi", "--part", "validate")
     xd("export", "e.xd", "inner", "--as", "published", "--out", "inner-published")
     xd("export", "e.xd", "inner", "--as", "torch", "--out", "inner.pt")
     xd("export", "e.xd", "inner", "--as", "saelens", "--out", "inner-saelens")
@@ -122,10 +167,22 @@ def main():
     ours = features_of_delphi(folder / "delphi", rows, torch)
     inner = features_of_delphi(folder / "inner-delphi", rows, torch)[:512]
 
-    own = {point: own_features(folder / f"{point}-published", x, torch, safetensors.torch) for point in ["l1", "batch_topk"]}
+    own = {point: own_features(folder / f"{point}-published", x, torch, safetensors.torch) for point in points}
+    top = own["topk"][0] * own["topk"][2]
+    theirs = features_of_delphi(folder / "topk-delphi", rows, torch)[:512]
+    said("top-k: formulas / xd's encode", apart(theirs, top), f"{(top > 0).sum(1).float().mean():.1f} active a row")
     scaled = own["batch_topk"][0] * own["batch_topk"][2]
     said("published: formulas / xd's encode", apart(ours[:512], scaled), f"{(scaled > 0).sum(1).float().mean():.1f} active a row")
-    published(folder, x, own, inner, torch)
+    clone = os.environ.get("XD_PUBLISHED", "")
+    if not clone or not has(clone, PINNED):
+        skipped("published: the project's classes", f"XD_PUBLISHED names no clone that has the commit {PINNED}")
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            archive = subprocess.run(["git", "-C", clone, "archive", PINNED, "dictionary_learning"], capture_output=True, check=True).stdout
+            tarfile.open(fileobj=io.BytesIO(archive)).extractall(place)
+            package = pathlib.Path(place) / "dictionary_learning"
+            published(folder, x, own, inner, torch, package, PINNED[:7])
+            theirs_of_cache(folder, rows, torch, package, PINNED[:7])
     saelens(folder, x, own, torch)
     torch_files(folder, own, x, torch)
     delphi(folder, rows, torch, safetensors.torch)
@@ -133,7 +190,27 @@ def main():
     table(folder)
     failed = [name for name, fine in results if not fine]
     print(f"{len(results) - len(failed)} of {len(results)} agree within {TOLERANCE:g}")
-    return 1 if failed or not results else 0
+    if left_out:
+        print(f"SKIPPED, NOT COMPARED: {', '.join(left_out)}", file=sys.stderr)
+    return 1 if failed or not results else 77 if left_out else 0
+
+def has(clone, commit):
+    return subprocess.run(["git", "-C", clone, "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True).returncode == 0
+
+def load_module(package, name):
+    """A module of the published package, without what its `__init__` asks for; names of nnsight stand in annotations only."""
+    for module in [module for module in sys.modules if module.split(".")[0] == "dictionary_learning"]:
+        del sys.modules[module]
+    stub = types.ModuleType("dictionary_learning")
+    stub.__path__ = [str(package)]
+    sys.modules["dictionary_learning"] = stub
+    try:
+        import nnsight
+    except Exception:
+        sys.modules["nnsight"] = types.ModuleType("nnsight")
+        sys.modules["nnsight"].LanguageModel = object
+    import importlib
+    return importlib.import_module(f"dictionary_learning.{name}")
 
 def features_of_delphi(folder, rows, torch):
     from safetensors.torch import load_file
@@ -150,27 +227,29 @@ def features_of_delphi(folder, rows, torch):
     return dense
 
 def own_features(folder, x, torch, safetensors):
-    """docs/method.md 1.1, 1.2, 1.4 on the published files: features, reconstruction, code norms."""
+    """docs/method.md 1.1, 1.2, 1.4 on the published files: features, reconstruction, code norms. A crosscoder with a k a row and no threshold
+    keeps the k highest f_j S_j of each row."""
     w = safetensors.load_file(folder / "model.safetensors")
     f = (torch.einsum("bmd,mdl->bl", x, w["encoder.weight"]) + w["encoder.bias"]).relu()
     norms = w["decoder.weight"].norm(dim=2).sum(0)
     if "threshold" in w:
         f = f * (f * norms > w["threshold"])
+    elif "k" in w:
+        best = (f * norms).topk(int(w["k"]), dim=1).indices
+        f = f * torch.zeros_like(f).scatter(1, best, 1)
     return f, torch.einsum("bl,mld->bmd", f, w["decoder.weight"]) + w["decoder.bias"], norms
 
-def published(folder, x, own, inner, torch):
+def published(folder, x, own, inner, torch, package, commit):
     try:
-        try:
-            from crosscoder_learning.dictionary import BatchTopKCrossCoder, CrossCoder
-        except ImportError:
-            from dictionary_learning.dictionary import BatchTopKCrossCoder, CrossCoder
+        module = load_module(package, "dictionary")
+        BatchTopKCrossCoder, CrossCoder = module.BatchTopKCrossCoder, module.CrossCoder
     except Exception as error:
-        return skipped("published: the project's classes", f"{error}")
+        return skipped(f"published {commit}: the classes", f"{error}")
     for point, loader in [("l1", CrossCoder), ("batch_topk", BatchTopKCrossCoder)]:
         f, reconstruction, norms = own[point]
         for form, load in [("folder", lambda: loader.from_pretrained(str(folder / f"{point}-published"), from_hub=True)),
                            (".pt", lambda: loader.from_pretrained(str(folder / f"{point}.pt")))]:
-            name = f"published: {loader.__name__}, {form}"
+            name = f"published {commit}: {loader.__name__}, {form}"
             try:
                 theirs = load()
                 with torch.no_grad():
@@ -184,7 +263,7 @@ def published(folder, x, own, inner, torch):
     # Trained on rows of `normalize = rms(10)`, exported as a crosscoder of rows as they are: its activations are those that xd has on scaled rows.
     for form, load in [("folder", lambda: BatchTopKCrossCoder.from_pretrained(str(folder / "inner-published"), from_hub=True)),
                        (".pt", lambda: BatchTopKCrossCoder.from_pretrained(str(folder / "inner.pt")))]:
-        name = f"published: normalised, {form}"
+        name = f"published {commit}: normalised, {form}"
         try:
             theirs = load()
             with torch.no_grad():
@@ -198,7 +277,7 @@ def saelens(folder, x, own, torch):
     try:
         from sae_lens import SAE
     except Exception as error:
-        return skipped("saelens", f"{error}; pip install sae-lens")
+        return skipped("saelens", f"{error}")
     both = x.flatten(1)
     for point in ["l1", "batch_topk"]:
         f, reconstruction, _ = own[point]
@@ -211,9 +290,13 @@ def saelens(folder, x, own, torch):
                 said(f"saelens: {point}, {name} decodes", apart(slice_.decode(f), reconstruction[:, model]),
                      f"encoding alone is {apart(slice_.encode(x[:, model]), f):.2f} apart, as stated")
     joint = SAE.load_from_disk(str(folder / "topk-saelens/joint"))
+    # Its features are f_j S_j: S_j stands in the weights.
+    f, reconstruction, norms = own["topk"]
     with torch.no_grad():
         g = joint.encode(both)
-    print(f"           saelens: topk, joint ({joint.cfg.architecture()}) fires {(g > 0).sum(1).float().mean():.1f} a row")
+        g = g.to_dense() if g.is_sparse else g
+        said(f"saelens: topk, joint ({joint.cfg.architecture()})", max(apart(g, f * norms), apart(joint.decode(g), reconstruction.flatten(1))),
+             f"{(g > 0).sum(1).float().mean():.1f} active a row")
 
 def torch_files(folder, own, x, torch):
     for file in [folder / "l1.pt", folder / "batch_topk.pt"]:
@@ -267,21 +350,24 @@ def cache(folder, rows, torch, numpy):
         tokens = torch.load(at.parent / "tokens.pt", weights_only=True)
         ranges = torch.load(at.parent / "sequence_ranges.pt", weights_only=True)
         said(f"cache: {name}, tokens.pt", float(not torch.equal(tokens, rows["tokens"][order])), f"{len(ranges) - 1} sequences")
+
+def theirs_of_cache(folder, rows, torch, package, commit):
+    order = sorted(range(len(rows["tokens"])), key=lambda r: tuple(int(rows[k][r]) for k in ["corpus", "sequence", "position"]))
+    for model, name in enumerate(["base", "tuned"]):
         try:
-            from dictionary_learning.cache import ActivationCache
-            theirs = ActivationCache(str(at.parent), "xd_out")
+            theirs = load_module(package, "cache").ActivationCache(str(folder / "cache" / name), "xd_out")
         except Exception as error:
-            skipped(f"cache: {name}, ActivationCache", f"{error}")
+            skipped(f"cache {commit}: {name}, ActivationCache", f"{error}")
             continue
         difference = apart(theirs[0:len(theirs)], rows["activations"][order, model])
         tokens_differ = not torch.equal(theirs.tokens, rows["tokens"][order]) or theirs.sequence_ranges is None
-        said(f"cache: {name}, ActivationCache", max(difference, float(tokens_differ)), f"{len(theirs)} rows")
+        said(f"cache {commit}: {name}, ActivationCache", max(difference, float(tokens_differ)), f"{len(theirs)} rows")
 
 def table(folder):
     try:
         import pandas
     except ImportError as error:
-        return skipped("latent_df", f"{error}; pip install pandas")
+        return skipped("latent_df", f"{error}")
     df = pandas.read_csv(folder / "latent_df.csv", index_col=0)
     norms = df["dec_base_norm"], df["dec_instruct_norm"]
     diff = 0.5 * (1 + (norms[0] - norms[1]) / pandas.concat(norms, axis=1).max(axis=1))

@@ -21,8 +21,8 @@ use super::window::infos;
 use super::writer::Writer;
 use crate::ml::{Error, Progress, Result, Watch};
 
-/// Time between two saves within a block. Changes no result.
-const SAVE: Duration = Duration::from_secs(20);
+/// Time between two saves within a block, or of what is known of a stream. Changes no result.
+pub(super) const SAVE: Duration = Duration::from_secs(20);
 /// Rows between two looks at the clock and the watch.
 const LOOK: u64 = 1024;
 /// Folders of the sets, in the order in which they are made.
@@ -181,6 +181,7 @@ impl Harvest {
                 let mut document = document?;
                 let length = document.ids.len();
                 document.truncate(self.context);
+                pair.check_ids(&document, corpus.name(), number as u64)?;
                 let rows = infos(&document, 0, number as u64)?.filter(|info| filter.keeps(info)).count() as u64;
                 count.add(rows, length, document.ids.len());
                 if count.is_enough() {

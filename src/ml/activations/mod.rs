@@ -20,6 +20,7 @@
 //! - `limit` ends the interleaved training stream early, so every corpus shrinks in proportion.
 
 mod block;
+mod bookmarks;
 mod exclude;
 mod harvest;
 mod index;
@@ -41,6 +42,7 @@ mod texts;
 mod window;
 mod writer;
 
+pub use bookmarks::Bookmarks;
 pub use exclude::Exclude;
 pub use harvest::{Harvest, Harvested};
 pub use index::{Index, Shard};
@@ -56,4 +58,4 @@ pub use store::Store;
 pub use stream::{StreamBlock, StreamIndex, StreamedRows, Supply};
 pub use tap::Tap;
 pub use tensors::{TensorRows, export_tensors, split_rows, split_tensors};
-pub use texts::Texts;
+pub use texts::{MarkedTexts, Texts};

@@ -12,6 +12,13 @@ pub struct ReadAs<'a> {
     pub replace: BTreeMap<u32, u32>,
 }
 
+impl ReadAs<'_> {
+    /// What the model reads of a text.
+    fn read(&self, ids: &[u32]) -> Vec<u32> {
+        ids.iter().map(|id| self.replace.get(id).copied().unwrap_or(*id)).collect()
+    }
+}
+
 impl Residuals for ReadAs<'_> {
     fn width(&self) -> usize {
         self.model.width()
@@ -21,11 +28,17 @@ impl Residuals for ReadAs<'_> {
         self.model.vocabulary()
     }
 
+    fn unread(&self, ids: &[u32]) -> Option<usize> {
+        match self.replace.is_empty() {
+            true => self.model.unread(ids),
+            false => self.model.unread(&self.read(ids)),
+        }
+    }
+
     fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>> {
         if self.replace.is_empty() {
             return self.model.residuals(ids, batch);
         }
-        let read: Vec<u32> = ids.iter().map(|id| self.replace.get(id).copied().unwrap_or(*id)).collect();
-        self.model.residuals(&read, batch)
+        self.model.residuals(&self.read(ids), batch)
     }
 }

@@ -174,7 +174,7 @@ impl<'a> Reader<'a> {
                 self.cursor.used = 0;
                 self.window = None;
             }
-            let documents = self.documents(setting.context)?;
+            let documents = self.documents(setting)?;
             if documents.is_empty() {
                 return Ok(false);
             }
@@ -187,8 +187,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next documents, cut to `context`: a window full, or about as much as is still needed.
-    fn documents(&mut self, context: usize) -> Result<Vec<TokenSequence>> {
+    /// The next documents, cut to the context: a window full, or about as much as is still needed.
+    fn documents(&mut self, setting: &Setting) -> Result<Vec<TokenSequence>> {
         let needed = usize::try_from(self.total.saturating_sub(self.cursor.before)).unwrap_or(usize::MAX);
         let wanted = needed.clamp(LEAST, TOKENS);
         let mut documents = Vec::new();
@@ -196,7 +196,9 @@ impl<'a> Reader<'a> {
         while tokens < wanted {
             let Some(document) = self.documents.next() else { break };
             let mut document = document?;
-            document.truncate(context);
+            document.truncate(setting.context);
+            let number = self.cursor.document + documents.len() as u64;
+            setting.pair.check_ids(&document, self.corpus.name(), number)?;
             tokens += document.ids.len();
             documents.push(document);
         }

@@ -29,6 +29,11 @@ pub trait Residuals: Sync {
     /// d.
     fn width(&self) -> usize;
     fn vocabulary(&self) -> &Vocabulary;
+    /// Position of the first of `ids` that the model cannot read. A tokenizer may have more ids than its model has embeddings:
+    /// that of Gemma 3 has one for images, which the models without eyes have no row for.
+    fn unread(&self, _ids: &[u32]) -> Option<usize> {
+        None
+    }
     /// Residuals `[B, T, d]` of `ids` `[B, T]` (row-major). A sequence that is shorter than T is padded on the right; what
     /// comes out at the padding is not used.
     fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>>;
@@ -66,6 +71,21 @@ impl<'a> Pair<'a> {
 
     pub fn vocabulary(&self) -> &Vocabulary {
         self.base.vocabulary()
+    }
+
+    /// Errors: document `number` of `corpus` has an id that one of the models cannot read.
+    pub(super) fn check_ids(&self, document: &TokenSequence, corpus: &str, number: u64) -> Result<()> {
+        for (name, model) in [("base", self.base), ("tuned", self.tuned)] {
+            if let Some(position) = model.unread(&document.ids) {
+                let problem = format!(
+                    "document {number} of `{corpus}` has the token id {} at position {position}, for which the {name} model has \
+                     no embedding: leave the document out of the corpus",
+                    document.ids[position]
+                );
+                return Err(Error::invalid("harvest", problem));
+            }
+        }
+        Ok(())
     }
 
     /// Residuals `[B, T, d]` of model 0 (base) or 1 (tuned). Errors: an output of another shape.

@@ -9,12 +9,13 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::block::{self, Seed};
 use super::exclude::norm_multiple;
-use super::harvest::{Harvest, SETS};
+use super::harvest::{Harvest, SAVE, SETS};
 use super::index::{FORMAT, write_json};
 use super::norms::{NormReport, median};
 use super::reader::{Cursor, Reader, Setting};
@@ -204,7 +205,7 @@ impl Harvest {
     /// Finds where the blocks of both sets begin and writes `folder/{validate,train}/stream.json`.
     ///
     /// The models run over the first windows only, unless `norm_above` asks for the norm of every row, or `statistics` for those of
-    /// the training rows (to scale them). Goes on after the last block that was found before it was stopped or killed.
+    /// the training rows (to scale them). Goes on after the last block that was found before it was stopped, or killed and saved.
     pub fn survey_stream(
         &self,
         pair: &Pair,
@@ -242,9 +243,14 @@ impl Harvest {
             gather.longest = longest.unwrap_or([f64::INFINITY; 2]);
             let mut windows = Vec::new();
             let mut values = Vec::new();
+            let mut saved = Instant::now();
             while index.rows < self.schedule(set).left() {
                 let number = index.blocks.len();
-                let got = gather.block(number, self.stream_block(pair.width()), &index.end, windows, values)?;
+                let got = gather.block(number, self.stream_block(pair.width()), &index.end, windows, values);
+                if matches!(got, Err(Error::Interrupted)) {
+                    write_json(&StreamIndex::path(&folder), &index)?;
+                }
+                let got = got?;
                 if statistics && set == 1 {
                     got.values.chunks(STATISTICS * 2 * pair.width()).for_each(|rows| index.statistics.add(rows));
                 }
@@ -253,7 +259,10 @@ impl Harvest {
                 index.blocks.push(StreamBlock { rows, cursors, distinct_tokens, origins });
                 index.rows += rows;
                 (windows, values) = (got.windows, got.values);
-                write_json(&StreamIndex::path(&folder), &index)?;
+                if saved.elapsed() > SAVE {
+                    write_json(&StreamIndex::path(&folder), &index)?;
+                    saved = Instant::now();
+                }
                 watch.progress(&Progress { done: done + index.rows, total, loss: None });
             }
             done += index.rows;

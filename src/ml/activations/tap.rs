@@ -16,16 +16,12 @@ pub struct Tap<'a> {
 }
 
 impl<'a> Tap<'a> {
-    /// `tokenizer` is the model's own. Errors: the model has no such layer, or fewer embeddings than the tokenizer has ids.
+    /// `tokenizer` is the model's own; it may have ids that the model has no embedding for ([`Residuals::unread`]). Errors: the
+    /// model has no such layer.
     pub fn new(decoder: &'a Decoder, tokenizer: &Tokenizer, layer: usize, site: Site) -> Result<Self> {
         if layer >= decoder.layers() {
             let problem =
                 format!("layer {layer}, but the model has layers 0 to {}", decoder.layers().saturating_sub(1));
-            return Err(Error::invalid("tap", problem));
-        }
-        if tokenizer.vocabulary() > decoder.vocabulary() {
-            let (ids, rows) = (tokenizer.vocabulary(), decoder.vocabulary());
-            let problem = format!("the tokenizer has {ids} ids, but the model has {rows} embeddings");
             return Err(Error::invalid("tap", problem));
         }
         Ok(Tap { decoder, layer, site, vocabulary: Vocabulary::of(tokenizer) })
@@ -47,6 +43,10 @@ impl Residuals for Tap<'_> {
 
     fn vocabulary(&self) -> &Vocabulary {
         &self.vocabulary
+    }
+
+    fn unread(&self, ids: &[u32]) -> Option<usize> {
+        ids.iter().position(|&id| id as usize >= self.decoder.vocabulary())
     }
 
     fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>> {

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::Message;
-use super::jinja::Jinja;
+use super::jinja::{Jinja, written};
+use super::marks::marks;
 use crate::ml::{Error, Result};
 
 /// Which template renders a chat.
@@ -41,9 +42,13 @@ pub struct Rendered {
 /// other. Errors: the template refuses the chat; a content is not in the text.
 pub(super) fn render(jinja: &Jinja, messages: &[Message]) -> Result<Rendered> {
     let text = jinja.text(messages, false)?;
-    let marked: Vec<Message> =
-        messages.iter().enumerate().map(|(index, m)| Message { role: m.role.clone(), content: mark(index) }).collect();
-    let skeleton = jinja.text(&marked, false).ok().and_then(|skeleton| parts(&skeleton, messages.len()));
+    let marks = marks(written(messages).chain([text.as_str()]))?;
+    let mark = |(index, m): (usize, &Message)| Message {
+        role: m.role.clone(),
+        content: format!("{}{index}{}", marks[0], marks[1]),
+    };
+    let marked: Vec<Message> = messages.iter().enumerate().map(mark).collect();
+    let skeleton = jinja.text(&marked, false).ok().and_then(|skeleton| parts(&skeleton, marks, messages.len()));
     let spans = match skeleton.as_ref().and_then(|parts| spans_by_skeleton(&text, parts, messages)) {
         Some(spans) => spans,
         None => spans_by_search(&text, skeleton, messages)?,
@@ -52,26 +57,18 @@ pub(super) fn render(jinja: &Jinja, messages: &[Message]) -> Result<Rendered> {
     Ok(Rendered { text, spans, generated })
 }
 
-const OPEN: char = '\u{F8F0}';
-const CLOSE: char = '\u{F8F1}';
-
-/// Private-use characters around the index: no text and no template has them.
-fn mark(index: usize) -> String {
-    format!("{OPEN}{index}{CLOSE}")
-}
-
 /// What a template writes: `before`, then the contents of messages, each with what stands after it.
 struct Parts {
     before: String,
     contents: Vec<(usize, String)>,
 }
 
-/// A rendering of marks, cut at the marks.
-fn parts(skeleton: &str, count: usize) -> Option<Parts> {
-    let mut pieces = skeleton.split(OPEN);
+/// A rendering in which each content is its index between two marks, cut at the marks.
+fn parts(skeleton: &str, [open, close]: [char; 2], count: usize) -> Option<Parts> {
+    let mut pieces = skeleton.split(open);
     let before = pieces.next()?.to_string();
     let content = |piece: &str| {
-        let (index, after) = piece.split_once(CLOSE)?;
+        let (index, after) = piece.split_once(close)?;
         let index = index.parse().ok().filter(|index| *index < count)?;
         Some((index, after.to_string()))
     };
@@ -168,6 +165,13 @@ mod tests {
         assert!(rendered.text.starts_with("<bos><start_of_turn>user\nuser<end_of_turn>\n"));
         assert_eq!(contents(&rendered), ["user", "<end_of_turn>", "", "e"]);
         assert_eq!(rendered.spans[0].start, "<bos><start_of_turn>user\n".len());
+    }
+
+    #[test]
+    fn a_content_of_private_use_is_still_told_apart() {
+        let chat = [message("user", "a\u{F8F0}0\u{F8F1}b"), message("model", "\u{F8F2}\u{FDD0}1\u{FDD1}")];
+        let rendered = render(&Jinja::new(GEMMA, &[]).unwrap(), &chat).unwrap();
+        assert_eq!(contents(&rendered), ["a\u{F8F0}0\u{F8F1}b", "\u{F8F2}\u{FDD0}1\u{FDD1}"]);
     }
 
     #[test]

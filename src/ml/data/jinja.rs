@@ -7,11 +7,8 @@ use minijinja::{Environment, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::Message;
+use super::marks::marks;
 use crate::ml::{Error, Result};
-
-/// Around what stands in a generation block; private-use characters that no text and no template has.
-const BEGIN: char = '\u{F8F2}';
-const END: char = '\u{F8F3}';
 
 /// A chat template, compiled.
 ///
@@ -49,7 +46,7 @@ impl Jinja {
 
     /// The chat as text; with `prompt`, the beginning of the assistant's next turn is added.
     pub fn text(&self, messages: &[Message], prompt: bool) -> Result<String> {
-        self.rendered(messages, prompt, false)
+        self.rendered(messages, prompt, None)
     }
 
     /// Bytes of `text` (of the same messages) that stand in generation blocks; `None`: the template has no such blocks.
@@ -57,12 +54,13 @@ impl Jinja {
         if !self.has_generation {
             return Ok(None);
         }
-        let marked = self.rendered(messages, false, true)?;
+        let [begin, end] = marks(written(messages).chain([text]))?;
+        let marked = self.rendered(messages, false, Some([begin, end]))?;
         let (mut ranges, mut plain, mut start) = (Vec::new(), String::new(), 0);
         for c in marked.chars() {
             match c {
-                BEGIN => start = plain.len(),
-                END => ranges.push(start..plain.len()),
+                c if c == begin => start = plain.len(),
+                c if c == end => ranges.push(start..plain.len()),
                 c => plain.push(c),
             }
         }
@@ -72,17 +70,23 @@ impl Jinja {
         }
     }
 
-    fn rendered(&self, messages: &[Message], prompt: bool, marks: bool) -> Result<String> {
+    /// With `marks`, the first stands before and the second after what is in a generation block.
+    fn rendered(&self, messages: &[Message], prompt: bool, marks: Option<[char; 2]>) -> Result<String> {
         let mut context: std::collections::BTreeMap<&str, Value> =
             self.names.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str()))).collect();
         context.insert("messages", Value::from_serialize(messages));
         context.insert("add_generation_prompt", Value::from(prompt));
         context.insert("tools", Value::from(()));
         context.insert("documents", Value::from(()));
-        context.insert("_marks", Value::from(marks));
+        context.insert("_marks", Value::from(marks.map_or(String::new(), String::from_iter)));
         let template = self.environment.get_template("chat").map_err(template_error)?;
         template.render(context).map_err(template_error)
     }
+}
+
+/// What the messages bring into a text.
+pub(super) fn written(messages: &[Message]) -> impl Iterator<Item = &str> {
+    messages.iter().flat_map(|message| [message.role.as_str(), message.content.as_str()])
 }
 
 fn template_error(error: minijinja::Error) -> Error {
@@ -116,9 +120,11 @@ fn with_generation(source: &str) -> (String, bool) {
 }
 
 fn generation(state: &State, value: String) -> String {
-    match state.lookup("_marks").is_some_and(|marks| marks.is_true()) {
-        true => format!("{BEGIN}{value}{END}"),
-        false => value,
+    let marks = state.lookup("_marks").unwrap_or_default();
+    let mut marks = marks.as_str().unwrap_or_default().chars();
+    match (marks.next(), marks.next()) {
+        (Some(begin), Some(end)) => format!("{begin}{value}{end}"),
+        _ => value,
     }
 }
 
@@ -401,6 +407,18 @@ mod tests {
         assert_eq!(text, "a\nb c");
         assert_eq!(jinja.generated(&[], &text).unwrap(), Some(vec![2..3]));
         assert_eq!(Jinja::new("{# {% generation %} #}", &[]).unwrap().generated(&[], "").unwrap(), None);
+    }
+
+    /// U+F8F0 to U+F8F3 come out of PDFs, as pieces of brackets; xd once marked the blocks with two of them.
+    #[test]
+    fn contents_may_have_any_character() {
+        let source = "{% for m in messages %}<{% generation %}{{ m.content }}{% endgeneration %}>{% endfor %}";
+        let jinja = Jinja::new(source, &[]).unwrap();
+        for content in ["a\u{F8F2}b", "\u{F8F3}", "\u{FDD0}\u{FDD1}", "\u{F8F0}0\u{F8F1}"] {
+            let messages = [Message { role: "assistant".into(), content: content.into() }];
+            let text = jinja.text(&messages, false).unwrap();
+            assert_eq!(jinja.generated(&messages, &text).unwrap(), Some(vec![1..1 + content.len()]), "{content:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod corpus;
 mod format;
 mod gguf_tokenizer;
 mod jinja;
+mod marks;
 mod pieces;
 mod sequence;
 mod shelf;

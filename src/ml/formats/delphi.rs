@@ -106,7 +106,9 @@ pub fn write_delphi(
     }
     let config = json!({
         "model_name": model,
+        // The one name is that of 2024, the other that of today.
         "ctx_len": places.context,
+        "cache_ctx_len": places.context,
         "batch_size": 1,
         "n_tokens": rows.count(),
         "n_rows": rows.count(),

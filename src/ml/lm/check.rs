@@ -1,19 +1,54 @@
 //! Proof that the taps sit where they say.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use super::{Decoder, Site};
 use crate::ml::{Error, Result};
 
+/// What taps are checked on.
+trait Tappable {
+    /// Ids that there are, and blocks.
+    fn sizes(&self) -> (usize, usize);
+    /// Logits `[B, T, V]` of ids `[B, T]`, with `stream` in place of what stands at a site of a layer.
+    fn logits(&self, ids: &Tensor, put: Option<(usize, Site, &Tensor)>) -> Result<Tensor>;
+    /// The stream `[B, T, d]` at a site of a layer.
+    fn read(&self, ids: &Tensor, layer: usize, site: Site) -> Result<Tensor>;
+    /// Logits of the stream after the last block.
+    fn unembed(&self, stream: &Tensor) -> Result<Tensor>;
+}
+
+impl Tappable for Decoder {
+    fn sizes(&self) -> (usize, usize) {
+        (self.vocabulary(), self.layers())
+    }
+
+    fn logits(&self, ids: &Tensor, put: Option<(usize, Site, &Tensor)>) -> Result<Tensor> {
+        let Some((layer, site, stream)) = put else { return Decoder::logits(self, ids) };
+        self.run(ids, &mut |l, s, _| Ok((l == layer && s == site).then(|| stream.clone())))
+    }
+
+    fn read(&self, ids: &Tensor, layer: usize, site: Site) -> Result<Tensor> {
+        self.residual(ids, layer, site)
+    }
+
+    fn unembed(&self, stream: &Tensor) -> Result<Tensor> {
+        Decoder::unembed(self, stream)
+    }
+}
+
 /// Checks on a few tokens that replacing the stream at `site` of `layer` changes the logits, that putting back what was read
 /// there does not, and that the stream after the last block gives the model's logits. An error says which one failed.
 pub fn check_taps(decoder: &Decoder, layer: usize, site: Site) -> Result<()> {
-    let top = decoder.vocabulary() as u32;
-    let sequence: Vec<u32> = (0..6).map(|i| (7 * i + 3) % top).collect();
-    let ids = decoder.batch(&[&sequence])?;
-    let logits = decoder.logits(&ids)?;
-    let read = decoder.residual(&ids, layer, site)?;
-    let put = |stream: &Tensor| decoder.run(&ids, &mut |l, s, _| Ok((l == layer && s == site).then(|| stream.clone())));
+    check(decoder, layer, site)
+}
+
+fn check(model: &dyn Tappable, layer: usize, site: Site) -> Result<()> {
+    let (vocabulary, layers) = model.sizes();
+    let sequence: Vec<u32> = (0..6).map(|i| (7 * i + 3) % vocabulary as u32).collect();
+    let ids = Tensor::from_vec(sequence, (1, 6), &Device::Cpu)?;
+    let logits = model.logits(&ids, None)?;
+    let read = model.read(&ids, layer, site)?;
+    let put = |stream: &Tensor| model.logits(&ids, Some((layer, site, stream)));
     let tolerance = 1e-4 * spread(&logits)?;
     let fail = |problem: &str| Err(Error::invalid("check taps", format!("{problem} (layer {layer}, {site:?})")));
     if distance(&put(&read)?, &logits)? > tolerance {
@@ -23,8 +58,8 @@ pub fn check_taps(decoder: &Decoder, layer: usize, site: Site) -> Result<()> {
     if distance(&put(&other)?, &logits)? <= tolerance {
         return fail("replacing the stream does not change the logits");
     }
-    let last = decoder.residual(&ids, decoder.layers() - 1, Site::ResidualPost)?;
-    if distance(&decoder.unembed(&last)?, &logits)? > tolerance {
+    let last = model.read(&ids, layers - 1, Site::ResidualPost)?;
+    if distance(&model.unembed(&last)?, &logits)? > tolerance {
         return fail("the last tap is not the final residual");
     }
     Ok(())
@@ -37,4 +72,67 @@ fn distance(a: &Tensor, b: &Tensor) -> Result<f32> {
 fn spread(x: &Tensor) -> Result<f32> {
     let mean = x.mean_all()?;
     Ok(x.broadcast_sub(&mean)?.sqr()?.mean_all()?.sqrt()?.to_scalar::<f32>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A decoder with one thing wrong.
+    struct Broken {
+        decoder: Decoder,
+        fault: Fault,
+    }
+
+    enum Fault {
+        None,
+        /// What is read is the stream one block before.
+        OffByOne,
+        /// What is put in is not looked at.
+        Deaf,
+        /// What is called the last tap is the stream before the last block.
+        EarlyEnd,
+    }
+
+    impl Tappable for Broken {
+        fn sizes(&self) -> (usize, usize) {
+            self.decoder.sizes()
+        }
+
+        fn logits(&self, ids: &Tensor, put: Option<(usize, Site, &Tensor)>) -> Result<Tensor> {
+            let put = put.filter(|_| !matches!(self.fault, Fault::Deaf));
+            Tappable::logits(&self.decoder, ids, put)
+        }
+
+        fn read(&self, ids: &Tensor, layer: usize, site: Site) -> Result<Tensor> {
+            let is_last = layer + 1 == self.decoder.layers();
+            let layer = match self.fault {
+                Fault::OffByOne if !is_last => layer - 1,
+                Fault::EarlyEnd if is_last => layer - 1,
+                _ => layer,
+            };
+            self.decoder.read(ids, layer, site)
+        }
+
+        fn unembed(&self, stream: &Tensor) -> Result<Tensor> {
+            Tappable::unembed(&self.decoder, stream)
+        }
+    }
+
+    #[test]
+    fn each_failure_is_found_and_named() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lm/llama");
+        let verdict = |fault: Fault| {
+            let broken = Broken { decoder: Decoder::load(&folder).unwrap(), fault };
+            check(&broken, 1, Site::ResidualPost).map_err(|error| error.to_string())
+        };
+        assert_eq!(verdict(Fault::None), Ok(()));
+        for (fault, problem) in [
+            (Fault::OffByOne, "putting back what was read changes the logits"),
+            (Fault::Deaf, "replacing the stream does not change the logits"),
+            (Fault::EarlyEnd, "the last tap is not the final residual"),
+        ] {
+            assert_eq!(verdict(fault), Err(format!("check taps: {problem} (layer 1, ResidualPost)")));
+        }
+    }
 }
