@@ -33,6 +33,21 @@ const COLUMNS: &[(&str, &str)] = &[
     ("nu_error", "beta_ratio_error"),
     ("rank", "rank_sum"),
     ("dead", "dead"),
+    ("detection_total", "autointerp_random_total_accuracy_detection"),
+    ("detection_total_similar", "autointerp_similar_total_accuracy_detection"),
+    ("detection_no_zero", "autointerp_random_total_accuracy_detection_no_zero"),
+    ("detection_1", "autointerp_random_accuracy_detection_1"),
+    ("detection_2", "autointerp_random_accuracy_detection_2"),
+    ("detection_3", "autointerp_random_accuracy_detection_3"),
+];
+
+/// Columns that the published table has twice, of the run with random and of that with similar texts: the texts on which a latent fires are
+/// the same. The name out of [`COLUMNS`], and the other.
+const SIMILAR: &[(&str, &str)] = &[
+    ("detection_no_zero", "autointerp_similar_total_accuracy_detection_no_zero"),
+    ("detection_1", "autointerp_similar_accuracy_detection_1"),
+    ("detection_2", "autointerp_similar_accuracy_detection_2"),
+    ("detection_3", "autointerp_similar_accuracy_detection_3"),
 ];
 
 /// Our class, the published tag, and the other spellings of it.
@@ -60,7 +75,8 @@ pub fn published(rows: &Frame) -> Result<Frame> {
     if let Some(delta) = rows.get("delta_norm") {
         frame.push("dec_norm_diff", turned(delta))?;
     }
-    for (own, theirs) in COLUMNS {
+    let similar = SIMILAR.iter().filter(|_| rows.get("detection_similar").is_some());
+    for (own, theirs) in COLUMNS.iter().chain(similar) {
         if let Some(column) = rows.get(own) {
             frame.push(*theirs, column.clone())?;
         }
