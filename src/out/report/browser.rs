@@ -79,6 +79,7 @@ fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result
             .iter()
             .filter(|_| kept.groups)
             .map(|group| GroupIndex {
+                step: group.step,
                 name: &group.name,
                 label: &group.label,
                 frequency: packer.optional(&group.frequency),
@@ -87,7 +88,9 @@ fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result
                 max: packer.optional(&group.max),
             })
             .collect(),
-        twins: latents.twins.iter().map(|t| (t.tuned_latent, t.base_latent, t.cosine, t.divergence)).collect(),
+        groups_left_out: if kept.groups { 0 } else { latents.groups.len() },
+        steps: latents.steps.iter().map(|step| StepIndex { address: &step.address, bins: &step.bins }).collect(),
+        twins: latents.twins.iter().map(|t| (t.tuned_latent, t.base_latent, t.cosine, t.divergence, t.step)).collect(),
         matches: latents.matches.iter().map(|matches| match_index(matches, &mut packer)).collect(),
         steering: steering(&latents.steering),
         steering_total: latents.steering.len(),
@@ -107,9 +110,12 @@ struct Index<'a> {
     /// Columns that the page has no room for.
     left_out: Vec<&'a str>,
     groups: Vec<GroupIndex<'a>>,
-    twins: Vec<(u32, u32, Option<f64>, Option<f64>)>,
+    /// Token groups that the page has no room for.
+    groups_left_out: usize,
+    steps: Vec<StepIndex<'a>>,
+    twins: Vec<(u32, u32, Option<f64>, Option<f64>, u16)>,
     matches: Vec<MatchIndex<'a>>,
-    steering: Vec<(u32, f64, &'a str, &'a str)>,
+    steering: Vec<(u32, f64, &'a str, &'a str, u16)>,
     steering_total: usize,
     examples: ExampleIndex<'a>,
     files: &'a [String],
@@ -140,7 +146,14 @@ struct WordIndex {
 }
 
 #[derive(Serialize)]
+struct StepIndex<'a> {
+    address: &'a str,
+    bins: &'a [f64],
+}
+
+#[derive(Serialize)]
 struct GroupIndex<'a> {
+    step: u16,
     name: &'a str,
     label: &'a str,
     frequency: usize,
@@ -163,9 +176,9 @@ struct MatchIndex<'a> {
 struct ExampleIndex<'a> {
     total: usize,
     shown: usize,
-    bins: &'a [f64],
     corpora: &'a [String],
     words: Vec<String>,
+    step: usize,
     latent: usize,
     bin: usize,
     activation: usize,
@@ -216,23 +229,24 @@ fn match_index<'a>(matches: &'a Matches, packer: &mut Packer) -> MatchIndex<'a> 
     }
 }
 
-fn steering(samples: &[SteeringSample]) -> Vec<(u32, f64, &str, &str)> {
-    samples.iter().take(STEERING_SAMPLES).map(|s| (s.latent, s.strength, &*s.prompt, &*s.text)).collect()
+fn steering(samples: &[SteeringSample]) -> Vec<(u32, f64, &str, &str, u16)> {
+    samples.iter().take(STEERING_SAMPLES).map(|s| (s.latent, s.strength, &*s.prompt, &*s.text, s.step)).collect()
 }
 
 fn examples<'a>(latents: &'a ReportLatents, most_tokens: usize, packer: &mut Packer) -> ExampleIndex<'a> {
-    let chosen: Vec<_> = latents.chosen_examples(most_tokens).into_iter().map(|at| &latents.examples[at]).collect();
+    let chosen = latents.chosen_examples(most_tokens);
+    let total: usize = latents.steps.iter().map(|step| step.examples).sum();
     let mut words = Words::default();
     let tokens: Vec<u32> = chosen.iter().flat_map(|e| &e.tokens).map(|token| words.number(token)).collect();
     // A text has an activation a token, whatever was given.
     let activations =
         chosen.iter().flat_map(|e| (0..e.tokens.len()).map(|at| e.activations.get(at).copied().unwrap_or(0.0)));
     ExampleIndex {
-        total: latents.examples.len(),
+        total: total.max(latents.examples.len()),
         shown: chosen.len(),
-        bins: &latents.bins,
         corpora: &latents.corpora,
         words: words.list,
+        step: packer.u32(chosen.iter().map(|e| u32::from(e.step))),
         latent: packer.u32(chosen.iter().map(|e| e.latent)),
         bin: packer.u32(chosen.iter().map(|e| u32::from(e.bin))),
         activation: packer.f32(chosen.iter().map(|e| e.activation)),
