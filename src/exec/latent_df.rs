@@ -271,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn scores_of_delphi_have_the_published_names() {
+        let scores = Frame::new()
+            .with("latent", Column::whole([2]))
+            .and_then(|f| f.with("detection_total", Column::real([0.75])))
+            .and_then(|f| f.with("detection_2", Column::real([0.5])))
+            .and_then(|f| f.with("detection_similar", Column::Real(vec![None])))
+            .expect("a frame");
+        let frame = published(&whole(&rows(), &scores).expect("joined")).expect("translated");
+        let random = frame.column("autointerp_random_total_accuracy_detection").expect("the total");
+        assert_eq!(*random, Column::Real(vec![None, None, Some(0.75)]), "latents without a score stay");
+        let second =
+            ["random", "similar"].map(|kind| frame.cell(2, &format!("autointerp_{kind}_accuracy_detection_2")));
+        assert_eq!(second, [Cell::Real(0.5), Cell::Real(0.5)]);
+    }
+
+    #[test]
     fn spellings_of_every_age_become_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("feature_df.csv");

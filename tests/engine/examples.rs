@@ -515,6 +515,23 @@ fn an_experiment_shows_text_and_lets_models_speak() {
         let read = |out: &str| std::fs::read(lab.path().join(out).join(format!("tables/{table}.csv"))).unwrap();
         assert_eq!(read("out"), read("streamed"), "{table}");
     }
+
+    // Activations that are not stored go out like stored ones, and every place of delphi's tokens is text.
+    let export = |store: &str, out: &str| {
+        let output = lab.xd(&["export", "experiment.xd", "cc", "--as", "delphi", "--store", store, "--out", out]);
+        assert!(output.status.success(), "{}", crate::support::said(&output));
+        std::fs::read(lab.path().join(out).join("crosscoder/0_47.safetensors")).unwrap()
+    };
+    let streamed = export("streamed", "streamed_cache");
+    lab.write(&experiment());
+    assert!(streamed == export("one", "stored_cache"), "the caches differ");
+    let cache = lab.path().join("stored_cache/crosscoder/0_47.safetensors");
+    let file = xd::ml::crosscoder::tensor_file::TensorFile::open(&cache).unwrap();
+    let ids: Vec<u32> = file.integers("tokens").unwrap().unwrap().into_iter().map(|id| id as u32).collect();
+    let bos = ids[0];
+    let begins = ids.iter().filter(|id| **id == bos).count();
+    assert!(begins > 5, "{begins} documents begin with {bos}");
+    assert_eq!(tokenizer.pieces(&ids[..1]).unwrap(), ["<bos>"], "a token without a row");
 }
 
 #[test]

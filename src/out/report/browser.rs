@@ -66,13 +66,18 @@ fn keep(latents: &[ReportLatents], numbers: usize) -> Vec<Option<Kept>> {
 /// One crosscoder, with examples of at most so many tokens.
 fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result<String> {
     let mut packer = Packer::default();
+    let index = index(latents, kept, example_tokens, &mut packer);
+    packer.finish(index)
+}
+
+fn index<'a>(latents: &'a ReportLatents, kept: &Kept, example_tokens: usize, packer: &mut Packer) -> Index<'a> {
     let (shown, left): (Vec<_>, Vec<_>) = latents.columns.iter().zip(&kept.columns).partition(|(_, kept)| **kept);
-    let index = Index {
+    Index {
         name: &latents.name,
         title: &latents.title,
         tuned: &latents.tuned,
         count: latents.count,
-        columns: shown.into_iter().map(|(column, _)| column_index(column, &mut packer)).collect(),
+        columns: shown.into_iter().map(|(column, _)| column_index(column, packer)).collect(),
         left_out: left.into_iter().map(|(column, _)| column.name.as_str()).collect(),
         groups: latents
             .groups
@@ -91,13 +96,12 @@ fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result
         groups_left_out: if kept.groups { 0 } else { latents.groups.len() },
         steps: latents.steps.iter().map(|step| StepIndex { address: &step.address, bins: &step.bins }).collect(),
         twins: latents.twins.iter().map(|t| (t.tuned_latent, t.base_latent, t.cosine, t.divergence, t.step)).collect(),
-        matches: latents.matches.iter().map(|matches| match_index(matches, &mut packer)).collect(),
+        matches: latents.matches.iter().map(|matches| match_index(matches, packer)).collect(),
         steering: steering(&latents.steering),
         steering_total: latents.steering.len(),
-        examples: examples(latents, example_tokens, &mut packer),
+        examples: examples(latents, example_tokens, packer),
         files: &latents.files,
-    };
-    packer.finish(index)
+    }
 }
 
 #[derive(Serialize)]
@@ -264,6 +268,7 @@ fn examples<'a>(latents: &'a ReportLatents, most_tokens: usize, packer: &mut Pac
 mod tests {
     use super::*;
     use crate::out::frame::Column;
+    use crate::out::report::TokenGroup;
 
     fn crosscoder(mains: &[bool]) -> ReportLatents {
         let column = |(at, main): (usize, &bool)| LatentColumn {
@@ -279,6 +284,32 @@ mod tests {
             cells: Column::real([0.0; 10]),
         };
         ReportLatents { count: 10, columns: mains.iter().enumerate().map(column).collect(), ..ReportLatents::default() }
+    }
+
+    /// The page said nothing of them.
+    #[test]
+    fn token_groups_without_room_are_told() {
+        let none = vec![None; 10];
+        let group = TokenGroup {
+            frequency: none.clone(),
+            share: none.clone(),
+            mean: none.clone(),
+            max: none,
+            ..TokenGroup::default()
+        };
+        let latents = [ReportLatents { groups: vec![group], ..crosscoder(&[true]) }];
+        let told = |numbers: usize| {
+            let kept = keep(&latents, numbers).remove(0).expect("its main column fits");
+            serde_json::to_value(index(&latents[0], &kept, 0, &mut Packer::default())).expect("JSON")
+        };
+        assert_eq!(
+            (told(50)["groups_left_out"].as_u64(), told(50)["groups"].as_array().map(Vec::len)),
+            (Some(0), Some(1))
+        );
+        assert_eq!(
+            (told(49)["groups_left_out"].as_u64(), told(49)["groups"].as_array().map(Vec::len)),
+            (Some(1), Some(0))
+        );
     }
 
     #[test]
