@@ -107,12 +107,14 @@ pub fn run(args: &ExportArgs) -> ExitCode {
         Ok(index) => index,
         Err(message) => return ended(Status::Usage, &message),
     };
+    let hub = super::hub::of_machine();
     let options = ExportOptions {
         format: args.kind.format(),
         out: &args.out,
         lossy: args.lossy,
         validate: args.part == Part::Validate,
         bf16: args.bf16,
+        hub: &hub,
         watch: &Unwatched,
     };
     let address = plan.steps[index.0].address.to_string();

@@ -17,7 +17,7 @@ use super::steps::table::ShownTable;
 use super::steps::{self, Made};
 use super::store::{Record, Remembered, write_whole};
 use super::wiring::file_name;
-use super::{Error, Observer, Result, Store};
+use super::{Error, Observer, Result, Store, limits};
 use crate::lang::plan::spec::ModelSpec;
 use crate::lang::plan::{Plan, Spec, StepIndex};
 use crate::ml::watch::Transfer;
@@ -231,12 +231,15 @@ impl<'a> Run<'a> {
                 watch,
             })
             .collect();
+        // Without a reset the peak would be that of the steps before.
+        let is_fresh = limits::forget_peak_memory();
         let start = Instant::now();
         let results = match jobs.first().filter(|_| self.reads_hub) {
             Some(first) => self.options.hub.watched(first.watch, || steps::make(&jobs)),
             None => steps::make(&jobs),
         };
         let seconds = start.elapsed().as_secs_f64() / group.len() as f64;
+        let memory_bytes = limits::peak_memory().filter(|_| is_fresh).unwrap_or(0);
         drop(jobs);
         let notes: Vec<Vec<String>> = watches.into_iter().map(StepWatch::into_notes).collect();
         let mut interrupted = false;
@@ -251,6 +254,7 @@ impl<'a> Run<'a> {
                         address: address.clone(),
                         seconds,
                         tokens,
+                        memory_bytes,
                         notes: notes.clone(),
                         xd_version: env!("CARGO_PKG_VERSION").to_string(),
                     })?;
@@ -381,6 +385,7 @@ impl<'a> Run<'a> {
         let step = &self.plan.steps[index];
         let stored = is_stored(&step.spec);
         let artifact = stored.then(|| self.store.artifact(&step.id));
+        let record = if stored { self.store.record(&step.id).ok().flatten() } else { None };
         let (state, error, cached, seconds, tokens) = match &self.states[index] {
             State::Done { cached, seconds, tokens, .. } => ("done", None, *cached && stored, *seconds, *tokens),
             State::Failed { error } => ("failed", Some(error.clone()), false, 0.0, 0),
@@ -404,7 +409,7 @@ impl<'a> Run<'a> {
             measured: Amounts {
                 seconds,
                 disk_bytes: artifact.as_deref().map(folder_bytes).unwrap_or(0),
-                memory_bytes: 0,
+                memory_bytes: record.map_or(0, |record| record.memory_bytes),
             },
             artifact: artifact.map(|path| path.display().to_string()),
         }

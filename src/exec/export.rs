@@ -3,11 +3,15 @@
 use std::path::Path;
 
 use super::frames::ROWS;
+use super::held_out_text::HeldOutText;
+use super::hub::Hub;
+use super::rows::Live;
 use super::status::is_stored;
 use super::wiring::input;
 use super::{Error, Result, Store, latent_df, rows};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::activations::{TensorRows, export_tensors};
+use crate::ml::analysis::examples::{sequences_of_rows, tokens_of_rows};
 use crate::ml::crosscoder::Crosscoder;
 use crate::ml::formats::pickle::Dtype;
 use crate::ml::formats::slow_crosscoder::SlowCrosscoder;
@@ -43,6 +47,8 @@ pub struct ExportOptions<'a> {
     pub validate: bool,
     /// Shards of a cache in bf16 instead of f32.
     pub bf16: bool,
+    /// Brings what rows that are not stored read of the hub.
+    pub hub: &'a Hub,
     pub watch: &'a dyn Watch,
 }
 
@@ -197,7 +203,7 @@ fn tensors_of(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOpti
 }
 
 fn activations(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {
-    let opened = rows::open_raw(plan, store, index)?;
+    let opened = rows::open_live(plan, store, index, true, &live(options))?;
     let rows = if options.validate { opened.validate } else { opened.train };
     let mut notes = Vec::new();
     if let Spec::Activations(spec) = &plan.steps[index.0].spec
@@ -256,16 +262,29 @@ fn same_rows(written: &dyn Rows, back: &dyn Rows, by_text: Option<f32>) -> Resul
     Ok(())
 }
 
+fn live<'a>(options: &ExportOptions<'a>) -> Live<'a> {
+    Live { hub: options.hub, watch: options.watch, log: None }
+}
+
 fn for_delphi(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {
     let step = &plan.steps[index.0];
     let artifact = store.artifact(&step.id);
     let crosscoder = Crosscoder::load(&artifact)?;
-    let opened = rows::open_stored(plan, store, rows::behind(plan, index)?)?;
-    let rows = if options.validate { opened.validate } else { opened.train };
-    let model = tuned_model(plan, rows::behind(plan, index)?);
-    let count = delphi::write_delphi(&crosscoder, rows.as_ref(), options.out, &model, options.watch)?;
+    let activations = rows::behind(plan, index)?;
+    let opened = rows::open_live(plan, store, activations, false, &live(options))?;
+    let (set, rows) = match options.validate {
+        true => ("validate", opened.validate),
+        false => ("train", opened.train),
+    };
+    let model = tuned_model(plan, activations);
+    let wanted = sequences_of_rows(rows.as_ref())?;
+    let tokens = match HeldOutText::open(plan, store, options.hub, activations, set)? {
+        Some(text) => text.tokens(&wanted)?,
+        None => tokens_of_rows(rows.as_ref(), &wanted)?,
+    };
+    let written = delphi::write_delphi(&crosscoder, rows.as_ref(), &tokens, options.out, &model, options.watch)?;
     let slow = SlowCrosscoder::open(&WeightsFile::open(&artifact, None)?, &Choices::default())?;
-    let apart = delphi::verify_delphi(&slow, &crosscoder.code_norms(), rows.as_ref(), options.out)?;
+    let apart = delphi::verify_delphi(&slow, &crosscoder.code_norms(), rows.as_ref(), &tokens, options.out)?;
     if apart > crate::ml::formats::probe::AGREES {
         return Err(Error::Failed(format!(
             "{}: read back, activations differ by {apart:.1e} of the largest; the files are not to be used",
@@ -281,7 +300,14 @@ fn for_delphi(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOpti
                 .to_string(),
         );
     }
-    let what = format!("{count} activations of {} latents on {} rows", crosscoder.latents, rows.count());
+    if written.dropped > 0 {
+        notes.push(format!(
+            "{} tokens of the last text are left out: they do not fill a row of `tokens`",
+            written.dropped
+        ));
+    }
+    let what =
+        format!("{} activations of {} latents on {} rows", written.activations, crosscoder.latents, written.rows);
     Ok(Exported { what, notes, ..Exported::default() })
 }
 
@@ -322,6 +348,16 @@ fn table(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'
         }
         Some((_, other)) => notes.push(format!("{} is not in the store, so its columns are not here", other.address)),
         None => notes.push("only this step's columns: the file has no other table of the same crosscoder".to_string()),
+    }
+    // So do delphi's scores.
+    for other in plan.steps.iter().filter(|other| matches!(other.spec, Spec::Autointerp(_))) {
+        if input(other, "of")? != of {
+            continue;
+        }
+        match store.record(&other.id)? {
+            Some(_) => frame = latent_df::whole(&frame, &read(other)?)?,
+            None => notes.push(format!("{} is not in the store, so its columns are not here", other.address)),
+        }
     }
     let published = latent_df::published(&frame)?;
     latent_df::write(&published, options.out)?;

@@ -1,18 +1,18 @@
-//! The held-out text behind activations of models, without the models.
+//! The text behind activations of models, without the models.
 
 use std::collections::BTreeSet;
 
+use super::hub::Hub;
 use super::models::{self, Text};
-use super::steps::Job;
 use super::wiring::{input, inputs};
-use super::{Error, Result};
+use super::{Error, Result, Store};
 use crate::lang::plan::spec::{ActivationsSource, ActivationsSpec};
-use crate::lang::plan::{Spec, StepIndex};
+use crate::lang::plan::{Plan, Spec, StepIndex};
 use crate::ml::activations::Texts;
 use crate::ml::analysis::examples::{SequenceId, Tokens, tokens_of_documents};
 use crate::ml::data::Tokenizer;
 
-/// The corpora of `validate`, and the tokenizer that rows were made with: the tuned model's.
+/// The corpora of `validate` (or of `train`), and the tokenizer that rows were made with: the tuned model's.
 pub struct HeldOutText {
     pub tokenizer: Tokenizer,
     texts: Vec<Text>,
@@ -21,19 +21,19 @@ pub struct HeldOutText {
 }
 
 impl HeldOutText {
-    /// `None` for activations that came without models.
+    /// The corpora of the role `set`. `None` for activations that came without models.
     ///
     /// # Errors
     /// When the tokenizer or a corpus cannot be read.
-    pub fn open(job: &Job<'_>, activations: StepIndex) -> Result<Option<Self>> {
-        let step = &job.plan.steps[activations.0];
+    pub fn open(plan: &Plan, store: &Store, hub: &Hub, activations: StepIndex, set: &str) -> Result<Option<Self>> {
+        let step = &plan.steps[activations.0];
         let Spec::Activations(ActivationsSpec { source: ActivationsSource::Models { context, .. }, .. }) = &step.spec
         else {
             return Ok(None);
         };
-        let pair = &job.plan.steps[input(step, "of")?.0];
-        let tokenizer = models::tokenizer(job.plan, job.store, input(pair, "tuned")?)?;
-        let texts = inputs(step, "validate").into_iter().map(|corpus| models::text(job.plan, job.hub, corpus));
+        let pair = &plan.steps[input(step, "of")?.0];
+        let tokenizer = models::tokenizer(plan, store, input(pair, "tuned")?)?;
+        let texts = inputs(step, set).into_iter().map(|corpus| models::text(plan, hub, corpus));
         Ok(Some(HeldOutText { tokenizer, texts: texts.collect::<Result<_>>()?, context: *context as usize }))
     }
 

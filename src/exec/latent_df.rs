@@ -33,6 +33,21 @@ const COLUMNS: &[(&str, &str)] = &[
     ("nu_error", "beta_ratio_error"),
     ("rank", "rank_sum"),
     ("dead", "dead"),
+    ("detection_total", "autointerp_random_total_accuracy_detection"),
+    ("detection_total_similar", "autointerp_similar_total_accuracy_detection"),
+    ("detection_no_zero", "autointerp_random_total_accuracy_detection_no_zero"),
+    ("detection_1", "autointerp_random_accuracy_detection_1"),
+    ("detection_2", "autointerp_random_accuracy_detection_2"),
+    ("detection_3", "autointerp_random_accuracy_detection_3"),
+];
+
+/// Columns that the published table has twice, of the run with random and of that with similar texts: the texts on which a latent fires are
+/// the same. The name out of [`COLUMNS`], and the other.
+const SIMILAR: &[(&str, &str)] = &[
+    ("detection_no_zero", "autointerp_similar_total_accuracy_detection_no_zero"),
+    ("detection_1", "autointerp_similar_accuracy_detection_1"),
+    ("detection_2", "autointerp_similar_accuracy_detection_2"),
+    ("detection_3", "autointerp_similar_accuracy_detection_3"),
 ];
 
 /// Our class, the published tag, and the other spellings of it.
@@ -60,7 +75,8 @@ pub fn published(rows: &Frame) -> Result<Frame> {
     if let Some(delta) = rows.get("delta_norm") {
         frame.push("dec_norm_diff", turned(delta))?;
     }
-    for (own, theirs) in COLUMNS {
+    let similar = SIMILAR.iter().filter(|_| rows.get("detection_similar").is_some());
+    for (own, theirs) in COLUMNS.iter().chain(similar) {
         if let Some(column) = rows.get(own) {
             frame.push(*theirs, column.clone())?;
         }
@@ -252,6 +268,22 @@ mod tests {
         assert_eq!(number(&back, 0, "encoder_norm_tuned"), Some(1.5));
         assert_eq!(number(&back, 1, "beta_error_tuned"), Some(2.0));
         assert_eq!(back.cell(1, "dead"), Cell::Truth(true));
+    }
+
+    #[test]
+    fn scores_of_delphi_have_the_published_names() {
+        let scores = Frame::new()
+            .with("latent", Column::whole([2]))
+            .and_then(|f| f.with("detection_total", Column::real([0.75])))
+            .and_then(|f| f.with("detection_2", Column::real([0.5])))
+            .and_then(|f| f.with("detection_similar", Column::Real(vec![None])))
+            .expect("a frame");
+        let frame = published(&whole(&rows(), &scores).expect("joined")).expect("translated");
+        let random = frame.column("autointerp_random_total_accuracy_detection").expect("the total");
+        assert_eq!(*random, Column::Real(vec![None, None, Some(0.75)]), "latents without a score stay");
+        let second =
+            ["random", "similar"].map(|kind| frame.cell(2, &format!("autointerp_{kind}_accuracy_detection_2")));
+        assert_eq!(second, [Cell::Real(0.5), Cell::Real(0.5)]);
     }
 
     #[test]

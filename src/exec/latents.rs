@@ -8,9 +8,10 @@ use rand_chacha::ChaCha8Rng;
 
 use super::frames::ROWS;
 use super::steps::Job;
-use super::wiring::inputs;
+use super::wiring::{input, inputs};
 use super::{Error, Result};
 use crate::lang::plan::spec::{HowMany, LatentColumn, LatentTest, Latents};
+use crate::lang::plan::{Spec, StepIndex};
 use crate::lang::syntax::tree::Operator;
 use crate::ml::scaling::average_ranks;
 use crate::out::Frame;
@@ -18,6 +19,24 @@ use crate::out::frame::Cell;
 
 /// Ratios outside of this range are not ordered by (docs/method.md 4.2).
 const BELIEVABLE: std::ops::RangeInclusive<f64> = -0.1..=2.0;
+
+/// m_j by latent, the largest f_j S_j on the held-out rows, where the steps in role `latents` name classes of the crosscoder `of`.
+///
+/// # Errors
+/// When rows cannot be read.
+pub fn largest_of_classes(job: &Job<'_>, of: StepIndex) -> Result<Option<BTreeMap<u32, f32>>> {
+    for index in inputs(job.step, "latents") {
+        let step = &job.plan.steps[index.0];
+        if !matches!(step.spec, Spec::Classify(_)) || input(step, "of")? != of {
+            continue;
+        }
+        let frame = Frame::read(&job.store.artifact(&step.id).join(ROWS))?;
+        let numbers = frame.column("latent")?.cells().zip(frame.column("max_activation")?.cells());
+        let largest = numbers.filter_map(|(latent, most)| Some((latent.number()? as u32, most.number()? as f32)));
+        return Ok(Some(largest.collect()));
+    }
+    Ok(None)
+}
 
 /// Reads the steps in role `latents` and chooses from them.
 pub struct Chooser {

@@ -53,6 +53,8 @@ pub struct StepEntry {
 pub struct Amounts {
     pub seconds: f64,
     pub disk_bytes: u64,
+    /// Predicted: of the step. Measured: the largest resident memory of the whole process while the step was made, what it held before
+    /// among it; 0 where it is not known.
     pub memory_bytes: u64,
 }
 

@@ -1,21 +1,23 @@
 //! The rows of an activations step, whatever made them: harvested shards, a synthetic pair, a tensor file.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::hub::Hub;
 use super::sources::Sources;
 use super::steps::Job;
 use super::wiring::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, PairSpec, SyntheticSpec};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
-use crate::ml::Rows;
 use crate::ml::activations::{
     Harvested, Normalize, Normalizer, Raw, Statistics, StreamIndex, StreamedRows, Supply, TensorRows, split_rows,
 };
 use crate::ml::crosscoder::weights::FoldedNormalizer;
 use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
+use crate::ml::{Rows, Watch};
 
 /// Training and validation rows, normalised as the step says.
 pub struct Opened<'a> {
@@ -48,22 +50,38 @@ pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
     }
 }
 
+/// What rows need that are made when they are read.
+pub struct Live<'a> {
+    pub hub: &'a Hub,
+    pub watch: &'a dyn Watch,
+    /// Where refills are told.
+    pub log: Option<PathBuf>,
+}
+
 /// Opens the rows of an activations step for a job.
 ///
 /// # Errors
 /// When they are missing or damaged.
 pub fn open<'a>(job: &Job<'a>, index: StepIndex) -> Result<Opened<'a>> {
     let spec = spec_of(&job.plan.steps[index.0])?;
-    open_as(job.plan, job.store, index, spec, Some(job))
+    let live = Live { hub: job.hub, watch: job.watch, log: Some(job.folder.join(REFILLS)) };
+    open_as(job.plan, job.store, index, spec, Some(&live))
 }
 
-/// The same rows where nothing is made: those that are stored.
+/// The same rows without a job, normalised or as the models give them.
 ///
 /// # Errors
-/// When they are missing or damaged, or not stored.
-pub fn open_stored(plan: &Plan, store: &Store, index: StepIndex) -> Result<Opened<'static>> {
+/// When they are missing or damaged.
+pub fn open_live<'a>(
+    plan: &Plan,
+    store: &Store,
+    index: StepIndex,
+    is_raw: bool,
+    live: &Live<'a>,
+) -> Result<Opened<'a>> {
     let spec = spec_of(&plan.steps[index.0])?;
-    open_as(plan, store, index, spec, None)
+    let normalize = if is_raw { spec::Normalize::None } else { spec.normalize };
+    open_as(plan, store, index, &ActivationsSpec { normalize, ..spec.clone() }, Some(live))
 }
 
 /// The same rows as they were before they were normalised.
@@ -141,7 +159,7 @@ fn open_as<'a>(
     store: &Store,
     index: StepIndex,
     spec: &ActivationsSpec,
-    job: Option<&Job<'a>>,
+    live: Option<&Live<'a>>,
 ) -> Result<Opened<'a>> {
     let step = &plan.steps[index.0];
     match &spec.source {
@@ -154,18 +172,16 @@ fn open_as<'a>(
             normalized(spec, rows(Split::Train, &spec.train, spec.limit), rows(Split::Validate, &spec.validate, None))
         }
         ActivationsSource::Models { .. } if spec.store == spec::StoreAs::None => {
-            let Some(job) = job else {
+            let Some(live) = live else {
                 let problem = "keeps no rows (`store = none`); write `store = f32` and run it to have them in files";
                 return Err(Error::Failed(format!("{} {problem}", step.address)));
             };
-            let sources = Sources::open(plan, store, job.hub, step, spec)?;
+            let sources = Sources::open(plan, store, live.hub, step, spec)?;
             let harvest = sources.harvest.clone();
             let sources: Arc<dyn Supply> = Arc::new(sources);
             let folder = store.artifact(&step.id);
-            let rows = |set| {
-                let log = Some(job.folder.join(REFILLS));
-                StreamedRows::open(harvest.clone(), &folder, set, sources.clone(), log, job.watch)
-            };
+            let rows =
+                |set| StreamedRows::open(harvest.clone(), &folder, set, sources.clone(), live.log.clone(), live.watch);
             let (train, validate) = (rows("train")?, rows("validate")?);
             let normalizer = Normalizer::fit(normalize(spec), &train.index().statistics)?;
             Ok(Opened { train: Box::new(normalizer.wrap(train)?), validate: Box::new(normalizer.wrap(validate)?) })

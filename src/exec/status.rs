@@ -46,6 +46,7 @@ pub fn is_stored(spec: &Spec) -> bool {
         | Spec::Twins(_)
         | Spec::Examples(_)
         | Spec::Steer(_)
+        | Spec::Autointerp(_)
         | Spec::Compare(_) => true,
     }
 }
@@ -85,6 +86,7 @@ fn reads(plan: &Plan, reader: usize, other: usize) -> bool {
             | Spec::Recover(_)
             | Spec::Tokens(_)
             | Spec::Twins(_)
+            | Spec::Autointerp(_)
             | Spec::Compare(_)
     );
     step.inputs

@@ -27,6 +27,10 @@ pub struct Record {
     pub address: String,
     pub seconds: f64,
     pub tokens: u64,
+    /// Largest resident memory of the whole process while it was made, in bytes; 0 where the system does not say. Steps that
+    /// were made side by side share it.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// Remarks of the making, such as norm warnings.
     pub notes: Vec<String>,
     pub xd_version: String,
@@ -210,6 +214,7 @@ mod tests {
             kind: "crosscoder".into(),
             address: "cc[loss = l1]".into(),
             seconds: 1.5,
+            memory_bytes: 0,
             tokens: 10,
             notes: vec!["sink token at position 0".into()],
             xd_version: "0.1.0".into(),

@@ -58,7 +58,25 @@ pub trait Rows: Sync {
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()>;
     /// Origins of rows `start..start + out.len()`. Rows without text have `sequence` = row and `position` = 0.
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()>;
+    /// Shows the origins of all rows in their order, some at a time. Rows that are made when they are read need not be made for it.
+    fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
+        origins_by_info(self, see)
+    }
 }
+
+/// [`Rows::origins`] of rows whose origins are at hand.
+pub(crate) fn origins_by_info<R: Rows + ?Sized>(rows: &R, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
+    let mut infos = Vec::new();
+    for start in (0..rows.count()).step_by(ORIGINS) {
+        infos.resize((rows.count() - start).min(ORIGINS as u64) as usize, RowInfo::default());
+        rows.info(start, &mut infos)?;
+        see(&infos);
+    }
+    Ok(())
+}
+
+/// Origins that are read at a time.
+const ORIGINS: usize = 4096;
 
 /// How many rows `[2, d]` so many numbers are. Errors: they are no whole rows.
 pub(crate) fn whole_rows(numbers: usize, width: usize) -> Result<usize> {
@@ -85,6 +103,10 @@ impl<R: Rows + ?Sized> Rows for &R {
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
         (**self).info(start, out)
     }
+
+    fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
+        (**self).origins(see)
+    }
 }
 
 impl<R: Rows + ?Sized> Rows for Box<R> {
@@ -102,6 +124,10 @@ impl<R: Rows + ?Sized> Rows for Box<R> {
 
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
         (**self).info(start, out)
+    }
+
+    fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
+        (**self).origins(see)
     }
 }
 

@@ -289,11 +289,38 @@ async function realPage(scheme) {
   await page.evaluate(() => document.querySelector("#latents tr[data-latent] td").click());
   holds(await page.$eval(".card", (card) => !card.hidden && ["Decoder norms", "Latent Scaling", "In other crosscoders"].every((part) => card.innerText.includes(part))), "the card of a real latent");
   await accessible(page, `the real page with a card, ${scheme}`);
+  await realTexts(page, scheme);
   await tableOf(page);
   await colours(page, scheme);
   if (scheme === "dark") await printed(page, "real");
   equal(page.problems, []);
   await page.close();
+}
+
+// What the steps of a run found is on its page: shaded texts, token groups and steering, each with the step that says it.
+async function realTexts(page, scheme) {
+  await page.keyboard.press("Escape");
+  await clickHead(page, "largest activation");
+  await clickHead(page, "largest activation");
+  await page.evaluate(() => document.querySelector("#latents tr[data-latent] td").click());
+  const levels = await page.$$eval(".card .texts .token.peak", (tokens) => tokens.map((token) => token.className));
+  holds(levels.length >= 2 && levels.every((name) => /\bs\d\b/.test(name)), `${levels.length} texts of a real latent are shaded`);
+  const shaded = await page.$$eval(".card .texts .token[data-a]", (tokens) => new Set(tokens.map((token) => getComputedStyle(token).backgroundColor)).size);
+  holds(shaded >= 2, `${shaded} shades of tokens`);
+  const texts = await page.$eval(".card .texts", (part) => part.textContent);
+  for (const step of ["shown[", "talked["]) holds(texts.includes(step), `the texts of ${step}`);
+  holds(texts.includes("50 to 100 % of its largest activation"), "the bins of the second step are its own");
+  const said = await page.$eval(".card .steering", (part) => part.textContent);
+  for (const part of ["hello there", "without it", "strength 2", "base_voice[", "voice["]) holds(said.includes(part), `steering says ${part}`);
+  const card = await page.$eval(".card", (card) => card.innerText);
+  for (const part of ["where_it_fires[", "in_talk[", "user", "assistant"]) holds(card.includes(part), `token groups say ${part}`);
+  await page.$eval(".card .texts", (texts) => texts.scrollIntoView());
+  await shot(page, `real-texts-${scheme}`);
+  await accessible(page, `a real latent with texts, ${scheme}`);
+  const files = await page.$eval(".left-out", (note) => [note.hidden, note.textContent]);
+  holds(!files[0] && files[1].includes("examples.parquet"), "the files of examples are listed");
+  await page.keyboard.press("Escape");
+  await clickHead(page, "latent");
 }
 
 async function tableOf(page) {

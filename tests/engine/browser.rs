@@ -8,8 +8,8 @@ use std::process::Command;
 
 use xd::out::Column;
 use xd::out::report::{
-    self, Cost, Definition, Expectation, Fact, LatentColumn, ReportData, ReportExample, ReportLatents, Script,
-    SteeringSample, TokenGroup, Twin, Word,
+    self, Cost, Definition, Expectation, Fact, LatentColumn, LatentStep, ReportData, ReportExample, ReportLatents,
+    Script, SteeringSample, TokenGroup, Twin, Word,
 };
 
 use crate::support::Lab;
@@ -127,6 +127,7 @@ fn large() -> ReportLatents {
             }
         };
         TokenGroup {
+            step: 0,
             name: name.into(),
             label: name.into(),
             frequency: numbers(0.2),
@@ -143,7 +144,13 @@ fn large() -> ReportLatents {
         columns,
         groups: groups.into(),
         twins: (0..200)
-            .map(|k| Twin { tuned_latent: 3 * k, base_latent: 3 * k + 1, cosine: Some(0.93), divergence: None })
+            .map(|k| Twin {
+                step: 0,
+                tuned_latent: 3 * k,
+                base_latent: 3 * k + 1,
+                cosine: Some(0.93),
+                divergence: None,
+            })
             .collect(),
         matches: vec![report::Matches {
             other: "cc[loss = batch_topk, train.seed = 1]".into(),
@@ -153,7 +160,12 @@ fn large() -> ReportLatents {
         }],
         steering: steering(),
         examples: examples(),
-        bins: vec![0.25, 0.5, 0.75, 1.0],
+        steps: vec![
+            LatentStep { address: "where".into(), ..LatentStep::default() },
+            LatentStep { address: "top".into(), bins: vec![0.25, 0.5, 0.75, 1.0], examples: 60_000 },
+            LatentStep { address: "voice".into(), ..LatentStep::default() },
+            LatentStep { address: "loud_voice".into(), ..LatentStep::default() },
+        ],
         corpora: vec!["prose".into(), "talk".into()],
         files: vec!["artifacts/top[loss=l1]/examples.parquet".into()],
     }
@@ -163,6 +175,7 @@ fn steering() -> Vec<SteeringSample> {
     let prompts =
         ["What is the capital of France?", "Tell me a story.", "مرحبا، كيف حالك؟", "a <b> & \"c\"", "Fifth", "Sixth"];
     let sample = |k: usize| SteeringSample {
+        step: (k % 3 == 2 && k / 18 == 6) as u16 + 2,
         latent: (k / 18 * 5) as u32,
         strength: (k % 3) as f64,
         prompt: prompts[k / 3 % 6].into(),
@@ -204,6 +217,7 @@ fn examples() -> Vec<ReportExample> {
         let tokens: Vec<String> = (0..64).map(token).collect();
         let near = |at: usize| (3.0 - at.abs_diff(peak) as f32).max(0.0) / 3.0;
         ReportExample {
+            step: 1,
             latent,
             bin,
             activation,
@@ -272,29 +286,73 @@ fn large_page() -> ReportData {
 
 const REAL: &str = r#"xd 1
 
-## A planted pair, small. It runs in seconds.
-pair toy = synthetic(width = 16, shared = 24, base_only = 4, tuned_only = 4, active = 3, seed = 1)
+## The embedded pair, small. It runs in seconds.
+pair organism {
+  base  = folder("ORGANISM/base")
+  tuned = folder("ORGANISM/chat")
+  label = "chat"
+}
+corpus prose = jsonl("ORGANISM/texts/prose_heldout.jsonl", column = "text")
+corpus talk  = jsonl("ORGANISM/texts/chat_heldout.jsonl", column = "messages", template = tokenizer)
 activations acts {
-  of       = toy
-  train    = 20K tokens
-  validate = 4K tokens
+  of       = organism
+  layer    = 3
+  context  = 64 tokens
+  train    = [2K tokens of prose, 2K tokens of talk]
+  validate = [1K tokens of prose, 1K tokens of talk]
+  exclude  = [bos]
 }
 crosscoder cc for loss in [l1(weight = 0.05), batch_topk(k = 4, dead_after = 5K tokens)] {
   on      = acts
   latents = 64
   train {
     batch     = 256 tokens
-    length    = 2 epochs
+    length    = 4 epochs
     optimizer = adam(lr = 3e-3, warmup = 10 steps)
   }
 }
 classify classes { of = cc }
 scaling nu {
   of        = cc
-  tokens    = 8K tokens
+  tokens    = 4K tokens
   intervals = 20
 }
-twins doubles { of = classes }
+twins doubles {
+  of     = classes
+  cosine = 0.1
+}
+tokens where_it_fires { of = cc }
+tokens in_talk {
+  of     = cc
+  corpus = talk
+  groups = [control, user, assistant]
+}
+examples shown {
+  of     = cc
+  count  = 2
+  around = 20 tokens
+}
+examples talked {
+  of     = cc
+  corpus = talk
+  count  = 1
+  bins   = [50%, 100%]
+}
+steer voice {
+  of       = cc
+  latents  = top(2, by = classes.max_activation)
+  strength = 2
+  prompts  = "hello there"
+  length   = 8 tokens
+}
+steer base_voice {
+  of       = cc
+  latents  = top(2, by = classes.max_activation)
+  strength = 2
+  prompts  = "hello there"
+  model    = base
+  length   = 8 tokens
+}
 compare both {
   a = cc[loss = l1]
   b = cc[loss = batch_topk]
@@ -353,7 +411,8 @@ fn the_report_works_in_a_browser() {
     std::fs::create_dir_all(&folder).unwrap();
     let large = folder.join("large.html");
     report::write(&large_page(), &large).unwrap();
-    let lab = Lab::new(REAL);
+    let organism = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/organism").display().to_string();
+    let lab = Lab::new(&REAL.replace("ORGANISM", &organism));
     lab.run(&["--out", "out"]);
     let real = folder.join("real.html");
     std::fs::copy(lab.path().join("out/report.html"), &real).unwrap();

@@ -10,7 +10,7 @@ use xd::ml::analysis::largest_activations;
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use xd::ml::data::Tokenizer;
 use xd::ml::watch::Unwatched;
-use xd::ml::{MemoryRows, RowInfo};
+use xd::ml::{MemoryRows, RowInfo, Rows};
 
 use crate::support::{Lab, said};
 
@@ -77,6 +77,7 @@ fn config(count: usize) -> ExamplesConfig {
         bins: EDGES.to_vec(),
         around: 3,
         seed: 42,
+        largest: None,
     }
 }
 
@@ -212,6 +213,42 @@ fn a_draw_has_the_asked_number_and_does_not_depend_on_order_threads_or_other_lat
     }
 }
 
+/// Counts how often each row's activations are read.
+struct Counted(MemoryRows, std::sync::atomic::AtomicU64);
+
+impl Rows for Counted {
+    fn width(&self) -> usize {
+        self.0.width
+    }
+
+    fn count(&self) -> u64 {
+        self.0.count()
+    }
+
+    fn read(&self, start: u64, out: &mut [f32]) -> xd::ml::Result<()> {
+        self.1.fetch_add((out.len() / (2 * self.0.width)) as u64, std::sync::atomic::Ordering::Relaxed);
+        self.0.read(start, out)
+    }
+
+    fn info(&self, start: u64, out: &mut [RowInfo]) -> xd::ml::Result<()> {
+        self.0.info(start, out)
+    }
+}
+
+#[test]
+fn known_maxima_save_a_pass_over_the_activations() {
+    let (crosscoder, counted) = (crosscoder(Activation::Relu), Counted(rows(1), 0.into()));
+    let passes = || counted.1.swap(0, std::sync::atomic::Ordering::Relaxed) as f64 / counted.count() as f64;
+    let kept = sample(&crosscoder, &counted, &config(2), &Unwatched).unwrap();
+    assert_eq!(passes(), 2.0, "one for the maxima");
+    let all: Vec<u32> = (0..LATENTS as u32).collect();
+    let largest = largest_activations(&crosscoder, &counted, &all, &Unwatched).unwrap();
+    assert_eq!(passes(), 1.0);
+    let known = ExamplesConfig { largest: Some(largest), ..config(2) };
+    assert_eq!(sample(&crosscoder, &counted, &known, &Unwatched).unwrap(), kept);
+    assert_eq!(passes(), 1.0);
+}
+
 #[test]
 fn every_sequence_is_drawn_as_often_as_any_other() {
     let (crosscoder, rows) = (crosscoder(Activation::Relu), rows(1));
@@ -311,6 +348,9 @@ examples shown {
   of     = cc
   count  = 2
   around = 5 tokens
+}
+autointerp meanings {
+  of     = cc
   scores = "delphi"
 }
 examples talked {
@@ -337,6 +377,12 @@ steer base_voice {
 }
 classify classes { of = cc }
 table texts { rows = shown }
+table said { rows = [meanings, classes] }
+table by_class {
+  rows    = [meanings, classes]
+  group   = dead
+  columns = [dead, latents = count(), detection = mean(detection_total)]
+}
 table talks { rows = talked }
 table voices { rows = voice }
 table base_voices { rows = base_voice }
@@ -357,7 +403,8 @@ fn lab(text: &str) -> Lab {
     };
     for latent in [0, 5] {
         write("explanations", latent, &format!("\"What {latent} means, \\\"so\\\".\""));
-        let records = r#"[{"activating":true,"correct":true},{"activating":true,"correct":true},{"activating":false,"correct":false}]"#;
+        let records = r#"[{"activating":true,"correct":true,"distance":1},{"activating":true,"correct":true,"distance":2},
+            {"activating":false,"correct":false,"distance":-1}]"#;
         write("scores/detection", latent, records);
     }
     lab
@@ -398,14 +445,19 @@ fn an_experiment_shows_text_and_lets_models_speak() {
             assert!(example.tokens[0] == "<bos>" && example.activations[0] == 0.0, "{example:?}");
             begins += 1;
         }
-        let known = [0, 5].contains(&example.latent);
-        assert_eq!(
-            row["explanation"],
-            if known { format!("What {} means, \"so\".", example.latent) } else { String::new() }
-        );
-        assert_eq!(row["detection"].parse::<f64>().ok().map(|x| (x * 3.0).round()), known.then_some(2.0));
-        assert_eq!(row["detection_balanced"].parse::<f64>().ok(), known.then_some(0.5));
     }
+    assert!(found.iter().filter(|example| example.latent == 5).count() > 1, "several texts of one latent");
+    let meanings = rows_of(&lab, "said");
+    assert_eq!(meanings.iter().map(|row| row["latent"].as_str()).collect::<Vec<_>>(), ["0", "5"], "one row a latent");
+    for row in &meanings {
+        assert_eq!(row["explanation"], format!("What {} means, \"so\".", row["latent"]));
+        let number = |name: &str| row[name].parse::<f64>().ok().map(|x| (x * 300.0).round() / 3.0);
+        assert_eq!(number("detection"), Some(200.0 / 3.0));
+        assert_eq!([number("detection_total"), number("detection_no_zero")], [Some(200.0 / 3.0), Some(100.0)]);
+        assert_eq!(["detection_1", "detection_3", "detection_random"].map(number), [Some(100.0), None, Some(0.0)]);
+    }
+    let counted: usize = rows_of(&lab, "by_class").iter().map(|row| row["latents"].parse::<usize>().unwrap()).sum();
+    assert_eq!(counted, 2, "a latent counts once, however many texts it has");
     assert!(begins > 0, "some example stands at the beginning of a document");
     // Whole sentences of the corpus, not only pieces of words.
     let heldout = std::fs::read_to_string(
@@ -459,10 +511,27 @@ fn an_experiment_shows_text_and_lets_models_speak() {
     assert_eq!(crate::support::differing(&lab.results("out"), &lab.results("one")), Vec::<String>::new());
     lab.write(&experiment().replace("store     = f32", "store     = none"));
     store("streamed", &[]);
-    for table in ["texts", "talks", "voices", "base_voices"] {
+    for table in ["texts", "said", "talks", "voices", "base_voices"] {
         let read = |out: &str| std::fs::read(lab.path().join(out).join(format!("tables/{table}.csv"))).unwrap();
         assert_eq!(read("out"), read("streamed"), "{table}");
     }
+
+    // Activations that are not stored go out like stored ones, and every place of delphi's tokens is text.
+    let export = |store: &str, out: &str| {
+        let output = lab.xd(&["export", "experiment.xd", "cc", "--as", "delphi", "--store", store, "--out", out]);
+        assert!(output.status.success(), "{}", crate::support::said(&output));
+        std::fs::read(lab.path().join(out).join("crosscoder/0_47.safetensors")).unwrap()
+    };
+    let streamed = export("streamed", "streamed_cache");
+    lab.write(&experiment());
+    assert!(streamed == export("one", "stored_cache"), "the caches differ");
+    let cache = lab.path().join("stored_cache/crosscoder/0_47.safetensors");
+    let file = xd::ml::crosscoder::tensor_file::TensorFile::open(&cache).unwrap();
+    let ids: Vec<u32> = file.integers("tokens").unwrap().unwrap().into_iter().map(|id| id as u32).collect();
+    let bos = ids[0];
+    let begins = ids.iter().filter(|id| **id == bos).count();
+    assert!(begins > 5, "{begins} documents begin with {bos}");
+    assert_eq!(tokenizer.pieces(&ids[..1]).unwrap(), ["<bos>"], "a token without a row");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use xd::ml::analysis::examples::{Tokens, sequences_of_rows, tokens_of_rows};
 use xd::ml::analysis::{ClassThresholds, classify};
 use xd::ml::crosscoder::tensor_file::TensorFile;
 use xd::ml::crosscoder::weights::FoldedNormalizer;
@@ -13,7 +14,7 @@ use xd::ml::formats::{
     verify_import,
 };
 use xd::ml::watch::Unwatched;
-use xd::ml::{Rows, TokenGroup};
+use xd::ml::{MemoryRows, RowInfo, Rows, TokenGroup};
 
 use crate::toy;
 
@@ -175,6 +176,61 @@ fn slices_of_one_model_are_said_to_be_halves() {
     assert!(apart.iter().all(|apart| *apart > 0.1), "{apart:?}");
 }
 
+fn texts_of(rows: &MemoryRows) -> Tokens {
+    tokens_of_rows(rows, &sequences_of_rows(rows).unwrap()).unwrap()
+}
+
+/// delphi draws texts on which a latent is silent from every window of the flat list of tokens: places without a row were 0 in it, and
+/// scored as text.
+#[test]
+fn documents_for_delphi_lie_end_to_end_without_padding() {
+    let crosscoder = toy::crosscoder(5, 30, Activation::Relu, 4);
+    let lengths = [7u32, 12, 3, 9, 12];
+    let token = |document: u32, position: u32| 1000 + 100 * document + position;
+    let mut rows = toy::rows(5, 38, 9, 5);
+    // BOS of every document and the fifth token of each have no row; the last document was cut.
+    let places = (0u32..5).flat_map(|d| (1..lengths[d as usize]).map(move |at| (d, at))).filter(|(_, at)| *at != 4);
+    let places: Vec<(u32, u32)> = places.collect();
+    rows.infos = places
+        .iter()
+        .map(|&(sequence, position)| {
+            let token = token(sequence, position);
+            RowInfo { sequence, position, token, group: TokenGroup::Text, ..RowInfo::default() }
+        })
+        .collect();
+    assert!(rows.infos.len() <= 38);
+    rows.values.truncate(rows.infos.len() * 10);
+    rows.infos.reverse();
+    let mut texts = Tokens::new();
+    for (document, length) in (0u32..5).zip(lengths) {
+        // The text goes on after the last row.
+        texts.insert((0, document), (0..length + 6).map(|at| Some(token(document, at))).collect());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let written = delphi::write_delphi(&crosscoder, &rows, &texts, folder.path(), "", &Unwatched).unwrap();
+    let file = TensorFile::open(&folder.path().join("crosscoder/0_29.safetensors")).unwrap();
+    let tokens = file.integers("tokens").unwrap().unwrap();
+    let flat: Vec<i64> =
+        (0u32..5).flat_map(|d| (0..lengths[d as usize]).map(move |at| i64::from(token(d, at)))).collect();
+    assert_eq!(tokens, flat[..36], "43 tokens are three rows of 12");
+    assert_eq!(written.dropped, 7);
+    let (locations, activations) =
+        (file.integers("locations").unwrap().unwrap(), file.floats("activations").unwrap().unwrap().1);
+    assert!(activations.len() > 50);
+    for (place, value) in locations.chunks(3).zip(activations) {
+        let id = tokens[(12 * place[0] + place[1]) as usize];
+        let row = rows.infos.iter().position(|info| i64::from(info.token) == id).expect("a token with a row");
+        let latent = place[2] as usize;
+        let expected =
+            toy::encode(&crosscoder, &rows.values[row * 10..][..10])[latent] * toy::code_norm(&crosscoder, latent);
+        assert!((f64::from(value) - expected).abs() < 1e-4, "{place:?}: {value} {expected}");
+    }
+    texts.insert((0, 1), vec![Some(1); 12]);
+    let error =
+        delphi::write_delphi(&crosscoder, &rows, &texts, folder.path(), "", &Unwatched).unwrap_err().to_string();
+    assert!(error.contains("document 1") && error.contains("has changed"), "{error}");
+}
+
 #[test]
 fn delphi_gets_every_activation_at_its_place() {
     for activation in [
@@ -188,7 +244,11 @@ fn delphi_gets_every_activation_at_its_place() {
             (info.token, info.group) = (500 + i as u32, TokenGroup::Text);
         }
         let folder = tempfile::tempdir().unwrap();
-        let count = delphi::write_delphi(&crosscoder, &rows, folder.path(), "some/model", &Unwatched).unwrap();
+        let texts = texts_of(&rows);
+        let written =
+            delphi::write_delphi(&crosscoder, &rows, &texts, folder.path(), "some/model", &Unwatched).unwrap();
+        assert_eq!((written.rows, written.dropped), (90, 0));
+        let count = written.activations;
         let file = TensorFile::open(&folder.path().join("crosscoder/0_29.safetensors")).unwrap();
         let locations = file.integers("locations").unwrap().unwrap();
         let (_, activations) = file.floats("activations").unwrap().unwrap();
@@ -205,7 +265,7 @@ fn delphi_gets_every_activation_at_its_place() {
         export_crosscoder(&crosscoder, ExportLayout::Published, &folder.path().join("cc")).unwrap();
         let slow = WeightsFile::open(&folder.path().join("cc"), None).unwrap();
         let slow = SlowCrosscoder::open(&slow, &Choices::default()).unwrap();
-        assert!(delphi::verify_delphi(&slow, &crosscoder.code_norms(), &rows, folder.path()).unwrap() < 1e-5);
+        assert!(delphi::verify_delphi(&slow, &crosscoder.code_norms(), &rows, &texts, folder.path()).unwrap() < 1e-5);
     }
 }
 
@@ -213,11 +273,17 @@ fn delphi_gets_every_activation_at_its_place() {
 fn a_cache_for_delphi_comes_back_as_classify_counts() {
     for (activation, count) in [(Activation::Relu, 85), (Activation::Threshold { k: 4, threshold: 1.3 }, 90)] {
         let crosscoder = toy::crosscoder(5, 30, activation, 4);
-        // The last of the sequences is shorter: places without a row are no tokens.
+        // The last of the sequences is shorter, and its tokens fill no row.
         let mut rows = toy::rows(5, count, 9, 5);
         rows.infos.iter_mut().for_each(|info| info.group = TokenGroup::Text);
         let folder = tempfile::tempdir().unwrap();
-        let kept = delphi::write_delphi(&crosscoder, &rows, folder.path(), "", &Unwatched).unwrap();
+        let written =
+            delphi::write_delphi(&crosscoder, &rows, &texts_of(&rows), folder.path(), "", &Unwatched).unwrap();
+        let (kept, dropped) = (written.activations, count % 9);
+        let count = count - dropped;
+        assert_eq!((written.rows, written.dropped), (count, dropped));
+        rows.infos.truncate(count);
+        rows.values.truncate(count * 10);
         let classes = classify(&crosscoder, &rows, &ClassThresholds::default(), &Unwatched).unwrap();
         for place in [folder.path().to_path_buf(), folder.path().join("crosscoder")] {
             let counts = DelphiCache::open(&place).unwrap().count().unwrap();
@@ -238,7 +304,10 @@ fn a_cache_for_delphi_comes_back_as_classify_counts() {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace(&format!("\"n_rows\": {count}"), "\"n_rows\": 91")).unwrap();
         let error = DelphiCache::open(folder.path()).unwrap().count().unwrap_err().to_string();
-        assert!(error.contains("`n_rows` = 91, and there are 10 sequences of 9 tokens"), "{error}");
+        assert!(
+            error.contains(&format!("`n_rows` = 91, and there are {} sequences of 9 tokens", count / 9)),
+            "{error}"
+        );
     }
 }
 
@@ -248,6 +317,8 @@ fn delphi_needs_text() {
     let textless = toy::rows(5, 20, 1, 5);
     assert_eq!(textless.count(), 20);
     let folder = tempfile::tempdir().unwrap();
-    let error = delphi::write_delphi(&crosscoder, &textless, folder.path(), "", &Unwatched).unwrap_err().to_string();
+    let texts = texts_of(&textless);
+    let error =
+        delphi::write_delphi(&crosscoder, &textless, &texts, folder.path(), "", &Unwatched).unwrap_err().to_string();
     assert!(error.contains("no text"), "{error}");
 }

@@ -562,9 +562,16 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("bins", "[50%, 100%]", "[25%, 100%]"),
         ("around", "64 tokens", "32 tokens"),
         ("seed", "42", "1"),
-        ("scores", "\"delphi\"", "\"delphi_again\""),
     ] {
         add(&format!("examples.{field}"), examples(field, before), examples(field, after));
+    }
+    for (field, before, after) in
+        [("of", "first[train.seed = 0]", "first[train.seed = 1]"), ("scores", "\"delphi\"", "\"delphi_again\"")]
+    {
+        let file = |value: &str| {
+            block("autointerp", &[("of", "first[train.seed = 0]"), ("scores", "\"delphi\""), (field, value)])
+        };
+        add(&format!("autointerp.{field}"), file(before), file(after));
     }
     chosen(&mut add, "examples.latents", &|form| examples("latents", form));
     let steer = |field: &str, value: &str| {

@@ -61,6 +61,8 @@ impl Memory {
             ("cache/tokens.pt", "tokens"),
             ("delphi", "what latents mean"),
             ("delphi/explanations", "what they mean"),
+            ("results/NAME", "what latents mean"),
+            ("results/NAME/explanations", "what they mean"),
             ("delphi_again", "what latents mean, again"),
             ("delphi_again/scores/detection", "whether it is so"),
         ] {

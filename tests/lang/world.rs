@@ -55,7 +55,9 @@ impl World for SmallWorld {
     fn bytes(&self, _: &str, path: &str) -> Result<u64, String> {
         match path {
             "weights/normalizing" | "weights/no_threshold" | "weights/2024" | "weights/wide" => Ok(2_720_000_000),
-            "delphi_results" | "delphi_results/scores/fuzz" => Ok(1000),
+            "delphi_results" | "delphi_results/scores/simulation" | "results/NAME" | "results/NAME/explanations" => {
+                Ok(1000)
+            }
             "texts/web.jsonl" | "texts/heldout.jsonl" | "texts/talk.jsonl" => Ok(200_000_000),
             _ => Err("there is no such file".into()),
         }

@@ -11,17 +11,22 @@ use crate::exec::wiring::{file_name, input, inputs};
 use crate::lang::plan::spec::{ClassifySpec, ScalingSpec};
 use crate::lang::plan::{Input, Plan, Spec, Step, StepIndex};
 use crate::lang::schema;
+use crate::ml::analysis::examples::{self, Example};
 use crate::out::frame::Cell;
 use crate::out::number::short;
 use crate::out::plot::Labels;
-use crate::out::report::{LatentColumn, Match, Matches, ReportLatents, SteeringSample, TokenGroup, Twin, Word, spread};
+use crate::out::report::{
+    EXAMPLE_TOKENS, EXAMPLES_OF_LATENT, ExampleChoice, LatentColumn, LatentStep, Match, Matches, ReportExample,
+    ReportLatents, SteeringSample, TokenGroup, Twin, Word, spread,
+};
 use crate::out::{Column, Frame};
 
 /// Columns that are shown before the reader asks for more, in this order; the others follow.
-const MAIN: [&str; 15] = [
+const MAIN: [&str; 16] = [
     "class",
     "verdict",
     "explanation",
+    "detection_total",
     "detection",
     "delta_norm",
     "nu_reconstruction",
@@ -42,12 +47,16 @@ const MAIN: [&str; 15] = [
 /// When rows cannot be read.
 pub fn latents(plan: &Plan, manifest: &Manifest, out: &Path) -> Result<Vec<ReportLatents>> {
     let mut all = Vec::new();
+    let shown = plan.steps.iter().filter(|step| step.kind == "examples");
+    let with_texts: BTreeSet<StepIndex> = shown.filter_map(|step| crosscoder_in(plan, step, "of")).collect();
+    let tokens = EXAMPLE_TOKENS / with_texts.len().max(1);
     for (index, step) in plan.steps.iter().enumerate() {
         let Spec::Crosscoder(spec) = &step.spec else { continue };
         let readers: Vec<Reader<'_>> =
             plan.steps.iter().filter_map(|reader| Reader::new(plan, reader, StepIndex(index), manifest, out)).collect();
         let frames = readers.iter().map(Reader::frame).collect::<Result<Vec<_>>>()?;
-        let found = gather(plan, StepIndex(index), spec.latents as usize, &readers, &frames);
+        let mut found = gather(plan, StepIndex(index), spec.latents as usize, &readers, &frames);
+        texts(plan, &mut found, &readers, tokens)?;
         if !found.columns.is_empty() || !found.examples.is_empty() || !found.steering.is_empty() {
             all.push(found);
         }
@@ -96,20 +105,34 @@ fn gather(plan: &Plan, index: StepIndex, latents: usize, readers: &[Reader<'_>],
     };
     for (reader, frame) in readers.iter().zip(frames) {
         match reader.step.kind {
-            "tokens" => found.groups.extend(groups(found.count, &reader.labels, frame)),
-            "twins" => found.twins.extend(twins(frame)),
+            "tokens" => {
+                let step = speaker(&mut found, reader);
+                found.groups.extend(groups(found.count, step, &reader.labels, frame));
+            }
+            "twins" => {
+                let step = speaker(&mut found, reader);
+                found.twins.extend(twins(step, frame));
+            }
             "compare" => found.matches.extend(self::matches(plan, reader, index, frame)),
             "steer" => {
-                found.steering.extend(steering(frame));
+                let step = speaker(&mut found, reader);
+                found.steering.extend(steering(step, frame));
                 found.files.push(format!("{}/{ROWS}", reader.folder));
             }
-            "examples" => examples(plan, &mut found, reader, frame),
+            // Their texts come out of their own file.
+            "examples" => {}
             _ => columns(&mut found, reader, frame),
         }
     }
     let place = |name: &str| MAIN.iter().position(|main| *main == name).unwrap_or(MAIN.len());
     found.columns.sort_by_key(|column| place(&column.name));
     found
+}
+
+/// Puts a step among those that speak of more than numbers; its place there.
+fn speaker(found: &mut ReportLatents, reader: &Reader<'_>) -> u16 {
+    found.steps.push(LatentStep { address: reader.step.address.to_string(), ..LatentStep::default() });
+    u16::try_from(found.steps.len() - 1).unwrap_or(u16::MAX)
 }
 
 /// The crosscoder that a step reads in this role, directly or through its classes.
@@ -157,6 +180,9 @@ fn columns(found: &mut ReportLatents, reader: &Reader<'_>, frame: &Frame) {
     let Some(latents) = frame.get("latent") else { return };
     for (name, cells) in frame.columns.iter().filter(|(name, _)| name != "latent") {
         let Some(cells) = spread(found.count, latents, cells) else { return };
+        if reader.step.kind == "autointerp" && cells.cells().all(|cell| cell == Cell::Empty) {
+            continue;
+        }
         push(found, reader, name, cells);
     }
 }
@@ -181,17 +207,39 @@ fn push(found: &mut ReportLatents, reader: &Reader<'_>, name: &str, cells: Colum
     });
 }
 
-/// Texts on which latents fire, and what delphi says of them.
-fn examples(plan: &Plan, found: &mut ReportLatents, reader: &Reader<'_>, frame: &Frame) {
-    for name in ["explanation", "detection"] {
-        if let Some(cells) = explanations(found.count, frame, name) {
-            push(found, reader, name, cells);
+/// Texts on which latents fire, out of the files of every step that collected some: of at most so many tokens together, read one
+/// after another, so that millions of rows take no memory.
+fn texts(plan: &Plan, found: &mut ReportLatents, readers: &[Reader<'_>], most_tokens: usize) -> Result<()> {
+    let mut choice = ExampleChoice::new(most_tokens, EXAMPLES_OF_LATENT);
+    for reader in readers {
+        let Spec::Examples(spec) = &reader.step.spec else { continue };
+        if !reader.artifact.join(examples::NAME).is_file() {
+            continue;
         }
+        let step = speaker(found, reader);
+        let (mut total, mut of_latent) = (0, Vec::<ReportExample>::new());
+        examples::visit(&reader.artifact, &mut |example| {
+            total += 1;
+            if of_latent.last().is_some_and(|last| last.latent != example.latent) {
+                choice.offer(found.difference(of_latent[0].latent), std::mem::take(&mut of_latent));
+            }
+            of_latent.push(shown(step, example));
+        })?;
+        if let Some(last) = of_latent.first() {
+            choice.offer(found.difference(last.latent), of_latent);
+        }
+        found.steps[usize::from(step)].bins.clone_from(&spec.bins);
+        found.steps[usize::from(step)].examples = total;
+        found.files.push(format!("{}/{}", reader.folder, examples::NAME));
+        found.corpora = corpora(plan, reader.step);
     }
-    if let Spec::Examples(spec) = &reader.step.spec {
-        found.bins.clone_from(&spec.bins);
-    }
-    found.corpora = corpora(plan, reader.step);
+    found.examples = choice.finish();
+    Ok(())
+}
+
+fn shown(step: u16, example: Example) -> ReportExample {
+    let Example { latent, bin, activation, corpus, sequence, peak, start, tokens, activations } = example;
+    ReportExample { step, latent, bin, activation, corpus, sequence, peak, start, tokens, activations }
 }
 
 /// Names of the corpora of the held-out rows, in the order of the portions.
@@ -280,7 +328,7 @@ fn verdict_meaning(spec: &ScalingSpec, verdict: &str) -> String {
 }
 
 /// Rows `latent group frequency mean max share`, several a latent.
-fn groups(count: usize, labels: &Labels, frame: &Frame) -> Vec<TokenGroup> {
+fn groups(count: usize, step: u16, labels: &Labels, frame: &Frame) -> Vec<TokenGroup> {
     let (Some(latents), Some(names)) = (frame.get("latent"), frame.get("group")) else { return Vec::new() };
     let group = |name: Cell<'_>| {
         let rows: Vec<usize> = (0..frame.rows()).filter(|&row| names.cell(row) == name).collect();
@@ -290,6 +338,7 @@ fn groups(count: usize, labels: &Labels, frame: &Frame) -> Vec<TokenGroup> {
             cells.map_or_else(|| vec![None; count], |cells| cells.cells().map(Cell::number).collect())
         };
         TokenGroup {
+            step,
             name: name.to_string(),
             label: labels.value(&name.to_string()).replace('_', "-"),
             frequency: column("frequency"),
@@ -309,12 +358,13 @@ fn whole(cell: Cell<'_>) -> Option<u32> {
 }
 
 /// The pairs; those of the random baseline are no twins.
-fn twins(frame: &Frame) -> Vec<Twin> {
+fn twins(step: u16, frame: &Frame) -> Vec<Twin> {
     let twin = |row: usize| {
         if frame.cell(row, "pair") == Cell::Text("random") {
             return None;
         }
         Some(Twin {
+            step,
             tuned_latent: whole(frame.cell(row, "tuned_latent"))?,
             base_latent: whole(frame.cell(row, "base_latent"))?,
             cosine: frame.cell(row, "cosine").number(),
@@ -347,24 +397,14 @@ fn pairs(frame: &Frame, ours: &str, theirs: &str) -> Vec<Match> {
     (0..frame.rows()).filter_map(pair).collect()
 }
 
-/// Explanations and scores stand in every row of a latent.
-fn explanations(count: usize, frame: &Frame, column: &str) -> Option<Column> {
-    let (latents, cells) = (frame.get("latent")?, frame.get(column)?);
-    let mut seen = BTreeSet::new();
-    let first =
-        |row: &usize| cells.cell(*row) != Cell::Empty && whole(latents.cell(*row)).is_some_and(|j| seen.insert(j));
-    let rows: Vec<usize> = (0..frame.rows()).filter(first).collect();
-    let found = spread(count, &latents.take(&rows), &cells.take(&rows))?;
-    (!rows.is_empty()).then_some(found)
-}
-
-fn steering(frame: &Frame) -> Vec<SteeringSample> {
+fn steering(step: u16, frame: &Frame) -> Vec<SteeringSample> {
     let text = |row: usize, column: &str| match frame.cell(row, column) {
         Cell::Text(text) => Some(text.to_string()),
         _ => None,
     };
     let sample = |row: usize| {
         Some(SteeringSample {
+            step,
             latent: whole(frame.cell(row, "latent"))?,
             strength: frame.cell(row, "strength").number()?,
             prompt: text(row, "prompt")?,
@@ -386,11 +426,12 @@ mod tests {
             .and_then(|f| f.with("frequency", Column::real([0.5, 0.25, 0.125, 0.0])))
             .and_then(|f| f.with("share", Column::Real(vec![Some(0.75), Some(0.25), None, None])))
             .unwrap();
-        let found = groups(3, &Labels::standard(), &frame);
+        let found = groups(3, 1, &Labels::standard(), &frame);
         assert_eq!(found.iter().map(|group| &*group.label).collect::<Vec<_>>(), ["control", "not control"]);
         assert_eq!(found[0].frequency, [Some(0.125), None, Some(0.5)]);
         assert_eq!(found[1].frequency, [Some(0.0), None, Some(0.25)]);
         assert_eq!(found[1].share, [None, None, Some(0.25)]);
+        assert_eq!((found[0].step, found[1].step), (1, 1));
         assert_eq!(found[1].max, [None; 3], "a column that is not there");
     }
 
@@ -404,33 +445,21 @@ mod tests {
             .and_then(|f| f.with("divergence", Column::Real(vec![None, Some(0.5), Some(1.0)])))
             .unwrap();
         let twin = |tuned_latent, base_latent, cosine, divergence| Twin {
+            step: 2,
             tuned_latent,
             base_latent,
             cosine: Some(cosine),
             divergence,
         };
-        assert_eq!(twins(&frame), [twin(7, 1, 0.95, None), twin(9, 2, 0.91, Some(0.5))]);
+        assert_eq!(twins(2, &frame), [twin(7, 1, 0.95, None), twin(9, 2, 0.91, Some(0.5))]);
         let frame = Frame::new()
             .with("latent", Column::whole([4]))
             .and_then(|f| f.with("strength", Column::real([1.5])))
             .and_then(|f| f.with("prompt", Column::text(["Hi"])))
             .and_then(|f| f.with("text", Column::Text(vec![None])))
             .unwrap();
-        let said = SteeringSample { latent: 4, strength: 1.5, prompt: "Hi".into(), text: String::new() };
-        assert_eq!(steering(&frame), [said]);
-    }
-
-    #[test]
-    fn an_explanation_stands_in_the_first_row_that_has_it() {
-        let frame = Frame::new()
-            .with("latent", Column::whole([2, 2, 0]))
-            .and_then(|f| f.with("explanation", Column::Text(vec![None, Some("names".into()), None])))
-            .and_then(|f| f.with("detection", Column::Real(vec![None; 3])))
-            .unwrap();
-        let found = explanations(3, &frame, "explanation");
-        assert_eq!(found, Some(Column::Text(vec![None, None, Some("names".into())])));
-        assert_eq!(explanations(3, &frame, "detection"), None, "nobody scored them");
-        assert_eq!(explanations(3, &frame, "fuzzing"), None);
+        let said = SteeringSample { step: 3, latent: 4, strength: 1.5, prompt: "Hi".into(), text: String::new() };
+        assert_eq!(steering(3, &frame), [said]);
     }
 
     #[test]

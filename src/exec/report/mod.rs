@@ -139,8 +139,29 @@ fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path, late
             cells[column].crosscoder = known.unwrap_or_default();
         }
     }
-    ReportTable { title, caption, file: relative(path, out), ..made }
+    with_intervals(ReportTable { title, caption, file: relative(path, out), ..made })
 }
+
+/// `mean ± ci` in one cell: the column X_ci95 goes into X, and stays a column of the file.
+fn with_intervals(mut table: ReportTable) -> ReportTable {
+    let names: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
+    for (place, name) in names.iter().enumerate().rev() {
+        let mean = name.strip_suffix(INTERVAL).and_then(|mean| names.iter().position(|name| name == mean));
+        let Some(mean) = mean.filter(|mean| *mean < place) else { continue };
+        table.columns.remove(place);
+        table.columns[mean].label += " ± 95 %";
+        for row in &mut table.rows {
+            let interval = row.remove(place).text;
+            if !interval.is_empty() {
+                row[mean].text += &format!(" ± {interval}");
+            }
+        }
+    }
+    table
+}
+
+/// What `over` calls half the width of an interval.
+const INTERVAL: &str = "_ci95";
 
 /// The columns of the kinds that tables and figures read, as the schema defines them, and those of the latents.
 fn definitions(plan: &Plan, shown: &Shown, latents: &[ReportLatents]) -> Vec<Definition> {
@@ -167,6 +188,9 @@ fn definitions(plan: &Plan, shown: &Shown, latents: &[ReportLatents]) -> Vec<Def
             }
         }
     }
+    for (index, _, frame) in &shown.tables {
+        definitions.extend(of_table(&plan.steps[*index], frame, &mut seen));
+    }
     for column in latents.iter().flat_map(|latents| &latents.columns) {
         if !column.doc.is_empty() && seen.insert(column.name.clone()) {
             definitions.push(Definition {
@@ -180,6 +204,59 @@ fn definitions(plan: &Plan, shown: &Shown, latents: &[ReportLatents]) -> Vec<Def
         }
     }
     definitions
+}
+
+/// What the labels of a table mean that are no columns of a step: aggregates, and what `over` makes of them.
+fn of_table(step: &Step, frame: &Frame, seen: &mut BTreeSet<String>) -> Vec<Definition> {
+    let Spec::Table(spec) = &step.spec else { return Vec::new() };
+    let written = |name: &str| {
+        let columns = step.resolved.iter().find(|field| field.path == "columns")?;
+        aggregate(&columns.value, name)
+    };
+    let over = spec.over.join(", ");
+    let meaning = |name: &str| {
+        if let Some(mean) = name.strip_suffix(INTERVAL).filter(|_| !over.is_empty()) {
+            let text = format!("Half the width of the 95 % interval of the mean of `{mean}` over {over}: t s / √n.");
+            return Some((text, "docs/method.md 8"));
+        }
+        if name == "n" && !over.is_empty() {
+            let text = format!("The least number of values of {over} behind a mean of the row.");
+            return Some((text, "docs/method.md 8"));
+        }
+        let mean = if over.is_empty() { String::new() } else { format!(", mean over {over}") };
+        Some((format!("`{}` over the rows of a group{mean}.", written(name)?), ""))
+    };
+    let table = &step.address.name;
+    let definition = |name: &str| {
+        let (text, source) = meaning(name)?;
+        // Two tables may call different things alike.
+        seen.insert(format!("{table}.{name}")).then(|| Definition {
+            column: format!("{table}.{name}"),
+            label: name.to_string(),
+            text,
+            source: source.to_string(),
+            ..Definition::default()
+        })
+    };
+    frame.names().filter_map(definition).collect()
+}
+
+/// The aggregate that is called `name` in a list of columns as it is written: `share(..)` of `[loss, specific = share(..)]`.
+fn aggregate(columns: &str, name: &str) -> Option<String> {
+    let inside = columns.trim().trim_start_matches('[').trim_end_matches(']');
+    let (mut depth, mut entries) = (0, vec![String::new()]);
+    for c in inside.chars() {
+        depth += i32::from(matches!(c, '(' | '[')) - i32::from(matches!(c, ')' | ']'));
+        match entries.last_mut() {
+            Some(last) if c != ',' || depth > 0 => last.push(c),
+            _ => entries.push(String::new()),
+        }
+    }
+    let labelled = entries.iter().find_map(|entry| {
+        let (label, value) = entry.split_once(" = ")?;
+        (label.trim() == name && value.contains('(')).then(|| value.trim().to_string())
+    });
+    labelled.or_else(|| entries.iter().map(|e| e.trim().to_string()).find(|e| e == name && e.contains('(')))
 }
 
 /// Words that a table or plot writes, as far as they can be names of columns.
@@ -304,6 +381,8 @@ fn cost(entry: &StepEntry) -> Option<Cost> {
         measured_seconds: entry.measured.seconds,
         predicted_bytes: entry.predicted.disk_bytes,
         measured_bytes: entry.measured.disk_bytes,
+        predicted_memory: entry.predicted.memory_bytes,
+        measured_memory: entry.measured.memory_bytes,
     })
 }
 
@@ -312,5 +391,37 @@ fn input(file: &crate::exec::manifest::InputFile) -> Input {
         path: file.path.clone(),
         hash: file.hash.clone(),
         bytes: std::fs::metadata(&file.path).ok().filter(|facts| facts.is_file()).map(|facts| facts.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::out::Column;
+    use crate::out::plot::Labels;
+
+    #[test]
+    fn an_interval_stands_in_the_cell_of_its_mean() {
+        let frame = Frame::new()
+            .with("loss", Column::text(["l1", "top"]))
+            .and_then(|f| f.with("fve", Column::real([0.5, 0.75])))
+            .and_then(|f| f.with("fve_ci95", Column::Real(vec![Some(0.125), None])))
+            .and_then(|f| f.with("n", Column::whole([3, 1])))
+            .unwrap();
+        let table = with_intervals(ReportTable::new("t", &frame, &Labels::standard(), 10));
+        let names: Vec<&str> = table.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!(names, ["loss", "fve", "n"]);
+        let shown: Vec<&str> = table.rows.iter().map(|row| row[1].text.as_str()).collect();
+        assert!(shown[0].contains(" ± 0.12") && !shown[1].contains('±'), "{shown:?}");
+        assert_eq!(table.rows[0][1].sort, "0.5", "it sorts by the mean");
+    }
+
+    #[test]
+    fn a_label_is_the_aggregate_that_was_written() {
+        let columns = "[loss, specific = share(verdict == specific), m = mean(a, where = [b > 1, c < 2]), count()]";
+        assert_eq!(aggregate(columns, "specific").as_deref(), Some("share(verdict == specific)"));
+        assert_eq!(aggregate(columns, "m").as_deref(), Some("mean(a, where = [b > 1, c < 2])"));
+        assert_eq!(aggregate(columns, "count()").as_deref(), Some("count()"));
+        assert_eq!(aggregate(columns, "loss"), None);
     }
 }

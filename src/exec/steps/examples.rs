@@ -1,14 +1,11 @@
 //! `examples`: the text on which latents fire.
 
-use std::collections::BTreeMap;
-
 use rayon::prelude::*;
 
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::held_out_text::HeldOutText;
-use crate::exec::latents::Chooser;
-use crate::exec::wiring::path_of;
+use crate::exec::latents::{Chooser, largest_of_classes};
 use crate::exec::{Result, rows};
 use crate::lang::plan::spec::ExamplesSpec;
 use crate::ml;
@@ -16,7 +13,6 @@ use crate::ml::analysis::examples::{
     Example, ExamplesConfig, ExamplesWriter, Spell, sample, sequences_of, tokens_of_rows, with_text,
 };
 use crate::ml::crosscoder::Crosscoder;
-use crate::ml::formats::delphi_scores::{self, Interpretation};
 use crate::out::{Column, Frame};
 
 /// Examples that get their text at a time.
@@ -25,14 +21,10 @@ const AT_A_TIME: usize = 512;
 /// Draws sequences of the held-out rows and writes them with their text.
 ///
 /// # Errors
-/// When the crosscoder, the rows, the text or delphi's files cannot be read.
+/// When the crosscoder, the rows or the text cannot be read.
 pub fn make(job: &Job<'_>, spec: &ExamplesSpec) -> Result<Made> {
     let of = job.input("of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
-    let scores = match &spec.scores {
-        Some(folder) => delphi_scores::read(&path_of(folder), crosscoder.latents)?,
-        None => BTreeMap::new(),
-    };
     let chooser = Chooser::new(job, crosscoder.latents, spec.seed)?;
     let latents: Vec<u32> = chooser.draws(&spec.latents)?.concat();
     if latents.is_empty() {
@@ -48,10 +40,11 @@ pub fn make(job: &Job<'_>, spec: &ExamplesSpec) -> Result<Made> {
         bins: spec.bins.clone(),
         around: u32::try_from(spec.around).unwrap_or(u32::MAX),
         seed: spec.seed,
+        largest: largest_of_classes(job, of)?,
     };
     let kept = sample(&crosscoder, validate, &config, job.watch)?;
     let wanted = sequences_of(&kept);
-    let held_out = HeldOutText::open(job, activations)?;
+    let held_out = HeldOutText::open(job.plan, job.store, job.hub, activations, "validate")?;
     let tokens = match &held_out {
         Some(held_out) => held_out.tokens(&wanted)?,
         None => {
@@ -74,14 +67,11 @@ pub fn make(job: &Job<'_>, spec: &ExamplesSpec) -> Result<Made> {
             kept.par_iter().map(|kept| with_text(kept, &tokens, config.around, spell)).collect();
         for example in examples {
             let example = example?;
-            cells.push(&example, scores.get(&example.latent));
+            cells.push(&example);
             writer.push(example)?;
         }
     }
     writer.finish()?;
-    if !scores.is_empty() && cells.explained == 0 {
-        job.watch.note("delphi's folder explains none of the latents that are shown");
-    }
     cells.frame()?.write(&job.folder.join(ROWS))?;
     Ok(Made { tokens: validate.count() })
 }
@@ -95,25 +85,16 @@ struct Cells {
     sequence: Vec<i64>,
     position: Vec<i64>,
     text: Vec<String>,
-    explanation: Vec<Option<std::sync::Arc<str>>>,
-    detection: Vec<Option<f64>>,
-    balanced: Vec<Option<f64>>,
-    /// Rows that delphi knows something of.
-    explained: usize,
 }
 
 impl Cells {
-    fn push(&mut self, example: &Example, found: Option<&Interpretation>) {
+    fn push(&mut self, example: &Example) {
         self.latent.push(example.latent.into());
         self.bin.push(example.bin.into());
         self.activation.push(example.activation.into());
         self.sequence.push(example.sequence.into());
         self.position.push((example.start + example.peak).into());
         self.text.push(example.text());
-        self.explanation.push(found.and_then(|found| found.explanation.clone()));
-        self.detection.push(found.and_then(|found| found.detection));
-        self.balanced.push(found.and_then(|found| found.balanced));
-        self.explained += usize::from(found.is_some());
     }
 
     fn frame(self) -> Result<Frame> {
@@ -123,9 +104,6 @@ impl Cells {
             .with("activation", Column::real(self.activation))?
             .with("sequence", Column::whole(self.sequence))?
             .with("position", Column::whole(self.position))?
-            .with("text", Column::text(self.text))?
-            .with("explanation", Column::Text(self.explanation))?
-            .with("detection", Column::Real(self.detection))?
-            .with("detection_balanced", Column::Real(self.balanced))?)
+            .with("text", Column::text(self.text))?)
     }
 }

@@ -1,6 +1,7 @@
 //! One file a kind: how its result is made and kept.
 
 pub mod activations;
+pub mod autointerp;
 pub mod classify;
 pub mod compare;
 pub mod crosscoder;
@@ -74,6 +75,7 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Tokens(spec) => tokens::make(job, spec),
         Spec::Twins(spec) => twins::make(job, spec),
         Spec::Compare(_) => compare::make(job),
+        Spec::Autointerp(spec) => autointerp::make(job, spec),
         Spec::Patch(spec) => patch::make(job, spec),
         Spec::Examples(spec) => examples::make(job, spec),
         Spec::Steer(spec) => steer::make(job, spec),

@@ -275,7 +275,7 @@ pub fn labels(plan: &Plan, step: &Step) -> Labels {
     let mut labels = Labels::standard();
     let word = step.inputs.iter().find_map(|input| pair_label(plan, input.step)).unwrap_or_else(|| "tuned".to_string());
     let all = |of: fn(&Spec) -> bool| step.inputs.iter().all(|input| of(&plan.steps[input.step.0].spec));
-    if all(|spec| matches!(spec, Spec::Classify(_) | Spec::Scaling(_) | Spec::Compare(_))) {
+    if all(|spec| matches!(spec, Spec::Classify(_) | Spec::Scaling(_) | Spec::Autointerp(_) | Spec::Compare(_))) {
         labels.rows = "latents".to_string();
     } else if all(|spec| matches!(spec, Spec::Twins(_))) {
         labels.rows = "pairs".to_string();

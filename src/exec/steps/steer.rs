@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
-use crate::exec::latents::Chooser;
+use crate::exec::latents::{Chooser, largest_of_classes};
 use crate::exec::models::{self, Text};
 use crate::exec::wiring::input;
 use crate::exec::{Error, Result, rows};
@@ -41,9 +41,12 @@ pub fn make(job: &Job<'_>, spec: &SteerSpec) -> Result<Made> {
         return Ok(Made::default());
     }
     let activations = rows::behind(job.plan, of)?;
-    let largest = {
-        let opened = rows::open(job, activations)?;
-        largest_activations(&crosscoder, opened.validate.as_ref(), &latents, job.watch)?
+    let largest = match largest_of_classes(job, of)? {
+        Some(largest) => largest,
+        None => {
+            let opened = rows::open(job, activations)?;
+            largest_activations(&crosscoder, opened.validate.as_ref(), &latents, job.watch)?
+        }
     };
     let scale = rows::normalizer(job.plan, job.store, activations)?.map_or([1.0; 2], |normalizer| normalizer.scale);
     let step = &job.plan.steps[activations.0];

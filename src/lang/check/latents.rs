@@ -137,19 +137,21 @@ pub fn bins(at: &At, sink: &mut Sink) -> bool {
     false
 }
 
-/// A folder that a run of delphi made. False when it is there and holds neither explanations nor scores.
+/// A folder that a run of delphi made, or a JSON of counts. False when it is there and holds neither explanations nor scores.
 pub fn delphi(at: &At, folder: &FileRef, node: &Node, sink: &mut Sink) -> bool {
     let there = |path: &str| at.world.bytes(&folder.from, path).is_ok();
     let within = |inside: &str| there(&format!("{}/{inside}", folder.path.trim_end_matches('/')));
     // That there is no such folder is said of every path.
-    if !there(&folder.path) || within("explanations") || within("scores/detection") {
+    let is_json = folder.path.ends_with(".json");
+    let inside = ["explanations", "scores/detection", "scores/fuzz"];
+    if !there(&folder.path) || is_json || inside.into_iter().any(within) {
         return true;
     }
     let message = format!("`{}` holds no results of delphi", folder.path);
     sink.push(
         Diagnostic::new(Code::Unusable, node.span, message)
-            .label("neither `explanations` nor `scores/detection` in it")
-            .help("give the folder of one run of delphi, such as `results/NAME`"),
+            .label("no `explanations`, `scores/detection` or `scores/fuzz` in it")
+            .help("give the folder of one run of delphi, such as `results/NAME`, or a JSON of counts by latent and quantile"),
     );
     false
 }

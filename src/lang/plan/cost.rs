@@ -44,7 +44,7 @@ fn counted(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
             spliced(encoded, own, spec.spliced.min(held_out))
         }
         Spec::Tokens(_) | Spec::Twins(_) => encoded(own, own.validate.unwrap_or(0)),
-        // Once to know the largest activations, once to keep the text.
+        // Once to know the largest activations, where no classes tell them, and once to keep the text.
         Spec::Examples(_) => encoded(own, 2 * own.validate.unwrap_or(0)),
         Spec::Patch(spec) => patched(spec, own),
         Spec::Steer(spec) => steered(spec, own),

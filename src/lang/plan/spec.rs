@@ -41,6 +41,7 @@ pub enum Spec {
     Steer(SteerSpec),
     /// inputs: `a`, `b` (classify or crosscoder).
     Compare(CompareSpec),
+    Autointerp(AutointerpSpec),
     /// inputs: `rows` (every step whose rows it shows).
     Table(TableSpec),
     /// inputs: `data`.
@@ -669,8 +670,12 @@ pub struct ExamplesSpec {
     /// Tokens on each side of the largest activation.
     pub around: u64,
     pub seed: u64,
-    /// A folder of delphi's.
-    pub scores: Option<FileRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AutointerpSpec {
+    /// A folder of delphi's, or the published counts.
+    pub scores: FileRef,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

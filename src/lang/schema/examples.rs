@@ -5,7 +5,7 @@ pub const KIND: Kind = Kind {
     doc: "The text on which latents fire: for each latent some sequences of each bin of activation.",
     details: "The activation of a sequence is its largest f_j S_j. It falls in the first bin whose edge, times the latent's largest activation on all \
               held-out rows, is not below it. Of each latent and bin up to `count` sequences are kept, drawn evenly (reservoir sampling with a seed); sequences \
-              with the same tokens count once. The held-out rows are read twice. Tokens without a row (`skip`, `exclude`) stand in the text with the \
+              with the same tokens count once. Where `latents` names classes of the crosscoder, the largest activations are theirs and the held-out rows are read once; else twice. Tokens without a row (`skip`, `exclude`) stand in the text with the \
               activation 0; activations that came without models have no tokenizer, and their tokens are shown by their numbers. `examples.parquet` in the \
               artifact has the tokens with their activations.",
     section: "published code",
@@ -34,12 +34,6 @@ pub const KIND: Kind = Kind {
         .default("64 tokens", "xd"),
         Field::new("seed", Type::Whole { low: 0, high: u64::MAX }, "Seed of the sampling.")
             .default("42", "published code"),
-        Field::new(
-            "scores",
-            Type::Path,
-            "Folder of a run of delphi, with `explanations` and `scores/detection`; they fill three columns.",
-        )
-        .absent("no explanations"),
     ],
     columns: &[
         Column::whole("latent", "Index of the latent."),
@@ -52,19 +46,8 @@ pub const KIND: Kind = Kind {
             &[],
             "The text around it; the token of the largest activation stands in double angle quotes.",
         ),
-        Column::words("explanation", &[], "What delphi's explainer says the latent means; empty without `scores`."),
-        Column::real(
-            "detection",
-            "Accuracy of delphi's detection score, (TP + TN) / all texts with an answer; empty without `scores`.",
-        )
-        .section("published code"),
-        Column::real(
-            "detection_balanced",
-            "The same with both kinds of text weighing alike, as delphi tells it: the mean of TP / (TP + FN) and TN / (TN + FP).",
-        )
-        .section("published code"),
     ],
     example: "examples top { of = cc\n  latents = classes.tuned_only }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

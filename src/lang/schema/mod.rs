@@ -3,6 +3,7 @@
 //! Reading of values, checks, defaults, `xd explain` and docs/reference.md come out of it. A new kind is one file here.
 
 mod activations;
+mod autointerp;
 mod classify;
 mod column;
 mod compare;
@@ -66,6 +67,7 @@ pub const KINDS: &[Kind] = &[
     tokens::KIND,
     twins::KIND,
     examples::KIND,
+    autointerp::KIND,
     steer::KIND,
     compare::KIND,
     table::KIND,

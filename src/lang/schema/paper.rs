@@ -3,8 +3,19 @@
 use super::{Field, Type, Variant};
 
 /// What the figures and tables read.
-pub const STEPS: &[&str] =
-    &["crosscoder", "classify", "scaling", "quality", "tokens", "twins", "patch", "compare", "examples", "steer"];
+pub const STEPS: &[&str] = &[
+    "crosscoder",
+    "classify",
+    "scaling",
+    "quality",
+    "tokens",
+    "twins",
+    "patch",
+    "compare",
+    "examples",
+    "autointerp",
+    "steer",
+];
 
 const ARGUMENTS: &[Field] = &[
     Field::new(
@@ -45,6 +56,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("patch", "causal"),
     ("compare", "matches"),
     ("examples", "shown"),
+    ("autointerp", "explained"),
     ("steer", "voice"),
 ];
 

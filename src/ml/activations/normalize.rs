@@ -173,6 +173,10 @@ impl<R: Raw> Rows for Normalized<R> {
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
         self.rows.info(start, out)
     }
+
+    fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
+        self.rows.origins(see)
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::source::{Documents, Pair};
 use super::statistics::Statistics;
 use super::store::Store;
 use super::window::Window;
-use crate::ml::rows::whole_rows;
+use crate::ml::rows::{origins_by_info, whole_rows};
 use crate::ml::{Error, Progress, Result, RowInfo, Rows, Watch};
 
 /// Rows between two looks at the watch.
@@ -461,5 +461,29 @@ impl Rows for StreamedRows<'_> {
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
         let count = out.len();
         self.each(start, count, |buffer, from, to| out[to..][..from.len()].copy_from_slice(&buffer.infos[from]))
+    }
+
+    /// The models run only where rows are chosen by their norms.
+    fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
+        if self.index.longest.is_some() {
+            return origins_by_info(self, see);
+        }
+        for (number, wanted) in self.index.blocks.iter().enumerate() {
+            let mut found = None;
+            self.supply.with(&mut |pair, corpora| {
+                let (harvest, set, watch) = (&self.harvest, self.set, self.watch);
+                let gather = Gather { harvest, set, pair, corpora, longest: [f64::INFINITY; 2], is_dry: true, watch };
+                found = Some(gather.block(number, wanted.rows, &wanted.cursors, Vec::new(), Vec::new())?);
+                Ok(())
+            })?;
+            let found = found.filter(|found| found.origins.as_str() == wanted.origins.as_str());
+            let Some(found) = found else {
+                let problem =
+                    format!("block {number} has other tokens than when the stream was made: the texts have changed");
+                return Err(Error::invalid("stream activations", problem));
+            };
+            see(&found.infos);
+        }
+        Ok(())
     }
 }

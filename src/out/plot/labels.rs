@@ -77,6 +77,7 @@ impl Labels {
                     .ticks(&[0.0, 0.1, 0.4, 0.5, 0.6, 0.9, 1.0]),
             ),
             ("detection", share("accuracy of detection")),
+            ("detection_total", share("accuracy of detection, mean over kinds of text")),
             ("divergence", share("divergence of the activations")),
             ("divergence_relative", share("divergence of the activations, each by its own maximum")),
             ("encoder_cosine", plain("cosine of the two encoders").domain(-1.0, 1.0)),

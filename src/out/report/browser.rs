@@ -66,19 +66,25 @@ fn keep(latents: &[ReportLatents], numbers: usize) -> Vec<Option<Kept>> {
 /// One crosscoder, with examples of at most so many tokens.
 fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result<String> {
     let mut packer = Packer::default();
+    let index = index(latents, kept, example_tokens, &mut packer);
+    packer.finish(index)
+}
+
+fn index<'a>(latents: &'a ReportLatents, kept: &Kept, example_tokens: usize, packer: &mut Packer) -> Index<'a> {
     let (shown, left): (Vec<_>, Vec<_>) = latents.columns.iter().zip(&kept.columns).partition(|(_, kept)| **kept);
-    let index = Index {
+    Index {
         name: &latents.name,
         title: &latents.title,
         tuned: &latents.tuned,
         count: latents.count,
-        columns: shown.into_iter().map(|(column, _)| column_index(column, &mut packer)).collect(),
+        columns: shown.into_iter().map(|(column, _)| column_index(column, packer)).collect(),
         left_out: left.into_iter().map(|(column, _)| column.name.as_str()).collect(),
         groups: latents
             .groups
             .iter()
             .filter(|_| kept.groups)
             .map(|group| GroupIndex {
+                step: group.step,
                 name: &group.name,
                 label: &group.label,
                 frequency: packer.optional(&group.frequency),
@@ -87,14 +93,15 @@ fn packed(latents: &ReportLatents, kept: &Kept, example_tokens: usize) -> Result
                 max: packer.optional(&group.max),
             })
             .collect(),
-        twins: latents.twins.iter().map(|t| (t.tuned_latent, t.base_latent, t.cosine, t.divergence)).collect(),
-        matches: latents.matches.iter().map(|matches| match_index(matches, &mut packer)).collect(),
+        groups_left_out: if kept.groups { 0 } else { latents.groups.len() },
+        steps: latents.steps.iter().map(|step| StepIndex { address: &step.address, bins: &step.bins }).collect(),
+        twins: latents.twins.iter().map(|t| (t.tuned_latent, t.base_latent, t.cosine, t.divergence, t.step)).collect(),
+        matches: latents.matches.iter().map(|matches| match_index(matches, packer)).collect(),
         steering: steering(&latents.steering),
         steering_total: latents.steering.len(),
-        examples: examples(latents, example_tokens, &mut packer),
+        examples: examples(latents, example_tokens, packer),
         files: &latents.files,
-    };
-    packer.finish(index)
+    }
 }
 
 #[derive(Serialize)]
@@ -107,9 +114,12 @@ struct Index<'a> {
     /// Columns that the page has no room for.
     left_out: Vec<&'a str>,
     groups: Vec<GroupIndex<'a>>,
-    twins: Vec<(u32, u32, Option<f64>, Option<f64>)>,
+    /// Token groups that the page has no room for.
+    groups_left_out: usize,
+    steps: Vec<StepIndex<'a>>,
+    twins: Vec<(u32, u32, Option<f64>, Option<f64>, u16)>,
     matches: Vec<MatchIndex<'a>>,
-    steering: Vec<(u32, f64, &'a str, &'a str)>,
+    steering: Vec<(u32, f64, &'a str, &'a str, u16)>,
     steering_total: usize,
     examples: ExampleIndex<'a>,
     files: &'a [String],
@@ -140,7 +150,14 @@ struct WordIndex {
 }
 
 #[derive(Serialize)]
+struct StepIndex<'a> {
+    address: &'a str,
+    bins: &'a [f64],
+}
+
+#[derive(Serialize)]
 struct GroupIndex<'a> {
+    step: u16,
     name: &'a str,
     label: &'a str,
     frequency: usize,
@@ -163,9 +180,9 @@ struct MatchIndex<'a> {
 struct ExampleIndex<'a> {
     total: usize,
     shown: usize,
-    bins: &'a [f64],
     corpora: &'a [String],
     words: Vec<String>,
+    step: usize,
     latent: usize,
     bin: usize,
     activation: usize,
@@ -216,23 +233,24 @@ fn match_index<'a>(matches: &'a Matches, packer: &mut Packer) -> MatchIndex<'a> 
     }
 }
 
-fn steering(samples: &[SteeringSample]) -> Vec<(u32, f64, &str, &str)> {
-    samples.iter().take(STEERING_SAMPLES).map(|s| (s.latent, s.strength, &*s.prompt, &*s.text)).collect()
+fn steering(samples: &[SteeringSample]) -> Vec<(u32, f64, &str, &str, u16)> {
+    samples.iter().take(STEERING_SAMPLES).map(|s| (s.latent, s.strength, &*s.prompt, &*s.text, s.step)).collect()
 }
 
 fn examples<'a>(latents: &'a ReportLatents, most_tokens: usize, packer: &mut Packer) -> ExampleIndex<'a> {
-    let chosen: Vec<_> = latents.chosen_examples(most_tokens).into_iter().map(|at| &latents.examples[at]).collect();
+    let chosen = latents.chosen_examples(most_tokens);
+    let total: usize = latents.steps.iter().map(|step| step.examples).sum();
     let mut words = Words::default();
     let tokens: Vec<u32> = chosen.iter().flat_map(|e| &e.tokens).map(|token| words.number(token)).collect();
     // A text has an activation a token, whatever was given.
     let activations =
         chosen.iter().flat_map(|e| (0..e.tokens.len()).map(|at| e.activations.get(at).copied().unwrap_or(0.0)));
     ExampleIndex {
-        total: latents.examples.len(),
+        total: total.max(latents.examples.len()),
         shown: chosen.len(),
-        bins: &latents.bins,
         corpora: &latents.corpora,
         words: words.list,
+        step: packer.u32(chosen.iter().map(|e| u32::from(e.step))),
         latent: packer.u32(chosen.iter().map(|e| e.latent)),
         bin: packer.u32(chosen.iter().map(|e| u32::from(e.bin))),
         activation: packer.f32(chosen.iter().map(|e| e.activation)),
@@ -250,6 +268,7 @@ fn examples<'a>(latents: &'a ReportLatents, most_tokens: usize, packer: &mut Pac
 mod tests {
     use super::*;
     use crate::out::frame::Column;
+    use crate::out::report::TokenGroup;
 
     fn crosscoder(mains: &[bool]) -> ReportLatents {
         let column = |(at, main): (usize, &bool)| LatentColumn {
@@ -265,6 +284,32 @@ mod tests {
             cells: Column::real([0.0; 10]),
         };
         ReportLatents { count: 10, columns: mains.iter().enumerate().map(column).collect(), ..ReportLatents::default() }
+    }
+
+    /// The page said nothing of them.
+    #[test]
+    fn token_groups_without_room_are_told() {
+        let none = vec![None; 10];
+        let group = TokenGroup {
+            frequency: none.clone(),
+            share: none.clone(),
+            mean: none.clone(),
+            max: none,
+            ..TokenGroup::default()
+        };
+        let latents = [ReportLatents { groups: vec![group], ..crosscoder(&[true]) }];
+        let told = |numbers: usize| {
+            let kept = keep(&latents, numbers).remove(0).expect("its main column fits");
+            serde_json::to_value(index(&latents[0], &kept, 0, &mut Packer::default())).expect("JSON")
+        };
+        assert_eq!(
+            (told(50)["groups_left_out"].as_u64(), told(50)["groups"].as_array().map(Vec::len)),
+            (Some(0), Some(1))
+        );
+        assert_eq!(
+            (told(49)["groups_left_out"].as_u64(), told(49)["groups"].as_array().map(Vec::len)),
+            (Some(1), Some(0))
+        );
     }
 
     #[test]

@@ -179,6 +179,9 @@ pub struct Cost {
     pub measured_seconds: f64,
     pub predicted_bytes: u64,
     pub measured_bytes: u64,
+    pub predicted_memory: u64,
+    /// Largest resident memory of the whole process meanwhile; 0 where it is not known.
+    pub measured_memory: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

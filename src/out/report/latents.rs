@@ -1,8 +1,8 @@
 //! What the browser of latents shows of one crosscoder, filled in by whoever ran the experiment.
 
-use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
+use super::example_choice::ExampleChoice;
 use crate::out::frame::{Cell, Column};
 
 /// Numbers in the page: at most so many for all crosscoders together. A crosscoder of the paper with every column has 3 million.
@@ -10,6 +10,9 @@ pub const NUMBERS: usize = 8_000_000;
 
 /// Examples in the page: at most so many tokens for all crosscoders together. The rest stays in its file.
 pub const EXAMPLE_TOKENS: usize = 1_000_000;
+
+/// Examples of one latent in the page that one step collected.
+pub const EXAMPLES_OF_LATENT: usize = 50;
 
 /// Steering samples of one crosscoder in the page.
 pub const STEERING_SAMPLES: usize = 4_000;
@@ -33,12 +36,22 @@ pub struct ReportLatents {
     /// In the order in which they are shown.
     pub steering: Vec<SteeringSample>,
     pub examples: Vec<ReportExample>,
-    /// Upper edges of the bins, as shares of a latent's largest activation; may be empty.
-    pub bins: Vec<f64>,
+    /// The steps that speak of token groups, twins, texts and steering; each of those says which one by its place here.
+    pub steps: Vec<LatentStep>,
     /// Names by [`ReportExample::corpus`].
     pub corpora: Vec<String>,
     /// Files with all examples and samples, relative to the report.
     pub files: Vec<String>,
+}
+
+/// A step that says of latents more than a number or a word.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LatentStep {
+    pub address: String,
+    /// Upper edges of the bins of its examples, as shares of a latent's largest activation; may be empty.
+    pub bins: Vec<f64>,
+    /// Examples that it collected. [`ReportLatents::examples`] may have fewer of them.
+    pub examples: usize,
 }
 
 /// One number or word a latent.
@@ -75,6 +88,8 @@ pub struct Word {
 /// Where the latents fire: one group of tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenGroup {
+    /// Place in [`ReportLatents::steps`].
+    pub step: u16,
     pub name: String,
     pub label: String,
     /// By latent: share of the group's tokens on which it fires, share of its firing that falls in the group, mean and
@@ -88,6 +103,8 @@ pub struct TokenGroup {
 /// A tuned-only and a base-only latent with the same direction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Twin {
+    /// Place in [`ReportLatents::steps`].
+    pub step: u16,
     pub tuned_latent: u32,
     pub base_latent: u32,
     pub cosine: Option<f64>,
@@ -116,6 +133,8 @@ pub struct Match {
 /// What a model said with a latent added.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SteeringSample {
+    /// Place in [`ReportLatents::steps`].
+    pub step: u16,
     pub latent: u32,
     pub strength: f64,
     pub prompt: String,
@@ -125,6 +144,8 @@ pub struct SteeringSample {
 /// A text on which a latent fires.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReportExample {
+    /// Place in [`ReportLatents::steps`].
+    pub step: u16,
     pub latent: u32,
     /// Of its largest activation in this text; the highest bin has the highest number.
     pub bin: u8,
@@ -146,50 +167,24 @@ impl ReportLatents {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Indices of the examples that go into the page, by latent, highest bin and largest activation first.
-    ///
-    /// Every latent gets the first example of its highest bin, then of the next bin, and so on through the bins before it gets a
-    /// second one of any. Where even that is too much, the latents whose decoder norms differ most come first.
-    pub fn chosen_examples(&self, most_tokens: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        order.sort_by(|&a, &b| by_latent(&self.examples[a], &self.examples[b]));
-        let mut in_bin: BTreeMap<(u32, u8), usize> = BTreeMap::new();
-        let mut of_latent: BTreeMap<u32, Vec<(usize, Reverse<u8>, usize)>> = BTreeMap::new();
-        for &at in &order {
-            let example = &self.examples[at];
-            let rank = in_bin.entry((example.latent, example.bin)).or_default();
-            of_latent.entry(example.latent).or_default().push((*rank, Reverse(example.bin), at));
-            *rank += 1;
-        }
-        let norms = self.column("delta_norm").map(|column| &column.cells);
-        let difference = |latent: u32| {
-            let delta = norms.and_then(|cells| cells.cell(latent as usize).number());
-            delta.map_or(-1.0, |delta| (delta - 0.5).abs())
-        };
-        let mut turns: Vec<(usize, f64, usize)> = Vec::with_capacity(order.len());
-        for (latent, mut queue) in of_latent {
-            queue.sort_unstable();
-            turns.extend(queue.iter().enumerate().map(|(turn, &(_, _, at))| (turn, difference(latent), at)));
-        }
-        turns.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
-        let mut room = most_tokens;
-        let mut chosen: Vec<usize> = turns
-            .into_iter()
-            .map(|(_, _, at)| at)
-            .take_while(|&at| {
-                let tokens = self.examples[at].tokens.len();
-                let fits = tokens <= room;
-                room = room.saturating_sub(tokens);
-                fits
-            })
-            .collect();
-        chosen.sort_by(|&a, &b| by_latent(&self.examples[a], &self.examples[b]));
-        chosen
+    /// How far a latent is from shared, |Delta_norm - 0.5|; -1 where that is not known.
+    pub fn difference(&self, latent: u32) -> f64 {
+        let cell = self.column("delta_norm").map(|column| column.cells.cell(latent as usize));
+        cell.and_then(Cell::number).map_or(-1.0, |delta| (delta - 0.5).abs())
     }
-}
 
-fn by_latent(a: &ReportExample, b: &ReportExample) -> Ordering {
-    a.latent.cmp(&b.latent).then(b.bin.cmp(&a.bin)).then(b.activation.total_cmp(&a.activation))
+    /// The examples that go into the page, as [`ExampleChoice`] says.
+    pub fn chosen_examples(&self, most_tokens: usize) -> Vec<&ReportExample> {
+        let mut latents: BTreeMap<(u32, u16), Vec<&ReportExample>> = BTreeMap::new();
+        for example in &self.examples {
+            latents.entry((example.latent, example.step)).or_default().push(example);
+        }
+        let mut choice = ExampleChoice::new(most_tokens, EXAMPLES_OF_LATENT);
+        for ((latent, _), examples) in latents {
+            choice.offer(self.difference(latent), examples);
+        }
+        choice.finish()
+    }
 }
 
 /// Cells of rows that name their latent, put at the latents' places. `None` when a latent is named twice or is not below `count`.
@@ -210,64 +205,6 @@ pub fn spread(count: usize, latents: &Column, cells: &Column) -> Option<Column> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn example(latent: u32, bin: u8, activation: f32) -> ReportExample {
-        ReportExample {
-            latent,
-            bin,
-            activation,
-            tokens: vec!["a".into(); 10],
-            activations: vec![0.0; 10],
-            ..ReportExample::default()
-        }
-    }
-
-    #[test]
-    fn every_latent_gets_one_example_before_any_gets_two() {
-        let examples = vec![
-            example(0, 9, 5.0),
-            example(0, 9, 7.0),
-            example(0, 2, 1.0),
-            example(1, 9, 3.0),
-            example(1, 9, 2.0),
-            example(2, 4, 1.5),
-        ];
-        let latents = ReportLatents { count: 3, examples, ..ReportLatents::default() };
-        let shown = |tokens| -> Vec<(u32, u8, f32)> {
-            let chosen = latents.chosen_examples(tokens);
-            chosen.iter().map(|&at| &latents.examples[at]).map(|e| (e.latent, e.bin, e.activation)).collect()
-        };
-        assert_eq!(shown(35), [(0, 9, 7.0), (1, 9, 3.0), (2, 4, 1.5)]);
-        // The second turn of latent 0 is its next bin, that of latent 1 the second text of its only bin.
-        assert_eq!(shown(50), [(0, 9, 7.0), (0, 2, 1.0), (1, 9, 3.0), (1, 9, 2.0), (2, 4, 1.5)]);
-        assert_eq!(shown(60).len(), 6);
-        assert_eq!(shown(9), []);
-    }
-
-    #[test]
-    fn with_room_for_few_the_latents_far_from_shared_come_first() {
-        let examples = vec![example(0, 0, 1.0), example(1, 0, 1.0), example(2, 0, 1.0)];
-        let delta =
-            LatentColumn { name: "delta_norm".into(), ..column(Column::Real(vec![Some(0.5), Some(0.98), None])) };
-        let latents = ReportLatents { count: 3, examples, columns: vec![delta], ..ReportLatents::default() };
-        assert_eq!(latents.chosen_examples(10), [1]);
-        assert_eq!(latents.chosen_examples(20), [0, 1]);
-    }
-
-    fn column(cells: Column) -> LatentColumn {
-        LatentColumn {
-            name: "x".into(),
-            label: "x".into(),
-            unit: String::new(),
-            doc: String::new(),
-            source: String::new(),
-            step: String::new(),
-            main: true,
-            limit: None,
-            words: Vec::new(),
-            cells,
-        }
-    }
 
     #[test]
     fn rows_go_to_the_places_of_their_latents() {

@@ -2,6 +2,7 @@
 
 mod browser;
 mod data;
+mod example_choice;
 mod latents;
 mod pack;
 
@@ -13,9 +14,10 @@ pub use data::{
     Cost, Declaration, Definition, Expectation, Fact, Field, Input, LossInForce, Note, Param, ReportData, ReportFigure,
     ReportTable, Script, Step, TableCell, TableHeader,
 };
+pub use example_choice::ExampleChoice;
 pub use latents::{
-    EXAMPLE_TOKENS, LatentColumn, Match, Matches, NUMBERS, ReportExample, ReportLatents, STEERING_SAMPLES,
-    SteeringSample, TokenGroup, Twin, Word, spread,
+    EXAMPLE_TOKENS, EXAMPLES_OF_LATENT, LatentColumn, LatentStep, Match, Matches, NUMBERS, ReportExample,
+    ReportLatents, STEERING_SAMPLES, SteeringSample, TokenGroup, Twin, Word, spread,
 };
 
 use super::error::{Error, Result};
@@ -109,6 +111,8 @@ fn total(costs: &[Cost]) -> Value {
         total.measured_seconds += cost.measured_seconds;
         total.predicted_bytes += cost.predicted_bytes;
         total.measured_bytes += cost.measured_bytes;
+        total.predicted_memory = total.predicted_memory.max(cost.predicted_memory);
+        total.measured_memory = total.measured_memory.max(cost.measured_memory);
     }
     Value::from_serialize(total)
 }

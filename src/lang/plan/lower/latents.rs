@@ -3,7 +3,8 @@
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    CompareSpec, ExamplesSpec, HowMany, LatentColumn, LatentTest, Latents, Spec, TokenGroupSpec, TokensSpec, TwinsSpec,
+    AutointerpSpec, CompareSpec, ExamplesSpec, HowMany, LatentColumn, LatentTest, Latents, Spec, TokenGroupSpec,
+    TokensSpec, TwinsSpec,
 };
 use crate::lang::resolve::{Call, DeclId, Node, Sink, StepRef, Typed};
 
@@ -166,14 +167,6 @@ pub fn examples(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let latents = chosen(at, at.fields.get("latents")?, crosscoder, draft, sink);
     let bins: Option<Vec<f64>> = at.fields.get("bins")?.list()?.iter().map(Node::number).collect();
     let ascending = check::latents::bins(at, sink);
-    let scores = match at.fields.get("scores") {
-        Some(node) => {
-            let folder = at.file(node, sink)?;
-            check::latents::delphi(at, &folder, node, sink).then_some(())?;
-            Some(folder)
-        }
-        None => None,
-    };
     of?;
     ascending.then_some(())?;
     Some(Spec::Examples(ExamplesSpec {
@@ -183,8 +176,17 @@ pub fn examples(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         bins: bins?,
         around: at.fields.whole("around")?,
         seed: at.fields.whole("seed")?,
-        scores,
     }))
+}
+
+pub fn autointerp(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
+    let of = at.input("of", "of", draft);
+    draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
+    let node = at.fields.get("scores")?;
+    let scores = at.file(node, sink)?;
+    check::latents::delphi(at, &scores, node, sink).then_some(())?;
+    of?;
+    Some(Spec::Autointerp(AutointerpSpec { scores }))
 }
 
 pub fn compare(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {

@@ -35,6 +35,7 @@ pub fn lower(at: &At, kind: &str, sink: &mut Sink) -> Draft {
         "twins" => latents::twins(at, &mut draft),
         "examples" => latents::examples(at, &mut draft, sink),
         "steer" => patch::steer(at, &mut draft, sink),
+        "autointerp" => latents::autointerp(at, &mut draft, sink),
         "compare" => latents::compare(at, &mut draft, sink),
         "table" => questions::table(at, &mut draft, sink),
         "plot" => plot::plot(at, &mut draft, sink),

@@ -28,7 +28,7 @@ use super::Example;
 use crate::ml::{Error, Result};
 
 /// Name of the file in an artifact.
-const NAME: &str = "examples.parquet";
+pub const NAME: &str = "examples.parquet";
 /// Key of the hash in the footer.
 const HASH: &str = "xd.rows";
 const SCHEMA: &str = "message examples {
@@ -172,37 +172,39 @@ fn wrong(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::invalid("read examples", format!("{}: {problem}", path.display()))
 }
 
-/// All examples of `folder/examples.parquet`.
-pub(super) fn read(folder: &Path) -> Result<Vec<Example>> {
+/// Shows all examples of `folder/examples.parquet`, a row group in memory at a time.
+pub(super) fn visit(folder: &Path, see: &mut dyn FnMut(Example)) -> Result<()> {
     let path = folder.join(NAME);
     let file = File::open(&path).map_err(|error| Error::file(&path, error))?;
     let damaged = "the file is damaged or was changed; remove the artifact's folder and run the step again";
     // The reader asserts what a damaged file can break.
-    let read = catch_unwind(AssertUnwindSafe(|| rows(file)));
+    let read = catch_unwind(AssertUnwindSafe(|| rows(file, see)));
     match read {
-        Ok(Ok(Some(examples))) => Ok(examples),
+        Ok(Ok(true)) => Ok(()),
         Ok(Err(error)) => Err(wrong(&path, format!("{error}; {damaged}"))),
-        Ok(Ok(None)) | Err(_) => Err(wrong(&path, damaged)),
+        Ok(Ok(false)) | Err(_) => Err(wrong(&path, damaged)),
     }
 }
 
-/// `None`: the rows are not those that were written.
-fn rows(file: File) -> Parquet<Option<Vec<Example>>> {
+/// False: the rows are not those that were written.
+fn rows(file: File, see: &mut dyn FnMut(Example)) -> Parquet<bool> {
     let reader = SerializedFileReader::new(file)?;
     let metadata = reader.metadata().file_metadata();
     let entries = metadata.key_value_metadata();
     let expected = entries.and_then(|all| all.iter().find(|e| e.key == HASH)).and_then(|e| e.value.clone());
     let mut hasher = blake3::Hasher::new();
-    let mut examples = Vec::new();
+    let is_whole = |e: &Example| e.tokens.len() == e.activations.len() && (e.peak as usize) < e.tokens.len();
     for number in 0..reader.num_row_groups() {
         let group = reader.get_row_group(number)?;
-        let Some(found) = group_rows(group.as_ref())? else { return Ok(None) };
+        let Some(found) = group_rows(group.as_ref())? else { return Ok(false) };
         found.iter().for_each(|example| hash(&mut hasher, example));
-        examples.extend(found);
+        if !found.iter().all(is_whole) {
+            return Ok(false);
+        }
+        found.into_iter().for_each(&mut *see);
     }
     let hash = hasher.finalize().to_hex().to_string();
-    let is_whole = |e: &Example| e.tokens.len() == e.activations.len() && (e.peak as usize) < e.tokens.len();
-    Ok((expected.as_deref() == Some(hash.as_str()) && examples.iter().all(is_whole)).then_some(examples))
+    Ok(expected.as_deref() == Some(hash.as_str()))
 }
 
 /// `None`: columns of different lengths.
@@ -257,6 +259,7 @@ fn lists<T: DataType>(group: &dyn RowGroupReader, column: usize, rows: usize) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::read;
     use super::*;
 
     fn examples() -> Vec<Example> {

@@ -7,10 +7,10 @@ mod text;
 
 use std::path::Path;
 
-pub use file::ExamplesWriter;
+pub use file::{ExamplesWriter, NAME};
 pub use sample::{ExamplesConfig, Kept, sample};
 pub use sequences::SequenceId;
-pub use text::{Spell, Tokens, sequences_of, tokens_of_documents, tokens_of_rows, with_text};
+pub use text::{Spell, Tokens, sequences_of, sequences_of_rows, tokens_of_documents, tokens_of_rows, with_text};
 
 use crate::ml::Result;
 
@@ -54,5 +54,15 @@ impl Example {
 /// # Errors
 /// There are none, or the file is damaged.
 pub fn read(folder: &Path) -> Result<Vec<Example>> {
-    file::read(folder)
+    let mut examples = Vec::new();
+    visit(folder, &mut |example| examples.push(example))?;
+    Ok(examples)
+}
+
+/// Shows the examples of an artifact one after another, in the order of [`read`]; memory does not grow with them.
+///
+/// # Errors
+/// As [`read`]; that rows were changed is known only after the last one was shown.
+pub fn visit(folder: &Path, see: &mut dyn FnMut(Example)) -> Result<()> {
+    file::visit(folder, see)
 }

@@ -24,6 +24,8 @@ pub struct ExamplesConfig {
     /// Tokens on each side of the largest activation.
     pub around: u32,
     pub seed: u64,
+    /// m_j by latent, where another step has measured them; `None`: they take a pass of their own.
+    pub largest: Option<BTreeMap<u32, f32>>,
 }
 
 /// A sequence that is shown of a latent.
@@ -48,8 +50,9 @@ pub struct Kept {
 /// (j, s) has a random number, drawn from the stream of latent j at the place of s; those of a bin with the smallest ones are kept. That
 /// is a reservoir whose result does not depend on the order of the rows, and an even draw without repetition.
 ///
-/// Two passes over the rows: one for m_j, the lengths of the sequences and which have the same tokens (those count once, as the first of
-/// them), one to draw. m_j is that of all rows, the portions that are not looked at among them.
+/// One pass over the activations to draw, and one before it for m_j where the configuration does not say them. The origins of the rows
+/// tell the lengths of the sequences and which have the same tokens; those count once, as the first of them. m_j is that of all rows,
+/// the portions that are not looked at among them.
 ///
 /// Memory: 48 bytes a sequence and 8 a latent; 16 bytes for each f_ij > 0 of the sequences of which some rows are still to come (a
 /// shuffled block of them at most, for rows out of xd's shards); 64 bytes for each kept sequence and 8 for each place where it fires, so
@@ -67,12 +70,20 @@ pub fn sample(
         return Err(Error::invalid("collect examples", format!("{} bins", config.bins.len())));
     }
     let some = SomeLatents::new(crosscoder, &config.latents)?;
-    let (mut survey, mut largest) = (Survey::default(), vec![0f32; some.latents().len()]);
-    some.pass(rows, None, watch, |chunk| {
-        chunk.infos.iter().for_each(|info| survey.add(info));
-        raise(&mut largest, chunk);
-    })?;
+    if some.latents().is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut survey = Survey::default();
+    rows.origins(&mut |infos| infos.iter().for_each(|info| survey.add(info)))?;
     let sequences = survey.finish(config.portions.as_deref())?;
+    let largest = match &config.largest {
+        Some(known) => some.latents().iter().map(|latent| known.get(latent).copied().unwrap_or(0.0)).collect(),
+        None => {
+            let mut largest = vec![0f32; some.latents().len()];
+            some.pass(rows, None, watch, |chunk| raise(&mut largest, chunk))?;
+            largest
+        }
+    };
     let generator = ChaCha8Rng::seed_from_u64(config.seed);
     let draw = Draw { config, largest: &largest, latents: some.latents(), generator };
     let mut reservoirs: Vec<BinaryHeap<Ranked>> = Vec::new();

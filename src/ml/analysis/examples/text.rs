@@ -6,14 +6,12 @@ use super::Example;
 use super::sample::Kept;
 use super::sequences::SequenceId;
 use crate::ml::activations::Documents;
-use crate::ml::{Error, Result, RowInfo, Rows};
+use crate::ml::{Error, Result, Rows};
 
 /// Stands for a token that is not known: no row of it is stored, and there is no text to look it up in.
 pub const UNKNOWN: &str = "…";
 /// Tokens before and after a stretch that are spelled with it, so that characters which go over its ends are right.
 const BESIDE: usize = 8;
-/// Rows whose origins are read at a time.
-const ROWS: usize = 4096;
 
 /// Token ids of sequences by position; `None` where one is not known.
 pub type Tokens = BTreeMap<SequenceId, Vec<Option<u32>>>;
@@ -26,23 +24,30 @@ pub fn sequences_of(kept: &[Kept]) -> BTreeSet<SequenceId> {
     kept.iter().map(|kept| kept.sequence).collect()
 }
 
+/// The sequences that have rows.
+///
+/// # Errors
+/// Rows cannot be read.
+pub fn sequences_of_rows(rows: &dyn Rows) -> Result<BTreeSet<SequenceId>> {
+    let mut sequences = BTreeSet::new();
+    rows.origins(&mut |infos| sequences.extend(infos.iter().map(|info| (info.corpus, info.sequence))))?;
+    Ok(sequences)
+}
+
 /// The tokens of these sequences as far as rows have them: 8 bytes a token.
 ///
 /// # Errors
 /// Rows cannot be read.
 pub fn tokens_of_rows(rows: &dyn Rows, wanted: &BTreeSet<SequenceId>) -> Result<Tokens> {
     let mut tokens = Tokens::new();
-    let mut infos = Vec::new();
-    for start in (0..rows.count()).step_by(ROWS) {
-        infos.resize((rows.count() - start).min(ROWS as u64) as usize, RowInfo::default());
-        rows.info(start, &mut infos)?;
+    rows.origins(&mut |infos| {
         for info in infos.iter().filter(|info| wanted.contains(&(info.corpus, info.sequence))) {
             let ids = tokens.entry((info.corpus, info.sequence)).or_default();
             let position = info.position as usize;
             ids.resize(ids.len().max(position + 1), None);
             ids[position] = Some(info.token);
         }
-    }
+    })?;
     Ok(tokens)
 }
 

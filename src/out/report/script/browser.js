@@ -85,14 +85,15 @@ class Browser {
   }
 
   tellWhatIsLeftOut() {
-    const { examples, steering, steering_total, files, left_out } = this.latents;
+    const { examples, steering, steering_total, files, left_out, groups_left_out } = this.latents;
     const texts = [];
     if (left_out.length) texts.push(`Not in this page for its size, but in the files rows.csv of the folder artifacts: ${left_out.join(", ")}.`);
+    if (groups_left_out) texts.push(`Not in this page for its size: where latents fire in ${groups_left_out} groups of tokens.`);
     if (examples.shown < examples.total) texts.push(`${grouped(examples.shown)} of ${grouped(examples.total)} examples are in this page.`);
     if (steering.length < steering_total) texts.push(`${grouped(steering.length)} of ${grouped(steering_total)} steering samples are in this page.`);
     const links = files.flatMap((file, at) => [at ? ", " : " Files: ", element("a", { href: file.split("/").map(encodeURIComponent).join("/") }, file)]);
-    this.leftOut.replaceChildren(texts.join(" "), ...(texts.length ? links : []));
-    this.leftOut.hidden = !texts.length;
+    this.leftOut.replaceChildren(texts.join(" "), ...links);
+    this.leftOut.hidden = !texts.length && !links.length;
   }
 
   // A click sorts upwards, the next one downwards.

@@ -22,6 +22,19 @@ function sentences(latents, latent) {
   return texts.map((text) => element("p", {}, text));
 }
 
+// Lists by a key, in the order in which keys appear.
+function grouping(list, key) {
+  const groups = new Map();
+  for (const item of list) groups.set(key(item), [...(groups.get(key(item)) ?? []), item]);
+  return groups;
+}
+
+// The address of a step, where several speak of the same.
+function saidBy(steps, step, all) {
+  const several = new Set(all.map((item) => item.step)).size > 1;
+  return several ? element("p", { class: "said-by" }, element("code", {}, steps[step]?.address ?? "")) : null;
+}
+
 function normsPart(latents, latent) {
   const bar = (name, label, color) => {
     const column = latents.column(name);
@@ -66,8 +79,9 @@ function firingPart(latents, latent) {
     const note = `mean activation ${short(group.mean[latent])}, largest ${short(group.max[latent])}`;
     return { name: group.label, value: frequency, text: `${short(frequency)}${rest}`, note };
   };
+  const ofStep = ([step, of]) => [saidBy(latents.steps, step, groups), bars(of.map(row), "Firing by group of tokens")];
   const drawn = groups.length
-    ? [element("h5", {}, "Share of the tokens of a group on which it fires"), bars(groups.map(row), "Firing by group of tokens")]
+    ? [element("h5", {}, "Share of the tokens of a group on which it fires"), ...[...grouping(groups, (group) => group.step)].flatMap(ofStep)]
     : [];
   return facts || groups.length ? element("section", {}, element("h4", {}, "Where it fires"), facts, drawn) : null;
 }
@@ -75,10 +89,12 @@ function firingPart(latents, latent) {
 function twinsPart(latents, latent) {
   const twins = latents.twinsOf(latent);
   if (!twins.length) return null;
-  const item = ({ twin, ofBase, cosine, divergence }) => {
+  const several = new Set(twins.map((twin) => twin.step)).size > 1;
+  const item = ({ twin, ofBase, cosine, divergence, step }) => {
+    const by = several ? [" · ", element("code", {}, latents.steps[step]?.address ?? "")] : [];
     const facts = [cosine === null ? "" : `cosine ${short(cosine)}`, divergence === null ? "" : `divergence ${short(divergence)}`];
     const link = element("a", { href: address(latents.name, twin) }, `latent ${twin}`);
-    return element("li", {}, `${ofBase ? "base" : latents.tuned}-only `, link, ` · ${facts.filter(Boolean).join(", ")}`);
+    return element("li", {}, `${ofBase ? "base" : latents.tuned}-only `, link, ` · ${facts.filter(Boolean).join(", ")}`, ...by);
   };
   return element("section", {}, element("h4", {}, "Twin"), element("p", {}, "Latents of the other model with the same direction."), element("ul", {}, twins.map(item)));
 }
@@ -95,22 +111,25 @@ function matchesPart(latents, latent) {
 }
 
 function steeringPart(latents, latent) {
-  const prompts = new Map();
-  for (const sample of latents.steeringOf(latent)) prompts.set(sample.prompt, [...(prompts.get(sample.prompt) ?? []), sample]);
-  if (!prompts.size) return null;
+  const samples = latents.steeringOf(latent);
+  if (!samples.length) return null;
   const said = ({ strength, text }) =>
     element("div", {}, element("h6", {}, strength === 0 ? "without it" : `strength ${short(strength)}`), element("p", { dir: "auto" }, text));
   const sample = ([prompt, of]) => {
     const texts = of.sort((a, b) => a.strength - b.strength).map(said);
     return element("section", { class: "prompt" }, element("h5", { dir: "auto" }, prompt), element("div", { class: "said" }, texts));
   };
-  const all = [...prompts];
-  const list = element("div", {}, all.slice(0, 4).map(sample));
-  const more = element("button", { type: "button", class: "more", click: () => {
-    list.append(...all.slice(4).map(sample));
-    more.remove();
-  } }, `${all.length - 4} more prompts`);
-  return element("section", { class: "steering" }, element("h4", {}, "Steering"), list, all.length > 4 ? more : null);
+  const ofStep = ([step, of]) => {
+    const all = [...grouping(of, (one) => one.prompt)];
+    const list = element("div", {}, all.slice(0, 4).map(sample));
+    const more = element("button", { type: "button", class: "more", click: () => {
+      list.append(...all.slice(4).map(sample));
+      more.remove();
+    } }, `${all.length - 4} more prompts`);
+    return [saidBy(latents.steps, step, samples), list, all.length > 4 ? more : null];
+  };
+  const steps = [...grouping(samples, (one) => one.step)].flatMap(ofStep);
+  return element("section", { class: "steering" }, element("h4", {}, "Steering"), ...steps);
 }
 
 function everyNumber(latents, latent) {

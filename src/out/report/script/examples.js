@@ -1,9 +1,9 @@
 // Texts on which latents fire; they lie by latent, the highest bin and the largest activation first.
 class Examples {
-  constructor(index, arrays) {
-    const { total, shown, bins, corpora, words } = index;
-    Object.assign(this, { total, shown, bins, corpora, words, lowered: new Map() });
-    const parts = ["latent", "bin", "activation", "corpus", "sequence", "peak", "start", "length", "tokens", "activations"];
+  constructor(index, arrays, steps) {
+    const { total, shown, corpora, words } = index;
+    Object.assign(this, { total, shown, steps, corpora, words, lowered: new Map() });
+    const parts = ["step", "latent", "bin", "activation", "corpus", "sequence", "peak", "start", "length", "tokens", "activations"];
     for (const part of parts) this[part] = arrays[index[part]];
     this.first = new Map();
     this.offset = new Uint32Array(shown + 1);
@@ -13,11 +13,12 @@ class Examples {
     }
   }
 
-  // What a bin holds, in words.
-  binName(bin) {
-    if (this.bins[bin] === undefined) return `Bin ${bin}`;
+  // What a bin of a step holds, in words.
+  binName(step, bin) {
+    const bins = this.steps[step]?.bins ?? [];
+    if (bins[bin] === undefined) return `Bin ${bin}`;
     const percent = (share) => short(100 * share, 3);
-    return `${percent(this.bins[bin - 1] ?? 0)} to ${percent(this.bins[bin])} % of its largest activation`;
+    return `${percent(bins[bin - 1] ?? 0)} to ${percent(bins[bin])} % of its largest activation`;
   }
 
   of(latent) {
@@ -29,6 +30,7 @@ class Examples {
   example(at) {
     const tokens = this.tokens.subarray(this.offset[at], this.offset[at + 1]);
     return {
+      step: this.step[at],
       bin: this.bin[at],
       activation: this.activation[at],
       corpus: this.corpora[this.corpus[at]] ?? "",
@@ -104,9 +106,11 @@ function examplesPart(all, latent) {
   const examples = all.of(latent);
   if (!examples.length) return null;
   const largest = Math.max(...examples.map((example) => example.activation), ...examples.flatMap((e) => Array.from(e.activations)));
-  const bins = new Map();
-  for (const example of examples) bins.set(example.bin, [...(bins.get(example.bin) ?? []), example]);
-  const body = element("div", {}, [...bins].map(([bin, of]) => binSection(all.binName(bin), of, largest)));
+  const binsOf = ([step, of]) => [
+    saidBy(all.steps, step, examples),
+    ...[...grouping(of, (example) => example.bin)].map(([bin, of]) => binSection(all.binName(step, bin), of, largest)),
+  ];
+  const body = element("div", {}, [...grouping(examples, (example) => example.step)].flatMap(binsOf));
   const toggle = (label, name) => {
     const box = element("input", { type: "checkbox", change: () => body.classList.toggle(name, box.checked) });
     return element("label", {}, box, ` ${label}`);

@@ -16,7 +16,7 @@ class Latents {
       const { latent, other, cosine, mutual } = of;
       return { name: of.name, latent: arrays[latent], other: arrays[other], cosine: arrays[cosine], mutual: arrays[mutual] };
     });
-    this.examples = new Examples(index.examples, arrays);
+    this.examples = new Examples(index.examples, arrays, index.steps);
     this.order = Uint32Array.from(numbers);
     this.sort = { column: this.columns[0], down: false };
     this.filter = { query: "", choices: new Map(), ranges: [] };
@@ -64,8 +64,8 @@ class Latents {
 
   twinsOf(latent) {
     const pairs = this.twins.filter(([tuned, base]) => tuned === latent || base === latent);
-    return pairs.map(([tuned, base, cosine, divergence]) => {
-      return { twin: tuned === latent ? base : tuned, ofBase: tuned === latent, cosine, divergence };
+    return pairs.map(([tuned, base, cosine, divergence, step]) => {
+      return { twin: tuned === latent ? base : tuned, ofBase: tuned === latent, cosine, divergence, step };
     });
   }
 
@@ -83,6 +83,6 @@ class Latents {
   steeringOf(latent) {
     return this.steering
       .filter(([of]) => of === latent)
-      .map(([, strength, prompt, text]) => ({ strength, prompt, text }));
+      .map(([, strength, prompt, text, step]) => ({ strength, prompt, text, step }));
   }
 }
