@@ -16,7 +16,8 @@ const INSERT: &[Variant] = &[
         "paper",
         PAPER,
         "Alone in place of the list: the paper's setups. `nothing`, `everything`, `error`, `template`; the better and the worse half of `of` by Latent \
-         Scaling (`scaling_best`, `scaling_worst`) and by decoder norm (`norm_best`, `norm_worst`).",
+         Scaling (`scaling_best`, `scaling_worst`) and by decoder norm (`norm_best`, `norm_worst`). All four are halves of the same latents: those of `of` \
+         whose two ratios are there and within -0.1..2, and which fire on the held-out rows (docs/method.md 5.2).",
     ),
     TOP,
     BOTTOM,

@@ -82,11 +82,13 @@ fn paper(
         Some(node) => chosen(at, node, crosscoder, draft, sink)?,
         None => Latents::Class { input: classes?, class: "tuned_only".to_string() },
     };
+    let (classes, scaling) = (classes?, scaling?);
+    // Filtered once, so that both orders divide the same latents.
+    let of = of.measured(classes, scaling);
     let half = |column: &str, input: usize, last: bool| {
         let by = LatentColumn { input, column: column.to_string() };
         Insert::Latents(Latents::Ordered { last, amount: HowMany::Share(0.5), by, of: Box::new(of.clone()) })
     };
-    let (classes, scaling) = (classes?, scaling?);
     let setups = [
         ("nothing", Insert::Nothing),
         ("everything", Insert::Everything),
