@@ -138,10 +138,11 @@ fn is_ratio(column: &str) -> bool {
     column.starts_with("nu_")
 }
 
+/// Shares are rounded down. 0.29 * 100 is 28.999.. in f64, hence a billionth.
 fn how_many(amount: HowMany, of: usize) -> usize {
     match amount {
         HowMany::Count(count) => (count as usize).min(of),
-        HowMany::Share(share) => ((share * of as f64) as usize).min(of),
+        HowMany::Share(share) => ((share * of as f64 + 1e-9).floor() as usize).min(of),
     }
 }
 
@@ -249,6 +250,14 @@ mod tests {
         assert_eq!(chosen(&by(true)), [0, 4]);
         let one = ordered(true, HowMany::Share(0.5), column(1, "rank"), Box::new(Latents::These { latents: vec![3] }));
         assert_eq!(chosen(&one), [0u32; 0]);
+    }
+
+    /// 29 % of 100 were 28.
+    #[test]
+    fn a_share_loses_no_latent_to_rounding() {
+        for (share, of, count) in [(0.29, 100, 29), (0.57, 100, 57), (0.58, 50, 29), (0.5, 7, 3), (1.0, 7, 7), (0.0, 7, 0)] {
+            assert_eq!(how_many(HowMany::Share(share), of), count, "{share} of {of}");
+        }
     }
 
     /// Figure 4 compared halves of different sets: only the order by rank left latents out.

@@ -55,6 +55,6 @@ pub const KIND: Kind = Kind {
         Column::words("text", &[], "What it answered."),
     ],
     example: "steer voice { of = cc\n  latents = top(3, by = nu.rank, of = classes.tuned_only)\n  strength = [1, 2]\n  prompts = [\"Who are you?\"] }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };
