@@ -106,7 +106,7 @@ pub const KIND: Kind = Kind {
         Column::real("mean", "Mean over the tokens.").unit("nats / token").section("paper"),
         Column::real("ci95", "Half of the 95% interval of the mean, tokens taken as independent: 1.96 sqrt(variance / count).")
             .section("published code"),
-        Column::real("ci95_prompts", "The same with tokens of a prompt taken together (a ratio of sums over prompts)."),
+        Column::real("ci95_prompts", "The same with tokens of a prompt taken together (a ratio of sums over prompts), by Student's t of as many prompts."),
         Column::real("clean", "The same mean of the finishing model untouched: 0 for `kl`, 1 for `agreement`.").unit("nats / token"),
         Column::real(
             "closed",
