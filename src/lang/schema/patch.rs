@@ -62,7 +62,7 @@ pub const KIND: Kind = Kind {
               activations on the same tokens; the finishing model's blocks above the layer run on h_S. With `into = tuned` and `finish = base` the other way \
               round. Positions that the activations leave out (`skip`, `exclude`) are patched too. At the sites `mlp_out` and `attn_out` h_S takes their place in \
               the finishing model's own run. Decoder biases are not exchanged. Conversations are those of the corpus in its order that have a token of the \
-              assistant, cut to `context`; measured are the positions that predict tokens of the assistant.",
+              assistant, cut to `context`, first those that the crosscoder was not trained on; measured are the positions that predict tokens of the assistant.",
     section: "paper",
     value: None,
     fields: &[
@@ -72,11 +72,12 @@ pub const KIND: Kind = Kind {
         Field::new(
             "prompts",
             Type::Prompts { texts: false },
-            "How many conversations, and of which chat corpus; without one, of the chat corpus that `validate` of the activations reads.",
+            "How many conversations, and of which chat corpus; without one, of the chat corpus that `validate` of the activations reads. Those that the crosscoder \
+             was not trained on come first.",
         )
         .default("512 prompts", "paper"),
         Field::new("context", Type::Amount { units: &[Unit::Tokens], low: 2.0 }, "Longest conversation; the rest is cut off.")
-            .default("1024 tokens", "published code"),
+            .absent("the context of the activations, at most that of the models"),
         Field::new(
             "insert",
             Type::Entries(&Type::LatentsOr(INSERT)),
