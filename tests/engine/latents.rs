@@ -71,7 +71,9 @@ fn tokens_are_counted_by_the_definition() {
                     |i: &usize| matches!(rows.infos[*i].group, TokenGroup::Control | TokenGroup::AssistantEnd);
                 let in_group = |i: &usize| match group {
                     CountedGroup::Control => is_control(i),
-                    CountedGroup::NonControl => !is_control(i) && rows.infos[*i].group != TokenGroup::Bos,
+                    CountedGroup::NonControl => {
+                        !is_control(i) && !matches!(rows.infos[*i].group, TokenGroup::Bos | TokenGroup::Text)
+                    }
                     CountedGroup::Bos => rows.infos[*i].group == TokenGroup::Bos,
                     CountedGroup::User => rows.infos[*i].group == TokenGroup::User,
                     CountedGroup::Assistant => rows.infos[*i].group == TokenGroup::Assistant,
@@ -82,7 +84,8 @@ fn tokens_are_counted_by_the_definition() {
                 let whole = read
                     .iter()
                     .filter(|&&i| activations[i][j] > above)
-                    .filter(|i| *group != CountedGroup::Control || rows.infos[**i].group != TokenGroup::Bos);
+                    .filter(|i| *group != CountedGroup::Control || rows.infos[**i].group != TokenGroup::Bos)
+                    .filter(|i| *group == CountedGroup::Text || rows.infos[**i].group != TokenGroup::Text);
                 let whole = whole.count() as f64;
                 let found = counted.counts[j * GROUPS.len() + g];
                 let near = |found: Option<f64>, expected: f64, slack: f64| match found {
@@ -105,21 +108,22 @@ fn without_a_limit_tokens_agree_with_classes() {
     let cc = toy::crosscoder(10, 24, Activation::Threshold { k: 5, threshold: 3.0 }, 3);
     let rows = rows(10, 5000);
     let config = TokensConfig {
-        groups: vec![CountedGroup::Control, CountedGroup::NonControl, CountedGroup::Bos],
+        groups: vec![CountedGroup::Control, CountedGroup::NonControl, CountedGroup::Bos, CountedGroup::Text],
         portions: None,
         above: 0.0,
     };
     let counted = tokens(&cc, &rows, &config, &Unwatched).unwrap();
     let classes = classify(&cc, &rows, &ClassThresholds::default(), &Unwatched).unwrap();
     for j in 0..24 {
-        let [control, non_control, bos] = counted.counts[3 * j..3 * j + 3] else { panic!("three groups") };
+        let [control, non_control, bos, text] = counted.counts[4 * j..4 * j + 4] else { panic!("four groups") };
+        let groups = [control, non_control, bos, text];
         assert_eq!(control.share, classes.control_share[j]);
-        let all = (control.count + non_control.count + bos.count) as f64;
+        let all = groups.iter().map(|c| c.count).sum::<u64>() as f64;
         assert_eq!(all / 5000.0, classes.frequency[j]);
-        let largest = [control, non_control, bos].iter().filter_map(|c| c.max).fold(0.0, f64::max);
+        let largest = groups.iter().filter_map(|c| c.max).fold(0.0, f64::max);
         assert_eq!(largest, classes.max_activation[j]);
         if let Some(mean) = classes.mean_activation[j] {
-            let sum: f64 = [control, non_control, bos].iter().filter_map(|c| Some(c.mean? * c.count as f64)).sum();
+            let sum: f64 = groups.iter().filter_map(|c| Some(c.mean? * c.count as f64)).sum();
             assert!((sum / all - mean).abs() < 1e-9);
         }
     }
