@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::student::student_975;
+use crate::ml::analysis::ratio::ratio;
 
 /// z of a two-sided 95% interval, for tokens: they are many.
 const Z: f64 = 1.96;
@@ -53,15 +53,10 @@ pub fn mean(prompts: impl Iterator<Item = (u64, [f64; 2])> + Clone) -> Option<Me
     let n = count as f64;
     let mean = total / n;
     let variance = || ((squares - n * mean * mean).max(0.0)) / (n - 1.0);
-    let between = || prompts.map(|(n, [sum, _])| (sum - mean * n as f64).powi(2)).sum::<f64>();
-    let factor = clusters as f64 / (clusters as f64 - 1.0);
     Some(Mean {
         mean,
         ci95: (count > 1).then(|| Z * (variance() / n).sqrt()),
-        ci95_prompts: (clusters > 1).then(|| {
-            let t = student_975(u32::try_from(clusters - 1).unwrap_or(u32::MAX));
-            t * (factor * between()).sqrt() / n
-        }),
+        ci95_prompts: ratio(prompts.map(|(n, [sum, _])| [sum, n as f64])).and_then(|found| found.ci95),
         count,
         prompts: clusters,
     })
@@ -70,6 +65,7 @@ pub fn mean(prompts: impl Iterator<Item = (u64, [f64; 2])> + Clone) -> Option<Me
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::student::student_975;
 
     const TOKENS: &[&[f64]] = &[&[0.5, 0.25, 4.0], &[], &[1.0], &[0.0, 0.125, 3.0, 2.0, 2.5]];
 
