@@ -255,7 +255,9 @@ mod tests {
     /// 29 % of 100 were 28.
     #[test]
     fn a_share_loses_no_latent_to_rounding() {
-        for (share, of, count) in [(0.29, 100, 29), (0.57, 100, 57), (0.58, 50, 29), (0.5, 7, 3), (1.0, 7, 7), (0.0, 7, 0)] {
+        for (share, of, count) in
+            [(0.29, 100, 29), (0.57, 100, 57), (0.58, 50, 29), (0.5, 7, 3), (1.0, 7, 7), (0.0, 7, 0)]
+        {
             assert_eq!(how_many(HowMany::Share(share), of), count, "{share} of {of}");
         }
     }

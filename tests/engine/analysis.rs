@@ -1,7 +1,8 @@
 //! Classes and recovery on crosscoders made by hand.
 
 use xd::ml::analysis::{
-    ClassRecovery, ClassThresholds, CountedGroup, LatentClass, TokensConfig, classify, recover, recover_unflagged, tokens,
+    ClassRecovery, ClassThresholds, CountedGroup, LatentClass, TokensConfig, classify, recover, recover_unflagged,
+    tokens,
 };
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use xd::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
@@ -75,7 +76,8 @@ fn prose_beside_chats_changes_no_share_of_control_tokens() {
     assert_eq!(share(&both), share(&chat));
     assert!(share(&chat).iter().any(|share| share.is_some_and(|share| share > 0.0 && share < 1.0)));
     assert!(share(&prose).iter().all(Option::is_none));
-    let config = TokensConfig { groups: vec![CountedGroup::Control, CountedGroup::NonControl], portions: None, above: 0.0 };
+    let config =
+        TokensConfig { groups: vec![CountedGroup::Control, CountedGroup::NonControl], portions: None, above: 0.0 };
     let counts = |rows: &MemoryRows| tokens(&cc, rows, &config, &Unwatched).unwrap().counts;
     assert_eq!(counts(&both), counts(&chat));
 }

@@ -201,8 +201,10 @@ fn twins_are_found_and_held_against_random_pairs() {
     for pair in found.twins.iter().chain(&found.random) {
         assert!((pair.cosine.unwrap() - cosine(pair.tuned, pair.base)).abs() < 1e-6);
         let (a, b) = (largest(pair.tuned), largest(pair.base));
-        let scales =
-            [(pair.divergence(), pair.buckets, [a.max(b); 2]), (pair.divergence_relative(), pair.buckets_relative, [a, b])];
+        let scales = [
+            (pair.divergence(), pair.buckets, [a.max(b); 2]),
+            (pair.divergence_relative(), pair.buckets_relative, [a, b]),
+        ];
         for (divergence, buckets, of) in scales {
             let mut counts = BTreeMap::new();
             for row in &activations {

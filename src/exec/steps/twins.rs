@@ -73,5 +73,8 @@ fn frame(pairs: &[(&str, &TwinPair)]) -> Result<Frame> {
         .with("base_latent", Column::whole(pairs.iter().map(|(_, pair)| i64::from(pair.base))))?
         .with("cosine", Column::Real(pairs.iter().map(|(_, pair)| pair.cosine).collect()))?
         .with("divergence", Column::Real(pairs.iter().map(|(_, pair)| pair.divergence()).collect()))?
-        .with("divergence_relative", Column::Real(pairs.iter().map(|(_, pair)| pair.divergence_relative()).collect()))?)
+        .with(
+            "divergence_relative",
+            Column::Real(pairs.iter().map(|(_, pair)| pair.divergence_relative()).collect()),
+        )?)
 }

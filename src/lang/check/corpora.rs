@@ -115,16 +115,16 @@ pub fn trained_prompts(
     sink: &mut Sink,
 ) {
     let Some(read) = at.drafts[activations.0].get(point) else { return };
-    let holds = |wanted: &str| read.inputs.iter().any(|(role, id, at)| *role == wanted && (*id, *at) == (corpus, index));
+    let holds =
+        |wanted: &str| read.inputs.iter().any(|(role, id, at)| *role == wanted && (*id, *at) == (corpus, index));
     if holds("validate") {
         return;
     }
     let own = source(at, corpus, index);
-    let is_same = |id: DeclId, index: usize| {
-        matches!((&own, source(at, id, index)), (Some(own), Some(other)) if same_text(at, own, &other))
-    };
+    let is_same = |id: DeclId, index: usize| matches!((&own, source(at, id, index)), (Some(own), Some(other)) if same_text(at, own, &other));
     let trained = read.inputs.iter().filter(|(role, ..)| *role == "train");
-    let Some((_, train, _)) = trained.into_iter().find(|(_, id, at)| (*id, *at) == (corpus, index) || is_same(*id, *at))
+    let Some((_, train, _)) =
+        trained.into_iter().find(|(_, id, at)| (*id, *at) == (corpus, index) || is_same(*id, *at))
     else {
         return;
     };

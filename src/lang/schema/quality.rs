@@ -1,6 +1,7 @@
 use super::{Built, Column, Field, Kind, Type, Unit};
 
-const HALF: &str = "Half of its 95% interval, documents taken as independent (docs/method.md 5.3); empty with fewer than two.";
+const HALF: &str =
+    "Half of its 95% interval, documents taken as independent (docs/method.md 5.3); empty with fewer than two.";
 
 pub const KIND: Kind = Kind {
     word: "quality",

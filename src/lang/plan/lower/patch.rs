@@ -4,8 +4,8 @@ use super::latents::{chosen, crosscoder_of, measured};
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    ActivationsSource, ActivationsSpec, HowMany, Insert, InsertSpec, LatentColumn, Latents, Metric, PatchMode, PatchSpec, PositionSpec, Role, Spec,
-    SteerPrompts, SteerSpec,
+    ActivationsSource, ActivationsSpec, HowMany, Insert, InsertSpec, LatentColumn, Latents, Metric, PatchMode,
+    PatchSpec, PositionSpec, Role, Spec, SteerPrompts, SteerSpec,
 };
 use crate::lang::resolve::{Call, DeclId, Node, Sink, Typed};
 
