@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The arrows of use go one way: `cli -> exec -> { lang, ml, out }`. `lang`, `ml` and `out` know nothing of one another; a
-//! test reads the `use` lines and keeps it so. `gguf`, a file format, and `hash_cache` stand below all of them. Without the feature `engine` only
+//! test reads the `use` lines and keeps it so. `gguf`, a file format, `hash_cache` and `student` stand below all of them. Without the feature `engine` only
 //! `lang`, `gguf` and the verbs that need them are built.
 
 pub mod cli;
@@ -21,3 +21,5 @@ pub mod lang;
 pub mod ml;
 #[cfg(feature = "engine")]
 pub mod out;
+#[cfg(feature = "engine")]
+pub mod student;

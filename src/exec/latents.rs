@@ -10,15 +10,12 @@ use super::frames::ROWS;
 use super::steps::Job;
 use super::wiring::{input, inputs};
 use super::{Error, Result};
-use crate::lang::plan::spec::{HowMany, LatentColumn, LatentTest, Latents};
+use crate::lang::plan::spec::{BELIEVABLE, HowMany, LatentColumn, LatentTest, Latents};
 use crate::lang::plan::{Spec, StepIndex};
 use crate::lang::syntax::tree::Operator;
 use crate::ml::scaling::average_ranks;
 use crate::out::Frame;
 use crate::out::frame::Cell;
-
-/// Ratios outside of this range are not ordered by (docs/method.md 4.2).
-const BELIEVABLE: std::ops::RangeInclusive<f64> = -0.1..=2.0;
 
 /// m_j by latent, the largest f_j S_j on the held-out rows, where the steps in role `latents` name classes of the crosscoder `of`.
 ///
@@ -160,10 +157,11 @@ fn is_ratio(column: &str) -> bool {
     column.starts_with("nu_")
 }
 
+/// Shares are rounded down. 0.29 * 100 is 28.999.. in f64, hence a billionth.
 fn how_many(amount: HowMany, of: usize) -> usize {
     match amount {
         HowMany::Count(count) => (count as usize).min(of),
-        HowMany::Share(share) => ((share * of as f64) as usize).min(of),
+        HowMany::Share(share) => ((share * of as f64 + 1e-9).floor() as usize).min(of),
     }
 }
 
@@ -203,6 +201,7 @@ mod tests {
             .with("latent", Column::whole(0..8))
             .and_then(|f| f.with("delta_norm", Column::real([0.95, 0.5, 0.91, 0.99, 0.5, 0.97, 0.92, 0.91])))
             .and_then(|f| f.with("class", Column::text(class)))
+            .and_then(|f| f.with("frequency", Column::real([0.1, 0.2, 0.1, 0.3, 0.1, 0.0, 0.2, 0.1])))
             .unwrap();
         let reconstruction = [0.5, 0.0, 0.1, 0.3, 1.0, f64::NAN, 5.0, 0.2];
         let error = [0.3, 0.4, 0.1, 0.2, 1.5, f64::NAN, 0.1, -0.5];
@@ -270,6 +269,44 @@ mod tests {
         assert_eq!(chosen(&by(true)), [0, 4]);
         let one = ordered(true, HowMany::Share(0.5), column(1, "rank"), Box::new(Latents::These { latents: vec![3] }));
         assert_eq!(chosen(&one), [0u32; 0]);
+    }
+
+    /// 29 % of 100 were 28.
+    #[test]
+    fn a_share_loses_no_latent_to_rounding() {
+        for (share, of, count) in
+            [(0.29, 100, 29), (0.57, 100, 57), (0.58, 50, 29), (0.5, 7, 3), (1.0, 7, 7), (0.0, 7, 0)]
+        {
+            assert_eq!(how_many(HowMany::Share(share), of), count, "{share} of {of}");
+        }
+    }
+
+    /// Figure 4 compared halves of different sets: only the order by rank left latents out.
+    #[test]
+    fn the_papers_orders_divide_the_same_latents() {
+        // Of the tuned-only ones 5 is dead, 6 and 7 have ratios that nobody believes.
+        let of = Box::new(tuned_only().measured(0, 1));
+        assert_eq!(chosen(&of), [0, 2, 3]);
+        for (amount, size) in [(HowMany::Share(0.5), 1), (HowMany::Share(1.0), 3)] {
+            let by = |last, by| chosen(&ordered(last, amount, by, of.clone()));
+            let halves =
+                [(1, "rank"), (0, "delta_norm")].map(|(i, c)| [by(false, column(i, c)), by(true, column(i, c))]);
+            assert!(halves.iter().flatten().all(|half| half.len() == size), "{halves:?}");
+            for half in halves.iter().flatten().flatten() {
+                assert!([0, 2, 3].contains(half), "{half}");
+            }
+        }
+        // Four latents: nothing is left in the middle.
+        let all = Box::new(Latents::These { latents: vec![0, 1, 2, 3, 5, 6] }.measured(0, 1));
+        let union = |(input, name): (usize, &str)| {
+            let by = |last| chosen(&ordered(last, HowMany::Share(0.5), column(input, name), all.clone()));
+            let (mut best, worst) = (by(false), by(true));
+            assert_eq!((best.len(), worst.len()), (2, 2));
+            best.extend(worst);
+            best.sort_unstable();
+            best
+        };
+        assert_eq!([(1, "rank"), (0, "delta_norm")].map(union), [[0, 1, 2, 3]; 2]);
     }
 
     #[test]

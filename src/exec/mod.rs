@@ -27,6 +27,7 @@ mod sources;
 pub mod status;
 pub mod steps;
 pub mod store;
+pub mod trained_text;
 pub mod wiring;
 
 pub use error::{Error, Result};

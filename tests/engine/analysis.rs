@@ -1,6 +1,9 @@
 //! Classes and recovery on crosscoders made by hand.
 
-use xd::ml::analysis::{ClassRecovery, ClassThresholds, LatentClass, classify, recover, recover_unflagged};
+use xd::ml::analysis::{
+    ClassRecovery, ClassThresholds, CountedGroup, LatentClass, TokensConfig, classify, recover, recover_unflagged,
+    tokens,
+};
 use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
 use xd::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use xd::ml::watch::Unwatched;
@@ -52,6 +55,31 @@ fn classes_count_what_fires() {
     }
     assert!(classes.dead.iter().filter(|&&dead| !dead).count() > 10);
     assert_eq!(classes.counts().iter().map(|(_, count, _)| count).sum::<u64>(), 24);
+}
+
+/// Prose stood in the denominator: a latent of the template seemed to be one of everything.
+#[test]
+fn prose_beside_chats_changes_no_share_of_control_tokens() {
+    let cc = toy::crosscoder(10, 24, Activation::Relu, 3);
+    let mut chat = toy::rows(10, 1000, 7, 1);
+    for (i, info) in chat.infos.iter_mut().enumerate() {
+        info.group = [TokenGroup::Bos, TokenGroup::Control, TokenGroup::User, TokenGroup::AssistantEnd][i % 4];
+    }
+    let prose = toy::rows(10, 3000, 7, 2);
+    assert!(prose.infos.iter().all(|info| info.group == TokenGroup::Text));
+    let both = MemoryRows {
+        width: 10,
+        values: [prose.values.clone(), chat.values.clone()].concat(),
+        infos: [prose.infos.clone(), chat.infos.clone()].concat(),
+    };
+    let share = |rows: &MemoryRows| classify(&cc, rows, &ClassThresholds::default(), &Unwatched).unwrap().control_share;
+    assert_eq!(share(&both), share(&chat));
+    assert!(share(&chat).iter().any(|share| share.is_some_and(|share| share > 0.0 && share < 1.0)));
+    assert!(share(&prose).iter().all(Option::is_none));
+    let config =
+        TokensConfig { groups: vec![CountedGroup::Control, CountedGroup::NonControl], portions: None, above: 0.0 };
+    let counts = |rows: &MemoryRows| tokens(&cc, rows, &config, &Unwatched).unwrap().counts;
+    assert_eq!(counts(&both), counts(&chat));
 }
 
 #[test]

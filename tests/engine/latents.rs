@@ -71,7 +71,9 @@ fn tokens_are_counted_by_the_definition() {
                     |i: &usize| matches!(rows.infos[*i].group, TokenGroup::Control | TokenGroup::AssistantEnd);
                 let in_group = |i: &usize| match group {
                     CountedGroup::Control => is_control(i),
-                    CountedGroup::NonControl => !is_control(i) && rows.infos[*i].group != TokenGroup::Bos,
+                    CountedGroup::NonControl => {
+                        !is_control(i) && !matches!(rows.infos[*i].group, TokenGroup::Bos | TokenGroup::Text)
+                    }
                     CountedGroup::Bos => rows.infos[*i].group == TokenGroup::Bos,
                     CountedGroup::User => rows.infos[*i].group == TokenGroup::User,
                     CountedGroup::Assistant => rows.infos[*i].group == TokenGroup::Assistant,
@@ -82,7 +84,8 @@ fn tokens_are_counted_by_the_definition() {
                 let whole = read
                     .iter()
                     .filter(|&&i| activations[i][j] > above)
-                    .filter(|i| *group != CountedGroup::Control || rows.infos[**i].group != TokenGroup::Bos);
+                    .filter(|i| *group != CountedGroup::Control || rows.infos[**i].group != TokenGroup::Bos)
+                    .filter(|i| *group == CountedGroup::Text || rows.infos[**i].group != TokenGroup::Text);
                 let whole = whole.count() as f64;
                 let found = counted.counts[j * GROUPS.len() + g];
                 let near = |found: Option<f64>, expected: f64, slack: f64| match found {
@@ -105,21 +108,22 @@ fn without_a_limit_tokens_agree_with_classes() {
     let cc = toy::crosscoder(10, 24, Activation::Threshold { k: 5, threshold: 3.0 }, 3);
     let rows = rows(10, 5000);
     let config = TokensConfig {
-        groups: vec![CountedGroup::Control, CountedGroup::NonControl, CountedGroup::Bos],
+        groups: vec![CountedGroup::Control, CountedGroup::NonControl, CountedGroup::Bos, CountedGroup::Text],
         portions: None,
         above: 0.0,
     };
     let counted = tokens(&cc, &rows, &config, &Unwatched).unwrap();
     let classes = classify(&cc, &rows, &ClassThresholds::default(), &Unwatched).unwrap();
     for j in 0..24 {
-        let [control, non_control, bos] = counted.counts[3 * j..3 * j + 3] else { panic!("three groups") };
+        let [control, non_control, bos, text] = counted.counts[4 * j..4 * j + 4] else { panic!("four groups") };
+        let groups = [control, non_control, bos, text];
         assert_eq!(control.share, classes.control_share[j]);
-        let all = (control.count + non_control.count + bos.count) as f64;
+        let all = groups.iter().map(|c| c.count).sum::<u64>() as f64;
         assert_eq!(all / 5000.0, classes.frequency[j]);
-        let largest = [control, non_control, bos].iter().filter_map(|c| c.max).fold(0.0, f64::max);
+        let largest = groups.iter().filter_map(|c| c.max).fold(0.0, f64::max);
         assert_eq!(largest, classes.max_activation[j]);
         if let Some(mean) = classes.mean_activation[j] {
-            let sum: f64 = [control, non_control, bos].iter().filter_map(|c| Some(c.mean? * c.count as f64)).sum();
+            let sum: f64 = groups.iter().filter_map(|c| Some(c.mean? * c.count as f64)).sum();
             assert!((sum / all - mean).abs() < 1e-9);
         }
     }
@@ -197,7 +201,11 @@ fn twins_are_found_and_held_against_random_pairs() {
     for pair in found.twins.iter().chain(&found.random) {
         assert!((pair.cosine.unwrap() - cosine(pair.tuned, pair.base)).abs() < 1e-6);
         let (a, b) = (largest(pair.tuned), largest(pair.base));
-        for (divergence, of) in [(pair.divergence, [a.max(b); 2]), (pair.divergence_relative, [a, b])] {
+        let scales = [
+            (pair.divergence(), pair.buckets, [a.max(b); 2]),
+            (pair.divergence_relative(), pair.buckets_relative, [a, b]),
+        ];
+        for (divergence, buckets, of) in scales {
             let mut counts = BTreeMap::new();
             for row in &activations {
                 let buckets = (bucket(row[pair.tuned as usize] / of[0]), bucket(row[pair.base as usize] / of[1]));
@@ -210,13 +218,23 @@ fn twins_are_found_and_held_against_random_pairs() {
                 (|x| x >= 3, |x| x < 2, |_| true);
             let apart = count(high, low) + count(low, high);
             let slow = apart / (count(high, any) + count(any, high) - count(high, high) + 1e-10);
+            if let Some(buckets) = buckets {
+                assert_eq!(buckets.iter().flatten().sum::<u64>(), 3000);
+                // A row or two may fall on the other side of an edge in f32.
+                for (x, row) in buckets.iter().enumerate() {
+                    for (y, count) in row.iter().enumerate() {
+                        let slow: f64 = counts.get(&(x, y)).copied().unwrap_or(0.0);
+                        assert!((*count as f64 - slow).abs() <= 3.0, "{pair:?}: {x} {y} {slow}");
+                    }
+                }
+            }
             match divergence {
                 Some(divergence) => assert!((divergence - slow).abs() < 0.01, "{pair:?}: {slow}"),
                 None => assert!(a == 0.0 || b == 0.0, "{pair:?}"),
             }
         }
     }
-    let of = |j, k| found.twins.iter().find(|p| (p.tuned, p.base) == (j, k)).unwrap().divergence;
+    let of = |j, k| found.twins.iter().find(|p| (p.tuned, p.base) == (j, k)).unwrap().divergence();
     assert_eq!(of(0, 12), None, "one of the two is dead");
     assert!(of(4, 16).unwrap() > 0.9, "they fire on opposite rows");
     assert!(of(1, 13).unwrap() < 0.5, "they fire together");

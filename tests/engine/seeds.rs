@@ -1,6 +1,6 @@
 //! Means over seeds with intervals, in tables and expectations, against the numbers of each seed.
 
-use xd::out::interval::student_975;
+use xd::student::student_975;
 
 use crate::support::{Lab, differing, said, table};
 

@@ -40,9 +40,10 @@ fn ln_softmax(logits: &[f32]) -> Vec<f64> {
     logits.iter().map(|x| f64::from(*x) - top - total.ln()).collect()
 }
 
-/// By decoder.run with a hook, one document and one kind at a time.
-fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) -> Spliced {
-    let (d, mut sums, mut count) = (pair.crosscoder.width, [0.0; 5], 0.0);
+/// By decoder.run with a hook, one document and one kind at a time: sums of each document, cross entropy clean, spliced, zero and mean, then
+/// KL of the last three, and its predictions.
+fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) -> Vec<[f64; 8]> {
+    let (d, mut found) = (pair.crosscoder.width, Vec::new());
     for document in documents.iter().filter(|document| document.text.len() > 1) {
         let rows = [BASE, TUNED].map(|m| {
             let ids = pair.read(m, &document.text.ids);
@@ -92,16 +93,36 @@ fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) ->
             logits.squeeze(0).unwrap().to_vec2::<f32>().unwrap().iter().map(|row| ln_softmax(row)).collect()
         };
         let runs: Vec<Vec<Vec<f64>>> = (0..4).map(run).collect();
+        let mut sums = [0.0; 8];
         for t in 0..ids.len() - 1 {
             for (sum, run) in sums.iter_mut().zip(&runs) {
                 *sum -= run[t][ids[t + 1] as usize];
             }
-            sums[4] += runs[0][t].iter().zip(&runs[1][t]).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
-            count += 1.0;
+            for kind in 1..4 {
+                sums[3 + kind] += runs[0][t].iter().zip(&runs[kind][t]).map(|(p, q)| p.exp() * (p - q)).sum::<f64>();
+            }
+            sums[7] += 1.0;
         }
+        found.push(sums);
     }
-    let [clean, spliced, zero, mean, kl] = sums.map(|sum| sum / count);
-    Spliced { clean, spliced, zero, mean, kl, count: count as u64 }
+    found
+}
+
+/// a / b over two documents and half of its interval: C / (C - 1) = 2, t_{0.975, 1} = 12.706.
+fn of_two(documents: &[[f64; 8]], a: impl Fn(&[f64; 8]) -> f64, b: impl Fn(&[f64; 8]) -> f64) -> [f64; 2] {
+    assert_eq!(documents.len(), 2);
+    let bottom: f64 = documents.iter().map(&b).sum();
+    let value = documents.iter().map(&a).sum::<f64>() / bottom;
+    let residuals: f64 = documents.iter().map(|d| (a(d) - value * b(d)).powi(2)).sum();
+    [value, 12.706_204_736 * (2.0 * residuals).sqrt() / bottom.abs()]
+}
+
+/// Every number with its interval.
+fn numbers(found: &Spliced) -> Vec<[f64; 2]> {
+    let means = [found.clean, found.spliced, found.zero, found.mean, found.kl, found.kl_zero, found.kl_mean];
+    let shares = [found.recovered, found.recovered_mean, found.kl_recovered, found.kl_recovered_mean];
+    let all = means.into_iter().chain(shares.into_iter().map(Option::unwrap));
+    all.map(|ratio| [ratio.value, ratio.ci95.unwrap()]).collect()
 }
 
 #[test]
@@ -119,10 +140,17 @@ fn splices_agree_with_a_slow_rerun() {
             let pair = pair([&base, &tuned], &crosscoder, &normalizer, &read_as, site);
             let found = splice(&pair, &documents, &mean, &Unwatched).unwrap();
             for model in [BASE, TUNED] {
-                let (got, want) = (found[model], slow(&pair, &documents, &mean, model));
-                let numbers = |s: &Spliced| [s.clean, s.spliced, s.zero, s.mean, s.kl];
-                let near = |(a, b): (&f64, &f64)| (a - b).abs() < 2e-5 * (1.0 + b);
-                assert!(numbers(&got).iter().zip(&numbers(&want)).all(near), "{family}, {site:?}: {got:?} {want:?}");
+                let (got, slow) = (found[model], slow(&pair, &documents, &mean, model));
+                let mut want: Vec<[f64; 2]> = (0..7).map(|at| of_two(&slow, |d| d[at], |d| d[7])).collect();
+                want.extend([2, 3].map(|at| of_two(&slow, |d| d[at] - d[1], |d| d[at] - d[0])));
+                want.extend([5, 6].map(|at| of_two(&slow, |d| d[at] - d[4], |d| d[at])));
+                // What an ablation costs stands below the shares, and 12.7 before the intervals.
+                let costs = [want[2][0] - want[0][0], want[3][0] - want[0][0], want[5][0], want[6][0]];
+                for (at, (a, b)) in numbers(&got).iter().zip(&want).enumerate() {
+                    let slack = 2e-5 / if at < 7 { 1.0 } else { costs[at - 7].abs().min(1.0) };
+                    let near = |at: usize, times: f64| (a[at] - b[at]).abs() < times * slack * (1.0 + b[at].abs());
+                    assert!(near(0, 1.0) && near(1, 30.0), "{family}, {site:?}, {at}: {a:?} {b:?}");
+                }
                 assert_eq!(got.count, 13 + 8);
             }
         }
@@ -139,14 +167,18 @@ fn a_perfect_reconstruction_costs_nothing_and_nothing_kept_changes_nothing() {
     let mut documents = documents(base.vocabulary());
     let exact = pair([&base, &tuned], &perfect, &normalizer, &read_as, Site::ResidualPost);
     for found in splice(&exact, &documents, &mean, &Unwatched).unwrap() {
-        assert!(found.kl.abs() < 1e-6 && (found.spliced - found.clean).abs() < 1e-6, "{found:?}");
-        assert!((found.recovered(found.zero).unwrap() - 1.0).abs() < 1e-4);
+        let (clean, spliced) = (found.clean.value, found.spliced.value);
+        assert!(found.kl.value.abs() < 1e-6 && (spliced - clean).abs() < 1e-6, "{found:?}");
+        for share in [found.recovered, found.kl_recovered, found.kl_recovered_mean] {
+            assert!((share.unwrap().value - 1.0).abs() < 1e-4, "{found:?}");
+        }
         assert!(found.zero != found.clean && found.mean != found.zero);
     }
     documents.iter_mut().for_each(|document| document.kept.fill(false));
     let other = pair([&base, &tuned], &random, &normalizer, &read_as, Site::ResidualPost);
     for found in splice(&other, &documents, &mean, &Unwatched).unwrap() {
-        assert_eq!((found.kl, found.spliced, found.zero, found.mean), (0.0, found.clean, found.clean, found.clean));
-        assert_eq!(found.recovered(found.zero), None);
+        assert_eq!([found.spliced, found.zero, found.mean], [found.clean; 3]);
+        assert_eq!([found.kl, found.kl_zero, found.kl_mean].map(|kl| kl.value), [0.0; 3]);
+        assert_eq!((found.recovered, found.kl_recovered, found.recovered_mean), (None, None, None));
     }
 }

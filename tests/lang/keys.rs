@@ -510,7 +510,7 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("into", "base", "tuned"),
         ("finish", "tuned", "base"),
         ("prompts", "512 prompts of talk", "256 prompts"),
-        ("context", "1024 tokens", "512 tokens"),
+        ("context", "256 tokens", "128 tokens"),
         ("insert", "[nothing]", "[other = nothing]"),
         ("mode", "replace", "add"),
         ("positions", "[all, first(10)]", "[all]"),

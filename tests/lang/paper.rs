@@ -1,8 +1,17 @@
 //! `paper(steps..)` is read whole with any axes: with both, one of them, or none.
 
-use xd::lang::plan::spec::Spec;
+use xd::lang::plan::Spec;
+use xd::lang::plan::spec::{Insert, Latents};
 
 use crate::memory::{Memory, short};
+
+/// What a half is a half of.
+fn half(insert: &Insert) -> Option<&Latents> {
+    match insert {
+        Insert::Latents(Latents::Ordered { of, .. }) => Some(of),
+        _ => None,
+    }
+}
 
 #[test]
 fn the_paper_stands_with_any_axes() {
@@ -52,6 +61,13 @@ plot figures = paper(classes, nu, where_it_fires, doubles, causal)
         let plan = analysis.plan.expect("a plan");
         let count = |kind: &str| plan.steps.iter().filter(|step| step.kind == kind).count();
         assert_eq!((count("table"), count("plot")), (7, 22), "{axes}");
+        for step in plan.steps.iter() {
+            if let Spec::Patch(patch) = &step.spec {
+                let halves: Vec<&Latents> = patch.insert.iter().filter_map(|insert| half(&insert.what)).collect();
+                assert_eq!(halves.len(), 4);
+                assert!(halves.iter().all(|of| *of == halves[0] && matches!(of, Latents::Threshold { .. })), "{axes}");
+            }
+        }
     }
 }
 

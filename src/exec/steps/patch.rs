@@ -9,6 +9,7 @@ use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::latents::Chooser;
 use crate::exec::sources::Tapped;
+use crate::exec::trained_text::trained;
 use crate::exec::{Error, Result, models, rows};
 use crate::lang::plan::spec::{self, ActivationsSource, ActivationsSpec, Insert, PatchSpec, Role};
 use crate::ml::analysis::TappedPair;
@@ -35,9 +36,11 @@ pub fn make(job: &Job<'_>, spec: &PatchSpec) -> Result<Made> {
     let activations = &job.plan.steps[rows.0];
     let read = rows::spec_of(activations)?;
     let tapped = Tapped::open(job.plan, job.store, activations, read)?;
-    let text = models::text(job.plan, job.hub, job.input("prompts")?)?;
+    let corpus = job.input("prompts")?;
+    let text = models::text(job.plan, job.hub, corpus)?;
     let context = spec.context as usize;
-    let conversations = Conversations::choose(&tapped.texts(&text), spec.prompts, context, job.watch)?;
+    let trained = trained(job, rows, corpus)?;
+    let conversations = Conversations::choose(&tapped.texts(&text), spec.prompts, context, &trained, job.watch)?;
     if let Some(remark) = conversations.remark(&text.name, spec.prompts, context) {
         job.watch.note(&remark);
     }

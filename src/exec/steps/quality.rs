@@ -8,7 +8,7 @@ use crate::exec::{Result, models, rows};
 use crate::lang::plan::StepIndex;
 use crate::lang::plan::spec::{ActivationsSource, QualitySpec};
 use crate::ml::activations::{Documents, Texts};
-use crate::ml::analysis::{Places, Spliced, TappedPair, splice};
+use crate::ml::analysis::{Places, Ratio, Spliced, TappedPair, splice};
 use crate::ml::crosscoder::{Crosscoder, evaluate};
 use crate::ml::{BASE, TUNED};
 use crate::out::{Column, Frame};
@@ -29,15 +29,19 @@ pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
     drop(opened);
     let spliced = spliced(job, &crosscoder, behind, &places, &found.mean)?;
     let models = [("base", found.base), ("tuned", found.tuned), ("joint", found.joint)];
-    type Pick = fn(&Spliced) -> Option<f64>;
-    let predictions: [(&str, Pick); 7] = [
+    type Pick = fn(&Spliced) -> Option<Ratio>;
+    let predictions: [(&str, Pick); 11] = [
         ("ce_clean", |s| Some(s.clean)),
         ("ce_spliced", |s| Some(s.spliced)),
         ("ce_zero", |s| Some(s.zero)),
         ("ce_mean", |s| Some(s.mean)),
-        ("ce_recovered", |s| s.recovered(s.zero)),
-        ("ce_recovered_mean", |s| s.recovered(s.mean)),
+        ("ce_recovered", |s| s.recovered),
+        ("ce_recovered_mean", |s| s.recovered_mean),
         ("kl_spliced", |s| Some(s.kl)),
+        ("kl_zero", |s| Some(s.kl_zero)),
+        ("kl_mean", |s| Some(s.kl_mean)),
+        ("kl_recovered", |s| s.kl_recovered),
+        ("kl_recovered_mean", |s| s.kl_recovered_mean),
     ];
     let mut frame = Frame::new()
         .with("model", Column::text(models.iter().map(|(model, _)| model)))?
@@ -46,9 +50,14 @@ pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
         .with("l0", Column::real(models.iter().map(|_| found.l0)))?
         .with("l0_training", Column::real(models.iter().map(|_| found.l0_training)))?
         .with("dead", Column::real(models.iter().map(|_| found.dead)))?;
+    let of = |model: usize, pick: Pick| spliced.as_ref().and_then(|both: &[Spliced; 2]| pick(&both[model]));
     for (name, pick) in predictions {
-        let of = |model: usize| spliced.as_ref().and_then(|both: &[Spliced; 2]| pick(&both[model]));
-        frame.push(name, Column::Real(vec![of(BASE), of(TUNED), None]))?;
+        let values = [BASE, TUNED].map(|model| of(model, pick).map(|found| found.value));
+        frame.push(name, Column::Real(vec![values[BASE], values[TUNED], None]))?;
+    }
+    for (name, pick) in predictions {
+        let halves = [BASE, TUNED].map(|model| of(model, pick).and_then(|found| found.ci95));
+        frame.push(format!("{name}_ci95"), Column::Real(vec![halves[BASE], halves[TUNED], None]))?;
     }
     frame.write(&job.folder.join(ROWS))?;
     Ok(Made { tokens: found.tokens })

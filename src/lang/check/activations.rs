@@ -96,15 +96,7 @@ pub fn layer(at: &At, pair: &Draft, sink: &mut Sink) {
 pub fn context(at: &At, pair: &Draft, sink: &mut Sink) {
     let Some(written) = at.is_written("context") else { return };
     let (Some(context), Some(model)) = (at.fields.whole("context"), &pair.facts.model) else { return };
-    if let Some(longest) = model.context
-        && context > longest
-    {
-        sink.push(
-            Diagnostic::new(Code::OutOfRange, written, format!("these models read at most {longest} tokens at a time"))
-                .label("longer than their context")
-                .help(format!("write `context = {longest} tokens` or less")),
-        );
-    }
+    within_models(context, model.context, written, sink);
     if let (Some(skip), Some(place)) = (at.fields.whole("skip"), at.is_written("skip"))
         && skip >= context
     {
@@ -112,6 +104,17 @@ pub fn context(at: &At, pair: &Draft, sink: &mut Sink) {
             Diagnostic::new(Code::OutOfRange, place, format!("skipping {skip} of {context} tokens leaves nothing"))
                 .label("the whole sequence")
                 .help("skip fewer tokens, or read longer sequences"),
+        );
+    }
+}
+
+/// Sequences of `context` tokens, of models that read at most `longest`.
+pub fn within_models(context: u64, longest: Option<u64>, span: Span, sink: &mut Sink) {
+    if let Some(longest) = longest.filter(|longest| context > *longest) {
+        sink.push(
+            Diagnostic::new(Code::OutOfRange, span, format!("these models read at most {longest} tokens at a time"))
+                .label("longer than their context")
+                .help(format!("write `context = {longest} tokens` or less")),
         );
     }
 }

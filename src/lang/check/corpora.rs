@@ -84,7 +84,8 @@ pub fn leak(at: &At, sink: &mut Sink) {
             if train.id == validate.id {
                 continue;
             }
-            let (Some(a), Some(b)) = (source(at, &train), source(at, &validate)) else { continue };
+            let source = |portion: &Drawn| source(at, portion.id, portion.index);
+            let (Some(a), Some(b)) = (source(&train), source(&validate)) else { continue };
             if !same_text(at, &a, &b) {
                 continue;
             }
@@ -105,8 +106,52 @@ pub fn leak(at: &At, sink: &mut Sink) {
     }
 }
 
-fn source(at: &At, portion: &Drawn) -> Option<CorpusSource> {
-    match &at.drafts[portion.id.0].get(portion.index)?.spec {
+/// Conversations of a corpus that the activations (at this point) train on and hold nothing out of, or of another corpus over the same text.
+pub fn trained_prompts(
+    at: &At,
+    node: &Node,
+    (corpus, index): (DeclId, usize),
+    (activations, point): (DeclId, usize),
+    sink: &mut Sink,
+) {
+    let Some(read) = at.drafts[activations.0].get(point) else { return };
+    let holds =
+        |wanted: &str| read.inputs.iter().any(|(role, id, at)| *role == wanted && (*id, *at) == (corpus, index));
+    if holds("validate") {
+        return;
+    }
+    let own = source(at, corpus, index);
+    let is_same = |id: DeclId, index: usize| matches!((&own, source(at, id, index)), (Some(own), Some(other)) if same_text(at, own, &other));
+    let trained = read.inputs.iter().filter(|(role, ..)| *role == "train");
+    let Some((_, train, _)) =
+        trained.into_iter().find(|(_, id, at)| (*id, *at) == (corpus, index) || is_same(*id, *at))
+    else {
+        return;
+    };
+    let (name, activations) = (&at.scope.get(corpus).name, at.scope.get(activations));
+    let (message, help) = match *train == corpus {
+        true => (
+            format!("`{}` trains on `{name}` and holds nothing of it out", activations.name),
+            format!("add `20K tokens of {name}` to its `validate`, or take a corpus that is not trained on"),
+        ),
+        false => (
+            format!("`{name}` reads the same text as `{}`, which is trained on", at.scope.get(*train).name),
+            format!(
+                "take `{}`, whose conversations for training and validation are kept apart, or other files",
+                at.scope.get(*train).name
+            ),
+        ),
+    };
+    sink.push(
+        Diagnostic::new(Code::Leak, node.span, message)
+            .label("measured on text of the training")
+            .related(activations.name_span, "these are the activations")
+            .help(help),
+    );
+}
+
+fn source(at: &At, id: DeclId, index: usize) -> Option<CorpusSource> {
+    match &at.drafts[id.0].get(index)?.spec {
         Some(Spec::Corpus(CorpusSpec { source, .. })) => Some(source.clone()),
         _ => None,
     }

@@ -541,6 +541,29 @@ pub enum Latents {
     },
 }
 
+/// Ratios outside of this range are not believed (docs/method.md 4.2).
+pub const BELIEVABLE: std::ops::RangeInclusive<f64> = -0.1..=2.0;
+
+impl Latents {
+    /// Those of them whose halves the paper compares (docs/method.md 4.2): both nu are there and believable, and the latent is not dead, by
+    /// the steps in these places. Numbers that are not there satisfy no test.
+    pub fn measured(self, classes: usize, scaling: usize) -> Latents {
+        let test = |input: usize, column: &str, operator: Operator, value: f64| LatentTest {
+            column: LatentColumn { input, column: column.to_string() },
+            absolute: false,
+            operator,
+            value,
+        };
+        let between = |nu| {
+            let (low, high) = (*BELIEVABLE.start(), *BELIEVABLE.end());
+            [test(scaling, nu, Operator::GreaterEqual, low), test(scaling, nu, Operator::LessEqual, high)]
+        };
+        let mut tests = [between("nu_reconstruction"), between("nu_error")].concat();
+        tests.push(test(classes, "frequency", Operator::Greater, 0.0));
+        Latents::Threshold { tests, of: Box::new(self) }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HowMany {

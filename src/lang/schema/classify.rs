@@ -34,11 +34,11 @@ pub const KIND: Kind = Kind {
         Column::truth("dead", "Never active on the held-out tokens."),
         Column::real(
             "control_share",
-            "Share of its active held-out tokens, BOS not counted, that are control tokens of the chat template.",
+            "Share of its active held-out tokens of chats, BOS not counted, that are control tokens of the chat template.",
         )
         .section("paper"),
     ],
     example: "classify classes { of = cc }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

@@ -16,7 +16,8 @@ const INSERT: &[Variant] = &[
         "paper",
         PAPER,
         "Alone in place of the list: the paper's setups. `nothing`, `everything`, `error`, `template`; the better and the worse half of `of` by Latent \
-         Scaling (`scaling_best`, `scaling_worst`) and by decoder norm (`norm_best`, `norm_worst`).",
+         Scaling (`scaling_best`, `scaling_worst`) and by decoder norm (`norm_best`, `norm_worst`). All four are halves of the same latents: those of `of` \
+         whose two ratios are there and within -0.1..2, and which fire on the held-out rows (docs/method.md 5.2).",
     ),
     TOP,
     BOTTOM,
@@ -61,7 +62,7 @@ pub const KIND: Kind = Kind {
               activations on the same tokens; the finishing model's blocks above the layer run on h_S. With `into = tuned` and `finish = base` the other way \
               round. Positions that the activations leave out (`skip`, `exclude`) are patched too. At the sites `mlp_out` and `attn_out` h_S takes their place in \
               the finishing model's own run. Decoder biases are not exchanged. Conversations are those of the corpus in its order that have a token of the \
-              assistant, cut to `context`; measured are the positions that predict tokens of the assistant.",
+              assistant, cut to `context`, first those that the crosscoder was not trained on; measured are the positions that predict tokens of the assistant.",
     section: "paper",
     value: None,
     fields: &[
@@ -71,11 +72,12 @@ pub const KIND: Kind = Kind {
         Field::new(
             "prompts",
             Type::Prompts { texts: false },
-            "How many conversations, and of which chat corpus; without one, of the chat corpus that `validate` of the activations reads.",
+            "How many conversations, and of which chat corpus; without one, of the chat corpus that `validate` of the activations reads. Those that the crosscoder \
+             was not trained on come first.",
         )
         .default("512 prompts", "paper"),
         Field::new("context", Type::Amount { units: &[Unit::Tokens], low: 2.0 }, "Longest conversation; the rest is cut off.")
-            .default("1024 tokens", "published code"),
+            .absent("the context of the activations, at most that of the models"),
         Field::new(
             "insert",
             Type::Entries(&Type::LatentsOr(INSERT)),
@@ -105,7 +107,7 @@ pub const KIND: Kind = Kind {
         Column::real("mean", "Mean over the tokens.").unit("nats / token").section("paper"),
         Column::real("ci95", "Half of the 95% interval of the mean, tokens taken as independent: 1.96 sqrt(variance / count).")
             .section("published code"),
-        Column::real("ci95_prompts", "The same with tokens of a prompt taken together (a ratio of sums over prompts)."),
+        Column::real("ci95_prompts", "The same with tokens of a prompt taken together (a ratio of sums over prompts), by Student's t of as many prompts."),
         Column::real("clean", "The same mean of the finishing model untouched: 0 for `kl`, 1 for `agreement`.").unit("nats / token"),
         Column::real(
             "closed",
@@ -115,6 +117,6 @@ pub const KIND: Kind = Kind {
         Column::whole("prompts", "Conversations that have such tokens."),
     ],
     example: "patch causal {\n  of = cc\n  prompts = 64 prompts of talk\n  insert = [nothing, everything, best(by = nu.rank, of = classes.tuned_only)]\n}",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -1,5 +1,8 @@
 use super::{Built, Column, Field, Kind, Type, Unit};
 
+const HALF: &str =
+    "Half of its 95% interval, documents taken as independent (docs/method.md 5.3); empty with fewer than two.";
+
 pub const KIND: Kind = Kind {
     word: "quality",
     doc: "How well a crosscoder reconstructs held-out activations: one row a model, and one for both.",
@@ -33,8 +36,23 @@ pub const KIND: Kind = Kind {
         Column::real("ce_recovered", "(ce_zero - ce_spliced) / (ce_zero - ce_clean)."),
         Column::real("ce_recovered_mean", "(ce_mean - ce_spliced) / (ce_mean - ce_clean)."),
         Column::real("kl_spliced", "KL(clean || spliced).").unit("nats / token"),
+        Column::real("kl_zero", "KL(clean || zeros in place).").unit("nats / token"),
+        Column::real("kl_mean", "KL(clean || mean activation in place).").unit("nats / token"),
+        Column::real("kl_recovered", "(kl_zero - kl_spliced) / kl_zero."),
+        Column::real("kl_recovered_mean", "(kl_mean - kl_spliced) / kl_mean."),
+        Column::real("ce_clean_ci95", HALF).unit("nats / token"),
+        Column::real("ce_spliced_ci95", HALF).unit("nats / token"),
+        Column::real("ce_zero_ci95", HALF).unit("nats / token"),
+        Column::real("ce_mean_ci95", HALF).unit("nats / token"),
+        Column::real("ce_recovered_ci95", HALF),
+        Column::real("ce_recovered_mean_ci95", HALF),
+        Column::real("kl_spliced_ci95", HALF).unit("nats / token"),
+        Column::real("kl_zero_ci95", HALF).unit("nats / token"),
+        Column::real("kl_mean_ci95", HALF).unit("nats / token"),
+        Column::real("kl_recovered_ci95", HALF),
+        Column::real("kl_recovered_mean_ci95", HALF),
     ],
     example: "quality fit { of = cc }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

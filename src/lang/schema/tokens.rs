@@ -2,7 +2,7 @@ use super::{Built, Column, Field, Kind, Type, Word};
 
 const GROUPS: &[Word] = &[
     Word::new("control", "Tokens of the chat template: turn marks, role words, the line ends around them."),
-    Word::new("non_control", "All others but BOS."),
+    Word::new("non_control", "All others of chats but BOS."),
     Word::new("bos", "The first special token of a sequence."),
     Word::new("user", "Contents of the user."),
     Word::new("assistant", "Contents of the assistant."),
@@ -12,9 +12,10 @@ const GROUPS: &[Word] = &[
 pub const KIND: Kind = Kind {
     word: "tokens",
     doc: "Where latents fire: one row a latent and group of tokens.",
-    details: "Counted on held-out rows, with scaled activations f_j S_j. A token is in several groups: `control` and `non_control` divide all but BOS, `user`, \
+    details: "Counted on held-out rows, with scaled activations f_j S_j. A token is in several groups: `control` and `non_control` divide those of chats but BOS, `user`, \
               `assistant` and `text` divide the contents, but for those of other roles such as system. The end of an assistant's turn is `control`. share = n_g / (n_control + n_non_control + n_bos): the share of a latent's active tokens that fall \
-              in the group (of `control`, over n_control + n_non_control, as in the published `lmsys_ctrl_%`).",
+              in the group (of `control`, over n_control + n_non_control, as in the published `lmsys_ctrl_%`; of `text`, over all of them). Plain text is in no other share: \
+              the published ones are of chats alone.",
     section: "published code",
     value: None,
     fields: &[
@@ -46,6 +47,6 @@ pub const KIND: Kind = Kind {
         Column::real("max", "Largest f_j S_j in the group, 0 where it is never active."),
     ],
     example: "tokens where_it_fires { of = cc\n  groups = [control, user, assistant] }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -6,7 +6,8 @@ pub const KIND: Kind = Kind {
     details: "Pairs (j, k), j tuned-only and k base-only, with cos(d_j^tuned, d_k^base) over `cosine`; each latent stands in one pair at most, the closest \
               pairs first. divergence = (n[A high, B low] + n[A low, B high]) / (n[A high] + n[B high] - n[both high]), where an activation is high over 0.4 and low up to \
               0.1 of the larger of both latents' maxima, over held-out rows. As many different random pairs of a tuned-only and a base-only latent under that cosine are the baseline. The divergence is empty where \
-              one of the two never fires.",
+              one of the two never fires. Beside the rows, `buckets.csv` of the artifact counts the rows of every pair by both activations: buckets 0 to 4, \
+              up to 1e-6, 0.1, 0.4, 0.7 and over 0.7 of the `larger` maximum of both or of each latent's `own`.",
     section: "paper",
     value: None,
     fields: &[
@@ -31,6 +32,6 @@ pub const KIND: Kind = Kind {
         Column::real("divergence_relative", "The same, each latent by its own maximum.").section("published code"),
     ],
     example: "twins doubles { of = classes }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -2,9 +2,10 @@
 
 use super::latent_class::{ClassThresholds, LatentClass, delta_norm};
 use super::pass::Pass;
+use super::tokens::is_counted;
 use super::vectors::{cosine, decoder_norms, encoder_vectors};
 use crate::ml::crosscoder::Crosscoder;
-use crate::ml::{BASE, Result, Rows, TUNED, TokenGroup, Watch};
+use crate::ml::{BASE, Result, Rows, TUNED, Watch};
 
 /// One entry a latent, in order of latents.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,7 +30,8 @@ pub struct Classes {
     pub mean_activation: Vec<Option<f64>>,
     /// True when it fires on none of the rows.
     pub dead: Vec<bool>,
-    /// Share of its active rows, BOS not counted, whose token is a control token of the chat template (docs/method.md 6.1); `None` without any.
+    /// Share of its active rows of chats, BOS not counted, whose token is a control token of the chat template (docs/method.md 6.1); `None`
+    /// without any.
     pub control_share: Vec<Option<f64>>,
     /// Rows read.
     pub rows: u64,
@@ -63,14 +65,14 @@ pub fn classify(
     let pass = Pass { name: "classify", crosscoder, rows, portions: None, watch };
     let rows = pass.run(|infos, code| {
         for (i, info) in infos.iter().enumerate() {
-            let (control, bos) = (u64::from(info.group.is_control()), u64::from(info.group == TokenGroup::Bos));
+            let (control, chat) = (u64::from(info.group.is_control()), u64::from(is_counted(info.group)));
             let (latents, values) = code.row(i);
             for (&j, &f) in latents.iter().zip(values) {
                 let activation = f64::from(f) * f64::from(norms[j as usize]);
                 let fired = &mut fired[j as usize];
                 fired.rows += 1;
                 fired.control += control;
-                fired.bos += bos;
+                fired.chat += chat;
                 fired.sum += activation;
                 fired.largest = fired.largest.max(activation);
             }
@@ -82,10 +84,10 @@ pub fn classify(
 /// What a latent did on the rows.
 #[derive(Clone, Copy, Default)]
 struct Fired {
-    /// Rows on which it is active, and those of them whose token is a control token or BOS.
+    /// Rows on which it is active; those of them whose token is a control token, and those of chats but BOS.
     rows: u64,
     control: u64,
-    bos: u64,
+    chat: u64,
     /// Of f_ij S_j.
     sum: f64,
     largest: f64,
@@ -110,7 +112,7 @@ fn table(crosscoder: &Crosscoder, thresholds: &ClassThresholds, rows: u64, fired
         classes.max_activation.push(fired.largest);
         classes.mean_activation.push(share(fired.sum, fired.rows));
         classes.dead.push(fired.rows == 0);
-        classes.control_share.push(share(fired.control as f64, fired.rows - fired.bos));
+        classes.control_share.push(share(fired.control as f64, fired.chat));
     }
     classes
 }

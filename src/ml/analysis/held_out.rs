@@ -73,6 +73,17 @@ impl HeldOut {
     }
 }
 
+/// The number of the last document that gave rows of a portion; `None` without any.
+pub fn last_document(rows: &dyn Rows, portion: u16) -> Result<Option<u64>> {
+    let mut last = None;
+    for_each(rows, |info| {
+        if info.corpus == portion {
+            last = last.max(Some(u64::from(info.sequence)));
+        }
+    })?;
+    Ok(last)
+}
+
 /// The first documents of each portion until they have its share of `tokens`.
 fn choose(counts: &BTreeMap<(u16, u32), u64>, tokens: u64) -> Vec<(u16, u32)> {
     let total: u64 = counts.values().sum();

@@ -3,33 +3,74 @@
 use super::downstream::{Subject, downstream};
 use super::held_out::HeldOut;
 use super::patch::{hold, windows};
+use super::ratio::{Ratio, ratio};
 use super::tapped_pair::TappedPair;
 use crate::ml::data::TokenSequence;
 use crate::ml::lm::Prediction;
 use crate::ml::{BASE, Error, Progress, Result, TUNED, Watch};
 
-/// Next-token predictions of one model, means over the positions of all documents, in nats.
+/// Next-token predictions of one model, means over the positions of all documents, in nats. Intervals are over documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spliced {
     /// Cross entropy as it is.
-    pub clean: f64,
+    pub clean: Ratio,
     /// With hhat in the place of h.
-    pub spliced: f64,
+    pub spliced: Ratio,
     /// With zeros.
-    pub zero: f64,
+    pub zero: Ratio,
     /// With the mean of h.
-    pub mean: f64,
+    pub mean: Ratio,
     /// KL(clean || spliced).
-    pub kl: f64,
+    pub kl: Ratio,
+    /// KL(clean || zeros).
+    pub kl_zero: Ratio,
+    /// KL(clean || mean).
+    pub kl_mean: Ratio,
+    /// (zero - spliced) / (zero - clean): 1 where the reconstruction costs nothing, 0 where it is worth no more than the ablation. `None`
+    /// where the ablation costs nothing.
+    pub recovered: Option<Ratio>,
+    /// The same of the mean.
+    pub recovered_mean: Option<Ratio>,
+    /// (kl_zero - kl) / kl_zero, likewise.
+    pub kl_recovered: Option<Ratio>,
+    /// The same of the mean.
+    pub kl_recovered_mean: Option<Ratio>,
     /// Predictions.
     pub count: u64,
 }
 
+/// Sums over the predictions of one document.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    count: f64,
+    /// Clean, spliced, zero, mean.
+    loss: [f64; 4],
+    /// Spliced, zero, mean.
+    kl: [f64; 3],
+}
+
 impl Spliced {
-    /// (ablated - spliced) / (ablated - clean): 1 where the reconstruction costs nothing, 0 where it is worth no more than an
-    /// ablation. `None` where the ablation costs nothing.
-    pub fn recovered(&self, ablated: f64) -> Option<f64> {
-        Some((ablated - self.spliced) / (ablated - self.clean)).filter(|share| share.is_finite())
+    /// Of the sums of all documents.
+    fn of(documents: &[Sums]) -> Spliced {
+        type Pick<'a> = &'a dyn Fn(&Sums) -> [f64; 2];
+        let of = |pick: Pick| ratio(documents.iter().map(pick));
+        let mean = |pick: &dyn Fn(&Sums) -> f64| of(&|s| [pick(s), s.count]).unwrap_or_default();
+        let recovered = |ablated: usize| of(&|s| [s.loss[ablated] - s.loss[1], s.loss[ablated] - s.loss[0]]);
+        let kl_recovered = |ablated: usize| of(&|s| [s.kl[ablated] - s.kl[0], s.kl[ablated]]);
+        Spliced {
+            clean: mean(&|s| s.loss[0]),
+            spliced: mean(&|s| s.loss[1]),
+            zero: mean(&|s| s.loss[2]),
+            mean: mean(&|s| s.loss[3]),
+            kl: mean(&|s| s.kl[0]),
+            kl_zero: mean(&|s| s.kl[1]),
+            kl_mean: mean(&|s| s.kl[2]),
+            recovered: recovered(2),
+            recovered_mean: recovered(3),
+            kl_recovered: kl_recovered(1),
+            kl_recovered_mean: kl_recovered(2),
+            count: documents.iter().map(|s| s.count as u64).sum(),
+        }
     }
 }
 
@@ -54,30 +95,26 @@ pub fn splice(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], watch: &dy
     let lengths: Vec<usize> = documents.iter().map(|document| document.text.len()).collect();
     let total = lengths.iter().sum::<usize>() as u64;
     let mut done = 0;
-    let mut sums = [Spliced::default(); 2];
+    let mut sums: [Vec<Sums>; 2] = [Vec::new(), Vec::new()];
     for window in windows(&lengths) {
         done += lengths[window.clone()].iter().sum::<usize>() as u64;
         measure(pair, &documents[window], &mean, &mut sums, watch)?;
         watch.progress(&Progress { done, total, loss: None });
     }
-    for (sums, name) in sums.iter_mut().zip(["base", "tuned"]) {
-        let count = sums.count.max(1) as f64;
-        for sum in [&mut sums.clean, &mut sums.spliced, &mut sums.zero, &mut sums.mean, &mut sums.kl] {
-            *sum /= count;
-            if !sum.is_finite() {
-                return Err(Error::invalid("splice", format!("the {name} model's predictions are NaN or infinite")));
-            }
+    for (sums, name) in sums.iter().zip(["base", "tuned"]) {
+        if !sums.iter().flat_map(|s| s.loss.iter().chain(&s.kl)).all(|x| x.is_finite()) {
+            return Err(Error::invalid("splice", format!("the {name} model's predictions are NaN or infinite")));
         }
     }
-    Ok(sums)
+    Ok(sums.map(|sums| Spliced::of(&sums)))
 }
 
-/// Adds up a window of documents.
+/// Adds up each document of a window.
 fn measure(
     pair: &TappedPair,
     documents: &[&HeldOut],
     mean: &[f32],
-    sums: &mut [Spliced; 2],
+    sums: &mut [Vec<Sums>; 2],
     watch: &dyn Watch,
 ) -> Result<()> {
     let width = pair.crosscoder.width;
@@ -93,8 +130,8 @@ fn measure(
     }
     let reconstruction = pair.reconstruct(&pair.encode([&streams[BASE], &streams[TUNED]]));
     for model in [BASE, TUNED] {
-        let texts = texts.iter().zip(&held);
-        let subjects: Vec<Subject> = texts
+        let both = texts.iter().zip(&held);
+        let subjects: Vec<Subject> = both
             .map(|(text, both)| Subject {
                 held: &both[model],
                 other: None,
@@ -116,14 +153,14 @@ fn measure(
             Ok(out)
         };
         let found = downstream(pair.decoders[model], None, &subjects, RUNS, &values, watch)?;
-        let total = |run: usize, of: fn(&Prediction) -> f64| found[run].iter().flatten().map(of).sum::<f64>();
-        let sums = &mut sums[model];
-        sums.clean += total(0, |p| p.loss);
-        sums.spliced += total(1, |p| p.loss);
-        sums.zero += total(2, |p| p.loss);
-        sums.mean += total(3, |p| p.loss);
-        sums.kl += total(1, |p| p.kl);
-        sums.count += found[0].iter().map(|text| text.len() as u64).sum::<u64>();
+        for document in 0..texts.len() {
+            let total = |run: usize, of: fn(&Prediction) -> f64| found[run][document].iter().map(of).sum::<f64>();
+            sums[model].push(Sums {
+                count: found[0][document].len() as f64,
+                loss: [0, 1, 2, 3].map(|run| total(run, |p| p.loss)),
+                kl: [1, 2, 3].map(|run| total(run, |p| p.kl)),
+            });
+        }
     }
     Ok(())
 }

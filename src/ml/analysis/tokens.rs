@@ -4,12 +4,12 @@ use super::pass::Pass;
 use crate::ml::crosscoder::Crosscoder;
 use crate::ml::{Result, Rows, TokenGroup, Watch};
 
-/// Tokens that are counted together. `Control` and `NonControl` divide all tokens but BOS.
+/// Tokens that are counted together. `Control` and `NonControl` divide all tokens of chats but BOS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CountedGroup {
     /// Written by the chat template, the ends of the assistant's turns among them.
     Control,
-    /// All others but BOS.
+    /// All others of chats but BOS.
     NonControl,
     Bos,
     User,
@@ -35,13 +35,19 @@ impl CountedGroup {
     fn holds(self, token: TokenGroup) -> bool {
         match self {
             CountedGroup::Control => token.is_control(),
-            CountedGroup::NonControl => !token.is_control() && token != TokenGroup::Bos,
+            CountedGroup::NonControl => is_counted(token) && !token.is_control(),
             CountedGroup::Bos => token == TokenGroup::Bos,
             CountedGroup::User => token == TokenGroup::User,
             CountedGroup::Assistant => token == TokenGroup::Assistant,
             CountedGroup::Text => token == TokenGroup::Text,
         }
     }
+}
+
+/// Tokens of which shares of control tokens are taken: those of chats but BOS. Plain text has no template, and the published numbers are of
+/// chats alone.
+pub(super) fn is_counted(token: TokenGroup) -> bool {
+    !matches!(token, TokenGroup::Bos | TokenGroup::Text)
 }
 
 /// What is counted.
@@ -61,7 +67,8 @@ pub struct GroupCount {
     pub count: u64,
     /// n_g / tokens of the group; `None` without tokens.
     pub frequency: Option<f64>,
-    /// n_g / (n_control + n_non_control + n_bos), for control / (n_control + n_non_control); `None` where it is never active.
+    /// n_g / (n_control + n_non_control + n_bos); for control / (n_control + n_non_control), for text / all active ones. `None` where it
+    /// is active on none of these.
     pub share: Option<f64>,
     /// Mean f_ij S_j over those n_g tokens; `None` without any.
     pub mean: Option<f64>,
@@ -138,9 +145,12 @@ fn count(group: CountedGroup, sums: &[Sums; KINDS.len()], seen: &[u64; KINDS.len
             of_group.sum += sums.sum;
             of_group.max = of_group.max.max(sums.max);
         }
-        if group != CountedGroup::Control || *kind != TokenGroup::Bos {
-            active += sums.count;
-        }
+        let is_part = match group {
+            CountedGroup::Control => is_counted(*kind),
+            CountedGroup::Text => true,
+            _ => *kind != TokenGroup::Text,
+        };
+        active += if is_part { sums.count } else { 0 };
     }
     let ratio = |part: f64, whole: u64| (whole > 0).then(|| part / whole as f64);
     GroupCount {

@@ -21,6 +21,13 @@ pub struct TwinsConfig {
     pub seed: u64,
 }
 
+/// Rows by the bucket of the tuned-only latent's activation and that of the base-only one's. With a = f S / maximum the buckets are, by the
+/// published edges, up to 1e-6, 0.1, 0.4, 0.7, and over 0.7.
+pub type Buckets = [[u64; 5]; 5];
+
+/// Upper edges of the buckets but the last.
+const EDGES: [f64; 4] = [1e-6, 0.1, 0.4, 0.7];
+
 /// A tuned-only and a base-only latent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TwinPair {
@@ -28,10 +35,22 @@ pub struct TwinPair {
     pub base: u32,
     /// cos(d_tuned^tuned, d_base^base); `None` when one is zero.
     pub cosine: Option<f64>,
-    /// Activations as shares of the larger maximum of both; `None` when one of the two never fires.
-    pub divergence: Option<f64>,
+    /// All rows, activations as shares of the larger maximum of both; `None` when one of the two never fires.
+    pub buckets: Option<Buckets>,
     /// The same, each as a share of its own maximum.
-    pub divergence_relative: Option<f64>,
+    pub buckets_relative: Option<Buckets>,
+}
+
+impl TwinPair {
+    /// [`divergence`] by the larger maximum of both.
+    pub fn divergence(&self) -> Option<f64> {
+        self::divergence(self.buckets.as_ref()?)
+    }
+
+    /// [`divergence`], each latent by its own maximum.
+    pub fn divergence_relative(&self) -> Option<f64> {
+        self::divergence(self.buckets_relative.as_ref()?)
+    }
 }
 
 /// Pairs by their direction, closest first, and as many random ones.
@@ -149,14 +168,9 @@ struct Scaled<'a> {
 }
 
 impl Scaled<'_> {
-    /// Over 0.4 of the maximum (the published buckets 3 and 4).
-    fn high(&self, f: f32) -> bool {
-        f64::from(f) * self.factor > 0.4
-    }
-
-    /// Up to 0.1 of the maximum (the published buckets 0 and 1).
-    fn low(&self, f: f32) -> bool {
-        f64::from(f) * self.factor <= 0.1
+    fn bucket(&self, f: f32) -> usize {
+        let share = f64::from(f) * self.factor;
+        EDGES.iter().filter(|edge| share > **edge).count()
     }
 }
 
@@ -204,27 +218,27 @@ impl Activations {
         let maxima = [tuned, base].map(|j| self.largest(j));
         let both = maxima[0].max(maxima[1]);
         let fire = maxima.iter().all(|m| *m > 0.0);
-        let divergence = |of: [f64; 2]| {
+        let buckets = |of: [f64; 2]| {
             let scaled = |j: u32, maximum: f64| Scaled {
                 entries: self.entries(j),
                 factor: f64::from(self.norms[j as usize]) / maximum,
             };
-            fire.then(|| divergence(&scaled(tuned, of[0]), &scaled(base, of[1]))).flatten()
+            fire.then(|| buckets(&scaled(tuned, of[0]), &scaled(base, of[1]), self.rows))
         };
         TwinPair {
             tuned,
             base,
             cosine: cosine(crosscoder.decoder_row(TUNED, tuned as usize), crosscoder.decoder_row(BASE, base as usize)),
-            divergence: divergence([both; 2]),
-            divergence_relative: divergence(maxima),
+            buckets: buckets([both; 2]),
+            buckets_relative: buckets(maxima),
         }
     }
 }
 
-/// (n[A high, B low] + n[A low, B high]) / (n[A high] + n[B high] - n[both high]) (docs/method.md 6.5); `None` where none is high. A row on which
-/// a latent does not fire is low.
-fn divergence(a: &Scaled, b: &Scaled) -> Option<f64> {
-    let (mut apart, mut any) = (0u64, 0u64);
+/// Counts `rows` rows, of which those that neither latent fires on are in the first bucket of both.
+fn buckets(a: &Scaled, b: &Scaled, rows: u64) -> Buckets {
+    let mut counts = Buckets::default();
+    let mut seen = 0;
     let (mut left, mut right) = (a.entries.iter().peekable(), b.entries.iter().peekable());
     loop {
         let row = match (left.peek(), right.peek()) {
@@ -235,8 +249,22 @@ fn divergence(a: &Scaled, b: &Scaled) -> Option<f64> {
         };
         let fa = left.next_if(|(at, _)| *at == row).map_or(0.0, |(_, f)| *f);
         let fb = right.next_if(|(at, _)| *at == row).map_or(0.0, |(_, f)| *f);
-        any += u64::from(a.high(fa) || b.high(fb));
-        apart += u64::from((a.high(fa) && b.low(fb)) || (a.low(fa) && b.high(fb)));
+        counts[a.bucket(fa)][b.bucket(fb)] += 1;
+        seen += 1;
+    }
+    counts[0][0] += rows - seen;
+    counts
+}
+
+/// (n[A high, B low] + n[A low, B high]) / (n[A high] + n[B high] - n[both high]) (docs/method.md 6.5), high the last two buckets and low the
+/// first two; `None` where none is high. A row on which a latent does not fire is low.
+pub fn divergence(counts: &Buckets) -> Option<f64> {
+    let (mut apart, mut any) = (0, 0);
+    for (a, row) in counts.iter().enumerate() {
+        for (b, count) in row.iter().enumerate() {
+            any += if a >= 3 || b >= 3 { *count } else { 0 };
+            apart += if (a >= 3 && b < 2) || (a < 2 && b >= 3) { *count } else { 0 };
+        }
     }
     (any > 0).then(|| apart as f64 / any as f64)
 }

@@ -4,8 +4,8 @@ use super::latents::{chosen, crosscoder_of, measured};
 use crate::lang::check;
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    HowMany, Insert, InsertSpec, LatentColumn, Latents, Metric, PatchMode, PatchSpec, PositionSpec, Role, Spec,
-    SteerPrompts, SteerSpec,
+    ActivationsSource, ActivationsSpec, HowMany, Insert, InsertSpec, LatentColumn, Latents, Metric, PatchMode,
+    PatchSpec, PositionSpec, Role, Spec, SteerPrompts, SteerSpec,
 };
 use crate::lang::resolve::{Call, DeclId, Node, Sink, Typed};
 
@@ -15,6 +15,10 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let crosscoder = crosscoder_of(draft);
     let models = of.is_none_or(|of| check::latents::has_models(at, of, "patch runs both models on", sink));
     let prompts = models.then(|| prompts(at, crosscoder, draft, sink)).flatten();
+    if prompts.is_some() {
+        held_out(at, crosscoder, draft, sink);
+    }
+    let context = models.then(|| context(at, crosscoder, sink)).flatten();
     let mut insert = Vec::new();
     let mut whole = true;
     if let Some(Typed::Entries(entries)) = at.fields.get("insert").map(|node| &node.value) {
@@ -50,13 +54,46 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         into: role("into")?,
         finish: role("finish")?,
         prompts: prompts?,
-        context: at.fields.whole("context")?,
+        context: context?,
         insert,
         mode: if at.fields.word("mode")? == "add" { PatchMode::Add } else { PatchMode::Replace },
         positions,
         metrics,
         seed: at.fields.whole("seed")?,
     }))
+}
+
+/// The activations that the crosscoder reads.
+fn activations(at: &At, crosscoder: Option<(DeclId, usize)>) -> Option<(DeclId, usize)> {
+    let (id, index) = crosscoder?;
+    let inputs = &at.drafts[id.0].get(index)?.inputs;
+    inputs.iter().find(|(role, ..)| *role == "on").map(|(_, id, index)| (*id, *index))
+}
+
+/// Warns of conversations that the crosscoder was trained on.
+fn held_out(at: &At, crosscoder: Option<(DeclId, usize)>, draft: &Draft, sink: &mut Sink) {
+    let corpus = draft.inputs.iter().find(|(role, ..)| *role == "prompts").map(|(_, id, index)| (*id, *index));
+    if let (Some(node), Some(corpus), Some(on)) = (at.fields.get("prompts"), corpus, activations(at, crosscoder)) {
+        check::corpora::trained_prompts(at, node, corpus, on, sink);
+    }
+}
+
+/// As written, else that of the activations, but no more than the models read at a time.
+fn context(at: &At, crosscoder: Option<(DeclId, usize)>, sink: &mut Sink) -> Option<u64> {
+    let (id, index) = activations(at, crosscoder)?;
+    let read = at.drafts[id.0].get(index)?;
+    let longest = read.facts.model.as_ref().and_then(|model| model.context);
+    if let Some(node) = at.fields.get("context") {
+        let context = node.whole()?;
+        check::activations::within_models(context, longest, node.span, sink);
+        return Some(context);
+    }
+    match &read.spec {
+        Some(Spec::Activations(ActivationsSpec { source: ActivationsSource::Models { context, .. }, .. })) => {
+            Some(longest.map_or(*context, |longest| longest.min(*context)))
+        }
+        _ => None,
+    }
 }
 
 /// The paper's setups (docs/method.md 5.2), and random latents beside them.
@@ -82,11 +119,13 @@ fn paper(
         Some(node) => chosen(at, node, crosscoder, draft, sink)?,
         None => Latents::Class { input: classes?, class: "tuned_only".to_string() },
     };
+    let (classes, scaling) = (classes?, scaling?);
+    // Filtered once, so that both orders divide the same latents.
+    let of = of.measured(classes, scaling);
     let half = |column: &str, input: usize, last: bool| {
         let by = LatentColumn { input, column: column.to_string() };
         Insert::Latents(Latents::Ordered { last, amount: HowMany::Share(0.5), by, of: Box::new(of.clone()) })
     };
-    let (classes, scaling) = (classes?, scaling?);
     let setups = [
         ("nothing", Insert::Nothing),
         ("everything", Insert::Everything),

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// z of a two-sided 95% interval.
+use crate::ml::analysis::ratio::ratio;
+
+/// z of a two-sided 95% interval, for tokens: they are many.
 const Z: f64 = 1.96;
 
 /// Sums over the tokens of one prompt. Runs are numbered from 0, the untouched one.
@@ -32,10 +34,10 @@ pub struct Mean {
 /// ```text
 /// mean         = sum_c s_c / n
 /// ci95         = 1.96 sqrt( sum_ci (x_ci - mean)^2 / (n - 1) / n )                       (published code)
-/// ci95_prompts = 1.96 sqrt( C / (C - 1) sum_c (s_c - mean n_c)^2 ) / n
+/// ci95_prompts = t_{0.975, C-1} sqrt( C / (C - 1) sum_c (s_c - mean n_c)^2 ) / n
 /// ```
 ///
-/// The last one is the linearised variance of a ratio of two sums over independent prompts (docs/method.md 5.3). `prompts` are
+/// t is the quantile of Student's distribution; prompts may be few. The last one is the linearised variance of a ratio of two sums over independent prompts (docs/method.md 5.3). `prompts` are
 /// `(n_c, s_c, sum_i x_ci^2)`. `None` without a token.
 pub fn mean(prompts: impl Iterator<Item = (u64, [f64; 2])> + Clone) -> Option<Mean> {
     let (mut count, mut total, mut squares, mut clusters) = (0u64, 0.0, 0.0, 0u64);
@@ -51,12 +53,10 @@ pub fn mean(prompts: impl Iterator<Item = (u64, [f64; 2])> + Clone) -> Option<Me
     let n = count as f64;
     let mean = total / n;
     let variance = || ((squares - n * mean * mean).max(0.0)) / (n - 1.0);
-    let between = || prompts.map(|(n, [sum, _])| (sum - mean * n as f64).powi(2)).sum::<f64>();
-    let factor = clusters as f64 / (clusters as f64 - 1.0);
     Some(Mean {
         mean,
         ci95: (count > 1).then(|| Z * (variance() / n).sqrt()),
-        ci95_prompts: (clusters > 1).then(|| Z * (factor * between()).sqrt() / n),
+        ci95_prompts: ratio(prompts.map(|(n, [sum, _])| [sum, n as f64])).and_then(|found| found.ci95),
         count,
         prompts: clusters,
     })
@@ -65,6 +65,7 @@ pub fn mean(prompts: impl Iterator<Item = (u64, [f64; 2])> + Clone) -> Option<Me
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::student::student_975;
 
     const TOKENS: &[&[f64]] = &[&[0.5, 0.25, 4.0], &[], &[1.0], &[0.0, 0.125, 3.0, 2.0, 2.5]];
 
@@ -86,14 +87,16 @@ mod tests {
         let residuals: Vec<f64> =
             TOKENS.iter().filter(|x| !x.is_empty()).map(|x| x.iter().map(|x| x - want).sum::<f64>()).collect();
         let clustered = 3.0 / 2.0 * residuals.iter().map(|r| r * r).sum::<f64>() / (n * n);
-        assert!((found.ci95_prompts.unwrap() - 1.96 * clustered.sqrt()).abs() < 1e-12);
+        // Three prompts: 4.303, not 1.96.
+        assert!((found.ci95_prompts.unwrap() - 4.302_652_729_7 * clustered.sqrt()).abs() < 1e-9);
     }
 
     #[test]
-    fn prompts_of_one_token_each_give_both_intervals_alike() {
+    fn prompts_of_one_token_each_give_both_intervals_alike_but_for_the_quantile() {
         let each = [0.5, 2.0, 0.25, 1.5, 3.0];
         let found = mean(each.iter().map(|x| (1, [*x, x * x]))).unwrap();
-        assert!((found.ci95.unwrap() - found.ci95_prompts.unwrap()).abs() < 1e-12);
+        let (tokens, prompts) = (found.ci95.unwrap() / 1.96, found.ci95_prompts.unwrap() / student_975(4));
+        assert!((tokens - prompts).abs() < 1e-12);
     }
 
     #[test]
