@@ -39,6 +39,6 @@ pub const KIND: Kind = Kind {
         .section("paper"),
     ],
     example: "classify classes { of = cc }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

@@ -65,6 +65,6 @@ pub const KIND: Kind = Kind {
         .section("published code"),
     ],
     example: "examples top { of = cc\n  latents = classes.tuned_only }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

@@ -115,6 +115,6 @@ pub const KIND: Kind = Kind {
         Column::whole("prompts", "Conversations that have such tokens."),
     ],
     example: "patch causal {\n  of = cc\n  prompts = 64 prompts of talk\n  insert = [nothing, everything, best(by = nu.rank, of = classes.tuned_only)]\n}",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

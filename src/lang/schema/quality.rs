@@ -35,6 +35,6 @@ pub const KIND: Kind = Kind {
         Column::real("kl_spliced", "KL(clean || spliced).").unit("nats / token"),
     ],
     example: "quality fit { of = cc }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

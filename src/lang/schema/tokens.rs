@@ -46,6 +46,6 @@ pub const KIND: Kind = Kind {
         Column::real("max", "Largest f_j S_j in the group, 0 where it is never active."),
     ],
     example: "tokens where_it_fires { of = cc\n  groups = [control, user, assistant] }",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };
