@@ -185,6 +185,6 @@ pub const KIND: Kind = Kind {
         Column::whole("tokens", "Tokens it was trained on.").unit("tokens"),
     ],
     example: "crosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = 32)] {\n  on      = acts\n  latents = 16x\n  train { batch = 1024 tokens\n    length = 2 epochs }\n}",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

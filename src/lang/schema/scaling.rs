@@ -101,6 +101,6 @@ pub const KIND: Kind = Kind {
         Column::whole("active_tokens", "Tokens on which the latent was active.").unit("tokens"),
     ],
     example: "scaling nu { of = cc\n  tokens = 400K tokens }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

@@ -1,9 +1,15 @@
 //! AuxK: dead latents learn to write the error that the living ones leave (docs/method.md 1.4).
 
-use super::{SparseCode, rows_pass};
-use crate::ml::kernels::{Preactivations, row_top_k, squared_norm};
+use rayon::prelude::*;
 
-/// AuxK of one batch.
+use super::rows_pass::{self, CHUNK_ROWS};
+use super::{SparseCode, trainer::State};
+use crate::ml::kernels::{Preactivations, dots, row_top_k, squared_norm};
+
+/// Places whose mean and spread one thread takes.
+const PLACES: usize = 64;
+
+/// AuxK of one batch; its buffers are used again for the next one.
 #[derive(Default)]
 pub struct AuxK {
     /// Code of dead latents: the min(d / 2, dead) largest scores of each row among them.
@@ -14,40 +20,91 @@ pub struct AuxK {
     pub gradients: Vec<f32>,
     /// L_aux = mean_i ||e_i - ehat_i||^2 / mean_i ||e_i - mean e||^2, without its weight.
     pub loss: f64,
+    /// x W_enc of the dead latents alone `[B, dead]`, their biases and their S.
+    products: Vec<f32>,
+    bias: Vec<f32>,
+    norms: Vec<f32>,
+    zeros: Vec<f32>,
 }
 
 impl AuxK {
-    /// From the (detached) errors e `[B, 2d]`; `dead` is ascending.
-    pub fn of(weight: f64, at: Preactivations, dead: &[u32], error: &[f32], decoder: &[f32], both: usize) -> Self {
+    /// Of rows x and their (detached) errors e, both `[B, 2d]`; `norms` is S, `dead` is ascending.
+    pub fn fill(&mut self, weight: f64, x: &[f32], error: &[f32], state: &State, norms: &[f32], dead: &[u32]) {
+        let both = state.decoder_bias.value.len();
         let rows = (error.len() / both) as f64;
-        let spread = spread(error, both);
         let keep = (both / 4).min(dead.len());
-        if weight == 0.0 || keep == 0 || spread <= 0.0 {
-            return AuxK::default();
+        self.code.offsets.clear();
+        self.code.latents.clear();
+        self.code.values.clear();
+        self.gradients.clear();
+        self.loss = 0.0;
+        if weight == 0.0 || keep == 0 {
+            return;
         }
-        let code = row_top_k(at, keep, Some(dead));
-        let mut upstream = vec![0.0; error.len()];
-        rows_pass::decode(&code, decoder, &vec![0.0; both], &mut upstream);
+        let spread = spread(error, both);
+        if spread <= 0.0 {
+            return;
+        }
+        self.choose(x, state, norms, dead, keep);
+        let decoder = &state.decoder.value;
+        self.upstream.resize(error.len(), 0.0);
+        self.zeros.resize(both, 0.0);
+        rows_pass::decode(&self.code, decoder, &self.zeros, &mut self.upstream);
         let factor = (-2.0 * weight / (rows * spread)) as f32;
-        let mut squares = 0f64;
-        for (difference, e) in upstream.chunks_mut(both).zip(error.chunks(both)) {
-            difference.iter_mut().zip(e).for_each(|(h, e)| *h = e - *h);
-            squares += squared_norm(difference) as f64;
-            difference.iter_mut().for_each(|h| *h *= factor);
-        }
-        let mut gradients = vec![0.0; code.values.len()];
-        rows_pass::back_to_code(&code, &upstream, decoder, both, &mut gradients);
-        AuxK { code, upstream, gradients, loss: squares / rows / spread }
+        let chunk = CHUNK_ROWS * both;
+        let squares: Vec<f64> = self
+            .upstream
+            .par_chunks_mut(chunk)
+            .zip(error.par_chunks(chunk))
+            .map(|(differences, errors)| {
+                let mut sum = 0f64;
+                for (difference, e) in differences.chunks_mut(both).zip(errors.chunks(both)) {
+                    difference.iter_mut().zip(e).for_each(|(h, e)| *h = e - *h);
+                    sum += squared_norm(difference) as f64;
+                    difference.iter_mut().for_each(|h| *h *= factor);
+                }
+                sum
+            })
+            .collect();
+        self.gradients.resize(self.code.values.len(), 0.0);
+        rows_pass::back_to_code(&self.code, &self.upstream, decoder, both, &mut self.gradients);
+        self.loss = squares.iter().sum::<f64>() / rows / spread;
+    }
+
+    /// The code: only the dead latents are scored.
+    fn choose(&mut self, x: &[f32], state: &State, norms: &[f32], dead: &[u32], keep: usize) {
+        let both = state.decoder_bias.value.len();
+        self.products.resize(x.len() / both * dead.len(), 0.0);
+        dots(&mut self.products, x, &state.encoder.value, both, Some(dead));
+        self.bias.clear();
+        self.bias.extend(dead.iter().map(|&j| state.encoder_bias.value[j as usize]));
+        self.norms.clear();
+        self.norms.extend(dead.iter().map(|&j| norms[j as usize]));
+        let at = Preactivations { products: &self.products, bias: &self.bias, norms: &self.norms };
+        self.code = row_top_k(at, keep, None);
+        self.code.latents.iter_mut().for_each(|place| *place = dead[*place as usize]);
     }
 }
 
 /// mean_i ||e_i - mean e||^2.
 fn spread(error: &[f32], both: usize) -> f64 {
     let rows = (error.len() / both) as f64;
-    let mut mean = vec![0f64; both];
-    for row in error.chunks(both) {
-        mean.iter_mut().zip(row).for_each(|(m, &e)| *m += e as f64 / rows);
-    }
-    let squares = |row: &[f32]| mean.iter().zip(row).map(|(m, &e)| (e as f64 - m) * (e as f64 - m)).sum::<f64>();
-    error.chunks(both).map(squares).sum::<f64>() / rows
+    let places: Vec<usize> = (0..both).step_by(PLACES).collect();
+    let parts: Vec<f64> = places
+        .par_iter()
+        .map(|&from| {
+            let count = PLACES.min(both - from);
+            let mut mean = [0f64; PLACES];
+            for row in error.chunks(both) {
+                mean.iter_mut().zip(&row[from..from + count]).for_each(|(m, &e)| *m += e as f64 / rows);
+            }
+            let mut squares = [0f64; PLACES];
+            for row in error.chunks(both) {
+                let deviations = mean.iter().zip(&row[from..from + count]);
+                squares.iter_mut().zip(deviations).for_each(|(s, (m, &e))| *s += (e as f64 - m) * (e as f64 - m));
+            }
+            squares.iter().sum()
+        })
+        .collect();
+    parts.iter().sum::<f64>() / rows
 }

@@ -51,6 +51,7 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
     let total = limit.map_or(rows.count(), |limit| limit.min(rows.count()));
     let norms = crosscoder.code_norms();
     let portion = crosscoder.rows_at_a_time().min(2048) as u64;
+    let mut encoder = crosscoder.encoder().in_f32();
     let mut moments = Moments::new(width);
     let mut fired = vec![false; crosscoder.latents];
     let (mut active, mut active_training) = (0u64, 0u64);
@@ -60,8 +61,8 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
         let count = portion.min(total - start);
         x.resize(count as usize * 2 * width, 0.0);
         rows.read(start, &mut x)?;
-        let products = crosscoder.products(&x);
-        let at = Preactivations { products: &products, bias: &crosscoder.encoder_bias, norms: &norms };
+        let products = encoder.products(&x);
+        let at = Preactivations { products, bias: &crosscoder.encoder_bias, norms: &norms };
         let (code, training) = codes(&crosscoder.activation, at, count as usize);
         active += code.values.len() as u64;
         active_training += training as u64;

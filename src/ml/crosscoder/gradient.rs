@@ -3,6 +3,8 @@
 //! With G = dL/dhhat `[B, 2d]` and g_ij = dL/dp_ij (0 where latent j is inactive in row i):
 //! dL/dd_j = sum_i f_ij G_i (+ the L1 penalty's share), dL/de_j = sum_i g_ij x_i, dL/db_j = sum_i g_ij.
 
+use std::cell::RefCell;
+
 use rayon::prelude::*;
 
 use super::CodeNorm;
@@ -53,10 +55,19 @@ pub struct LatentGradient {
     pub bias: f32,
 }
 
+thread_local! {
+    static HERE: RefCell<LatentGradient> =
+        const { RefCell::new(LatentGradient { encoder: Vec::new(), decoder: Vec::new(), bias: 0.0 }) };
+}
+
 impl LatentGradient {
-    /// Zeros.
-    pub fn new(both: usize) -> Self {
-        LatentGradient { encoder: vec![0.0; both], decoder: vec![0.0; both], bias: 0.0 }
+    /// Lends the buffers of this thread.
+    pub fn here<T>(both: usize, work: impl FnOnce(&mut LatentGradient) -> T) -> T {
+        HERE.with_borrow_mut(|latent| {
+            latent.encoder.resize(both, 0.0);
+            latent.decoder.resize(both, 0.0);
+            work(latent)
+        })
     }
 
     fn squared_norm(&self) -> f64 {
@@ -112,15 +123,16 @@ impl Gradient<'_> {
             .par_chunks(CHUNK * both)
             .enumerate()
             .map(|(chunk, rows)| {
-                let mut gradient = LatentGradient::new(both);
-                let mut sum = 0.0;
-                for (i, row) in rows.chunks(both).enumerate() {
-                    let j = chunk * CHUNK + i;
-                    if self.write(j, row, norms[j], penalty, &mut gradient) {
-                        sum += gradient.squared_norm();
+                LatentGradient::here(both, |gradient| {
+                    let mut sum = 0.0;
+                    for (i, row) in rows.chunks(both).enumerate() {
+                        let j = chunk * CHUNK + i;
+                        if self.write(j, row, norms[j], penalty, gradient) {
+                            sum += gradient.squared_norm();
+                        }
                     }
-                }
-                sum
+                    sum
+                })
             })
             .collect();
         parts.iter().sum()

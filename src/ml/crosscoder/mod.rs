@@ -15,7 +15,9 @@ pub mod weights;
 
 mod auxk;
 mod checkpoint;
+mod encoder;
 mod gradient;
+mod guess;
 mod median;
 mod parameter;
 mod resample;
@@ -24,6 +26,7 @@ mod start;
 
 pub use code::SparseCode;
 pub use config::{AdamConfig, Init, InitEncoder, Loss, Reconstruction, Shuffle, TopK, Train, TrainerConfig};
+pub use encoder::Encoder;
 pub use evaluate::{Evaluation, Quality, evaluate};
 pub use median::geometric_median;
 pub use report::StepReport;

@@ -8,20 +8,21 @@ use rayon::prelude::*;
 
 use super::auxk::AuxK;
 use super::gradient::{Gradient, LatentGradient, Penalty};
-use super::parameter::Parameter;
+use super::guess::Guess;
+use super::parameter::{Parameter, ParameterPart};
 use super::rows_pass::{self, back_to_code, column_sums, decode};
 use super::{
     Activation, CodeNorm, Crosscoder, Loss, SparseCode, StepReport, TopK, TrainerConfig, geometric_median, resample,
     start,
 };
 use crate::ml::kernels::{
-    AdamStep, Columns, Matrix, Preactivations, batch_top_k, count_positive, dot, positive, product, row_top_k,
-    squared_norm,
+    AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Side, Unit,
+    batch_top_k, count_positive, dot, dots, positive, product, row_top_k, squared_norm, transposed,
 };
 use crate::ml::{Error, Result};
 
 /// Latents whose weights one thread updates at a time.
-const CHUNK_LATENTS: usize = 16;
+const CHUNK_LATENTS: usize = GROUP;
 /// L1 uses dense products while more than this share of the preactivations is positive (about break-even).
 const DENSE_SHARE: f64 = 0.08;
 /// When a latent of an L1 crosscoder counts as dead (the default of the top-k losses).
@@ -69,8 +70,15 @@ struct Workspace {
     scales: Vec<f32>,
     /// Latents that have had a gradient, `[D]`.
     touched: Vec<bool>,
-    /// x W_enc `[B, D]`.
+    /// x W_enc `[B, D]`, where all of it is needed.
     products: Vec<f32>,
+    /// BatchTopK where the machine multiplies fast in bf16: the encoder in bf16, and the search for the largest scores.
+    rounded: Option<(Unit, Rounded)>,
+    candidates: Candidates,
+    guess: Guess,
+    code: SparseCode,
+    auxk: AuxK,
+    is_auxiliary: Vec<bool>,
     /// Dense L1: dL/dp `[B, D]`, and the gradients `[D, 2d]`.
     dense: Dense,
     /// eps and G, `[B, 2d]`.
@@ -80,6 +88,12 @@ struct Workspace {
     gradients: Vec<f32>,
     columns: Columns,
 }
+
+/// What one thread updates at a time: encoder, decoder, biases, both norms and S, and which latents had a gradient.
+type Chunk<'a> = (
+    (((ParameterPart<'a>, ParameterPart<'a>), ParameterPart<'a>), (&'a mut [[f32; 2]], &'a mut [f32])),
+    &'a mut [bool],
+);
 
 #[derive(Default)]
 struct Dense {
@@ -146,6 +160,12 @@ impl Trainer {
         let mut trainer = Trainer { config, width, state, work: Workspace::default() };
         trainer.measure_norms();
         let both = 2 * width;
+        let unit = Unit::here().filter(|_| Candidates::fit(both));
+        if let (Loss::BatchTopK(_), Some(unit)) = (trainer.config.loss, unit) {
+            let mut rounded = Rounded::empty(Side::Left);
+            rounded.fill(&trainer.state.encoder.value, both);
+            trainer.work.rounded = Some((unit, rounded));
+        }
         trainer.work.touched = (0..trainer.config.latents)
             .into_par_iter()
             .map(|j| {
@@ -155,6 +175,12 @@ impl Trainer {
             })
             .collect();
         trainer
+    }
+
+    /// Scores everything in f32 from here on: the same bits, slower.
+    pub fn in_f32(mut self) -> Self {
+        self.work.rounded = None;
+        self
     }
 
     /// How it is trained.
@@ -259,9 +285,11 @@ impl Trainer {
 
     /// Forward, backward and update; the norm of the gradient when it is clipped.
     fn learn(&mut self, batch: &[f32], rate: f64, work: &mut Workspace) -> Result<(Terms, Option<f64>)> {
-        self.preactivations(batch, work);
+        work.error.resize(batch.len(), 0.0);
+        work.upstream.resize(batch.len(), 0.0);
         match self.config.loss {
             Loss::L1 { norm, .. } => {
+                self.preactivations(batch, work);
                 let weight = self.config.loss.weight_at(self.state.step);
                 let rows = batch.len() / (2 * self.width);
                 let penalty = Penalty { weight: (weight / rows as f64) as f32, norm };
@@ -283,8 +311,10 @@ impl Trainer {
             Loss::BatchTopK(top) => {
                 let k = top.k_at(self.state.step);
                 let keep = (batch.len() / (2 * self.width)).saturating_mul(k as usize);
-                let (code, least) = batch_top_k(self.scores(work), keep);
-                let outcome = self.learn_top(batch, rate, work, top, code, k)?;
+                let (code, least) = self.batch_code(batch, keep, work);
+                let outcome = self.learn_top(batch, rate, work, top, &code, k);
+                work.code = code;
+                let outcome = outcome?;
                 if self.state.step > top.threshold_from {
                     let old = self.state.threshold;
                     self.state.threshold =
@@ -294,8 +324,9 @@ impl Trainer {
             }
             Loss::TopK(top) => {
                 let k = top.k_at(self.state.step);
+                self.preactivations(batch, work);
                 let code = row_top_k(self.scores(work), k as usize, None);
-                self.learn_top(batch, rate, work, top, code, k)
+                self.learn_top(batch, rate, work, top, &code, k)
             }
         }
     }
@@ -308,10 +339,28 @@ impl Trainer {
         let (both, latents) = (2 * self.width, self.config.latents);
         let rows = batch.len() / both;
         work.products.resize(rows * latents, 0.0);
-        let encoder = Matrix::new(&self.state.encoder.value, latents, both);
-        product(&mut work.products, Matrix::new(batch, rows, both), encoder.transposed());
-        work.error.resize(rows * both, 0.0);
-        work.upstream.resize(rows * both, 0.0);
+        dots(&mut work.products, batch, &self.state.encoder.value, both, None);
+    }
+
+    /// The largest scores of a batch and the smallest of them: by way of bf16 where that is fast and the last step tells about where the
+    /// smallest lies, else from all scores in f32. Both give the same bits.
+    fn batch_code(&self, batch: &[f32], keep: usize, work: &mut Workspace) -> (SparseCode, f32) {
+        let mut code = std::mem::take(&mut work.code);
+        if let Some((unit, rounded)) = &work.rounded {
+            let state = &self.state;
+            let (encoder, bias) = (&state.encoder.value, &state.encoder_bias.value);
+            let of = Latents { encoder, rounded, bias, norms: &work.scales };
+            for guess in work.guess.bounds() {
+                if let Some(least) = work.candidates.batch_top_k(*unit, batch, of, keep, guess, &mut code) {
+                    work.guess.see(least);
+                    return (code, least);
+                }
+            }
+        }
+        self.preactivations(batch, work);
+        let (code, least) = batch_top_k(self.scores(work), keep);
+        work.guess.see(least);
+        (code, least)
     }
 
     /// Reconstruction from a code: fills eps, G and the entries' gradients.
@@ -331,23 +380,21 @@ impl Trainer {
         rate: f64,
         work: &mut Workspace,
         top: TopK,
-        code: SparseCode,
+        code: &SparseCode,
         k: u64,
     ) -> Result<(Terms, Option<f64>)> {
-        let both = 2 * self.width;
-        let reconstruction = self.reconstruct(batch, &code, work);
-        self.count_idle(&code);
+        let reconstruction = self.reconstruct(batch, code, work);
+        self.count_idle(code);
         let dead = self.dead_latents(top.dead_after);
-        let decoder = &self.state.decoder.value;
-        let auxk = AuxK::of(top.aux, self.scores(work), &dead, &work.error, decoder, both);
-        let mut is_auxiliary = vec![false; self.config.latents];
+        let mut auxk = std::mem::take(&mut work.auxk);
+        auxk.fill(top.aux, batch, &work.error, &self.state, &work.scales, &dead);
+        let mut is_auxiliary = std::mem::take(&mut work.is_auxiliary);
+        is_auxiliary.clear();
+        is_auxiliary.resize(self.config.latents, false);
         auxk.code.latents.iter().for_each(|&j| is_auxiliary[j as usize] = true);
-        let mut codes = vec![(&code, &work.gradients[..])];
-        if !auxk.code.latents.is_empty() {
-            codes.push((&auxk.code, &auxk.gradients));
-        }
         let mut columns = std::mem::take(&mut work.columns);
-        columns.fill(self.config.latents, &codes);
+        let codes = [(code, &work.gradients[..]), (&auxk.code, &auxk.gradients)];
+        columns.fill(self.config.latents, &codes[..if auxk.code.latents.is_empty() { 1 } else { 2 }]);
         let terms = Terms {
             loss: reconstruction + top.aux * auxk.loss,
             reconstruction,
@@ -367,6 +414,7 @@ impl Trainer {
         };
         let norm = self.update(&gradient, &upstream, rate, terms.loss, None, work);
         (work.columns, work.upstream) = (columns, upstream);
+        (work.auxk, work.is_auxiliary) = (auxk, is_auxiliary);
         let norm = norm?;
         self.resample(batch, work);
         Ok((terms, norm))
@@ -524,24 +572,32 @@ impl Trainer {
         let biases = state.encoder_bias.parts(CHUNK_LATENTS);
         let norms = work.norms.par_chunks_mut(CHUNK_LATENTS).zip(work.scales.par_chunks_mut(CHUNK_LATENTS));
         let touched = work.touched.par_chunks_mut(CHUNK_LATENTS);
-        encoder.zip(decoder).zip(biases).zip(norms).zip(touched).enumerate().for_each(
-            |(chunk, ((((mut encoder, mut decoder), mut biases), (norms, scales)), touched))| {
-                let mut latent = LatentGradient::new(both);
+        let parts = encoder.zip(decoder).zip(biases).zip(norms).zip(touched).enumerate();
+        let learn = |part, mut rounded: Option<RoundedGroup>| {
+            let (chunk, ((((mut encoder, mut decoder), mut biases), (norms, scales)), touched)): (usize, Chunk) = part;
+            LatentGradient::here(both, |latent| {
                 for i in 0..norms.len() {
                     let row = i * both..(i + 1) * both;
                     let j = chunk * CHUNK_LATENTS + i;
-                    touched[i] |= gradient.write(j, &decoder.value[row.clone()], norms[i], penalty, &mut latent);
+                    touched[i] |= gradient.write(j, &decoder.value[row.clone()], norms[i], penalty, latent);
                     if !touched[i] {
                         continue;
                     }
                     encoder.step(row.clone(), &latent.encoder, &step);
+                    if let Some(rounded) = &mut rounded {
+                        rounded.set(i, &encoder.value[row.clone()]);
+                    }
                     decoder.step(row.clone(), &latent.decoder, &step);
                     biases.step(i..i + 1, &[latent.bias], &step);
                     norms[i] = two_norms(&decoder.value[row], width);
                     scales[i] = code_norm.of(norms[i][0], norms[i][1]);
                 }
-            },
-        );
+            });
+        };
+        match &mut work.rounded {
+            Some((_, rounded)) => parts.zip(rounded.groups()).for_each(|(part, rounded)| learn(part, Some(rounded))),
+            None => parts.for_each(|part| learn(part, None)),
+        }
         state.decoder_bias.step(&bias_gradient, &step);
         if let Some(j) = work.norms.iter().position(|norms| !norms[0].is_finite() || !norms[1].is_finite()) {
             let problem =
@@ -589,6 +645,9 @@ impl Trainer {
         let revived = resample::resample(&mut self.state, &self.config, self.width, batch, &work.error, period / 2);
         let both = 2 * self.width;
         for j in revived {
+            if let Some((_, rounded)) = &mut work.rounded {
+                rounded.set(j, &self.state.encoder.value[j * both..(j + 1) * both]);
+            }
             work.norms[j] = two_norms(&self.state.decoder.value[j * both..(j + 1) * both], self.width);
             work.scales[j] = self.config.loss.norm().of(work.norms[j][0], work.norms[j][1]);
         }
@@ -605,15 +664,6 @@ impl Trainer {
 
 fn two_norms(row: &[f32], width: usize) -> [f32; 2] {
     [squared_norm(&row[..width]).sqrt(), squared_norm(&row[width..]).sqrt()]
-}
-
-/// `[rows, columns]` to `[columns, rows]`.
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; values.len()];
-    out.par_chunks_mut(rows).enumerate().for_each(|(column, target)| {
-        target.iter_mut().enumerate().for_each(|(row, slot)| *slot = values[row * columns + column]);
-    });
-    out
 }
 
 /// `[2, D, d]` to `[D, 2d]`.

@@ -2,10 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::SparseCode;
-use crate::ml::kernels::{
-    Matrix, Preactivations, gather_sum, over_each, over_threshold, positive, product, row_top_k, squared_norm,
-};
+use super::{Encoder, SparseCode};
+use crate::ml::kernels::{Preactivations, gather_sum, over_each, over_threshold, positive, row_top_k, squared_norm};
 
 /// How the two decoder norms make one code norm S_j (docs/method.md 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -200,24 +198,12 @@ impl Crosscoder {
 
     /// Code of rows x `[B, 2, d]` by the activation for use.
     pub fn encode(&self, x: &[f32]) -> SparseCode {
-        let norms = self.code_norms();
-        let mut code = SparseCode { offsets: vec![0], ..SparseCode::default() };
-        for rows in x.chunks(self.rows_at_a_time() * 2 * self.width) {
-            let products = self.products(rows);
-            let at = Preactivations { products: &products, bias: &self.encoder_bias, norms: &norms };
-            code.append(self.activation.code(at));
-        }
-        code
+        self.encoder().encode(x)
     }
 
-    /// x W_enc `[B, D]` of rows x `[B, 2, d]`, without the bias.
-    pub fn products(&self, x: &[f32]) -> Vec<f32> {
-        let both = 2 * self.width;
-        let rows = x.len() / both;
-        let mut products = vec![0.0; rows * self.latents];
-        let encoder = Matrix::new(&self.encoder_weight, both, self.latents);
-        product(&mut products, Matrix::new(x, rows, both), encoder);
-        products
+    /// For whoever encodes many portions of rows.
+    pub fn encoder(&self) -> Encoder<'_> {
+        Encoder::new(self)
     }
 
     /// Reconstruction `[B, 2, d]` of a code.

@@ -11,6 +11,8 @@ pub struct Columns {
     /// f, and the gradient of the loss by the preactivation.
     pub values: Vec<f32>,
     pub gradients: Vec<f32>,
+    /// Where the next entry of each latent goes, while filling.
+    next: Vec<usize>,
 }
 
 impl Columns {
@@ -31,11 +33,11 @@ impl Columns {
         self.rows.resize(total, 0);
         self.values.resize(total, 0.0);
         self.gradients.resize(total, 0.0);
-        let mut next = self.offsets.clone();
+        self.next.clone_from(&self.offsets);
         for (code, gradients) in codes {
             for row in 0..code.rows() {
                 for t in code.offsets[row]..code.offsets[row + 1] {
-                    let slot = &mut next[code.latents[t] as usize];
+                    let slot = &mut self.next[code.latents[t] as usize];
                     self.rows[*slot] = row as u32;
                     self.values[*slot] = code.values[t];
                     self.gradients[*slot] = gradients[t];

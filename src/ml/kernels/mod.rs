@@ -4,16 +4,26 @@
 //! split at fixed sizes, and each output number is made by one thread in a fixed order.
 
 mod adam;
+mod candidates;
 mod columns;
+mod dots;
 mod gather;
 mod product;
+mod rounded;
+mod score;
 mod select;
+mod transposed;
 
 pub use adam::{AdamStep, adam};
+pub use candidates::{Candidates, Latents};
 pub use columns::Columns;
+pub use dots::dots;
 pub use gather::{dot, gather_dots, gather_sum, squared_norm};
 pub use product::{Matrix, product};
+pub use rounded::{GROUP, Rounded, RoundedGroup, Side};
+pub use score::Unit;
 pub use select::{Preactivations, batch_top_k, count_positive, over_each, over_threshold, positive, row_top_k};
+pub use transposed::transposed;
 
 /// Compiles a body three times (AVX-512, AVX2 + FMA, what the target has) and picks at run time. Inside, `FMA` tells
 /// whether fused multiply-add is an instruction; a body must not hold closures, which would not inherit the features.

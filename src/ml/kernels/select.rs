@@ -30,7 +30,7 @@ impl Preactivations<'_> {
         self.bias.len()
     }
 
-    fn score(&self, index: usize) -> f32 {
+    pub(super) fn score(&self, index: usize) -> f32 {
         let latent = index % self.latents();
         (self.products[index] + self.bias[latent]).max(0.0) * self.norms[latent]
     }
@@ -90,7 +90,7 @@ impl Hits {
 }
 
 /// The k-th largest score, and how many of its equals are among the k. `k` < the number of scores; k = 0 keeps nothing.
-fn cut(scores: &mut [f32], k: usize) -> (f32, usize) {
+pub(super) fn cut(scores: &mut [f32], k: usize) -> (f32, usize) {
     if k == 0 {
         return (f32::INFINITY, 0);
     }
@@ -98,7 +98,7 @@ fn cut(scores: &mut [f32], k: usize) -> (f32, usize) {
     (bound, k - scores.iter().filter(|&&v| v > bound).count())
 }
 
-fn stays(score: f32, bound: f32, ties: &mut usize) -> bool {
+pub(super) fn stays(score: f32, bound: f32, ties: &mut usize) -> bool {
     if score == bound && *ties > 0 {
         *ties -= 1;
         return true;

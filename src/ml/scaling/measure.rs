@@ -70,6 +70,7 @@ pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, w
     let mut values = vec![0.0f32; chunk * 2 * width];
     let mut infos = vec![RowInfo::default(); chunk];
     let mut columns = Columns::default();
+    let mut encoder = crosscoder.encoder();
     let mut start = 0;
     while start < total {
         if watch.stop() {
@@ -80,7 +81,7 @@ pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, w
         rows.read(start, values)?;
         rows.info(start, &mut infos[..count])?;
         let groups: Vec<usize> = infos[..count].iter().map(bootstrap::group).collect();
-        let code = crosscoder.encode(values);
+        let code = encoder.encode(values);
         columns.fill(crosscoder.latents, &[(&code, &code.values)]);
         let errors = errors(crosscoder, &code, values);
         gather(crosscoder, &mut measured, &columns, values, &errors, &groups);
