@@ -25,6 +25,8 @@ EFFORT = "src/lang/plan/effort.rs"
 MIDDLE = {"loss": "batch_topk", "width": 128, "latents": 2048, "k": 32, "batch": 1024, "steps": 150, "threads": None, "points": 1}
 HELD_OUT = 8192
 SCALED = 16_384
+# Resamples of the intervals of Latent Scaling, groups that are drawn, and active latents a token of L1 as the plan takes them.
+RESAMPLES, GROUPS, L1_ACTIVE = 1000, 256, 64
 
 FILE = """xd 1
 pair toy = synthetic(width = {width}, shared = {shared}, weak = 8, base_only = 8, tuned_only = 8, active = 16)
@@ -46,12 +48,13 @@ crosscoder cc for train.seed in [{seeds}] {{
 }}
 classify classes {{ of = cc }}
 scaling nu {{
-  of     = cc
-  tokens = {scaled} tokens
+  of        = cc
+  tokens    = {scaled} tokens
+  intervals = {resamples}
 }}
 expect trained = cc.fve > -100
-expect classified = count(classes.latent) > 0
-expect scaled = count(nu.latent) > 0
+expect classified = count(classes.latent >= 0) > 0
+expect scaled = count(nu.latent >= 0) > 0
 """
 COLUMNS = ["law", "loss", "width", "latents", "k", "batch", "steps", "threads", "points", "features", "kind", "round"]
 COLUMNS += ["tokens", "device_flops", "device_bandwidth", "predicted_seconds", "measured_seconds"]
@@ -88,11 +91,11 @@ def xd(a, arguments, threads):
 def measure(a, law, point, number):
     """One run: a row for each kind of step."""
     features = 2 * point["width"] + 24
-    loss = "l1(weight = 3e-2)" if point["loss"] == "l1" else f"batch_topk(k = {point['k']})"
+    loss = "l1(weight = 3e-2)" if point["loss"] == "l1" else f"batch_topk(k = {point['k']}, threshold_from = 10 steps)"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cost.xd"
         fields = {"shared": features - 24, "seeds": ", ".join(map(str, range(point["points"]))), "loss": loss}
-        fields |= {"tokens": point["steps"] * point["batch"], "held_out": HELD_OUT, "scaled": SCALED}
+        fields |= {"tokens": point["steps"] * point["batch"], "held_out": HELD_OUT, "scaled": SCALED, "resamples": RESAMPLES}
         file.write_text(FILE.format_map(point | fields))
         device = json.loads(xd(a, ["doctor", "--format", "json", "--store", f"{folder}/store"], point["threads"]))
         xd(a, ["run", file, "--store", f"{folder}/store", "--out", f"{folder}/out"], point["threads"])
@@ -115,11 +118,18 @@ def counts(row):
     d, latents, points = row["width"], row["latents"], row["points"]
     features = row["features"] + d
 
-    def of_pass(rows):
-        return {"PASS": 4 * d * latents * rows / flops, "ROW": 2 * d * rows / flops, "SYNTHETIC": features * rows / flops}
+    active = row["k"] if row["loss"] == "batch_topk" else L1_ACTIVE
 
-    if row["kind"] != "crosscoder":
-        found = of_pass(HELD_OUT if row["kind"] == "classify" else min(SCALED, row["steps"] * row["batch"]))
+    def of_pass(rows):
+        entries = 32 * d * active * rows / bandwidth
+        return {"PASS": 4 * d * latents * rows / flops, "ROW": 2 * d * rows / flops, "SYNTHETIC": features * rows / flops, "ENTRIES": entries}
+
+    if row["kind"] == "classify":
+        found = of_pass(HELD_OUT)
+    elif row["kind"] == "scaling":
+        rows = min(SCALED, row["steps"] * row["batch"])
+        groups = min(GROUPS, rows * active / latents)
+        found = of_pass(rows) | {"INTERVALS": RESAMPLES * latents * groups / flops}
     else:
         rows = row["steps"] * row["batch"]
         found = of_pass(HELD_OUT)
@@ -129,13 +139,14 @@ def counts(row):
         if row["loss"] == "l1":
             found["L1"] = encode
         else:
-            found |= {"ENCODE": encode, "SCORES": 4 * latents * rows / bandwidth, "ENTRIES": 32 * d * row["k"] * rows / bandwidth}
+            found |= {"ENCODE": encode, "SCORES": 4 * latents * rows / bandwidth}
+            found["ENTRIES"] += 32 * d * active * rows / bandwidth
     return {name: points * seconds for name, seconds in found.items()}
 
 
 def fit(rows):
     """The constants that are least wrong, relatively, and not negative: coordinate descent on the normal equations."""
-    names = ["ENCODE", "SCORES", "ENTRIES", "WEIGHTS", "STEP", "L1", "PASS", "ROW", "SYNTHETIC"]
+    names = ["ENCODE", "SCORES", "ENTRIES", "WEIGHTS", "STEP", "L1", "PASS", "ROW", "INTERVALS", "SYNTHETIC"]
     lines = [[counts(row).get(name, 0.0) / row["measured_seconds"] for name in names] for row in rows]
     scale = [max((line[i] for line in lines), default=0.0) or 1.0 for i in range(len(names))]
     lines = [[value / s for value, s in zip(line, scale)] for line in lines]
@@ -159,13 +170,25 @@ def write_constants(found, path):
     Path(path).write_text(text)
 
 
-def middle(rows):
-    """Medians over the rounds, in the order of the laws."""
-    groups = {}
+def together(rows):
+    """One row a point and kind: the least time of its rounds (neighbours only add), the median of the predictions; the machine's speeds are
+    the medians over all runs with as many threads."""
+    groups, speeds = {}, {}
     for row in rows:
         groups.setdefault(tuple(row[column] for column in COLUMNS[:11]), []).append(row)
-    median = lambda group, side: statistics.median(row[side] for row in group)
-    return [group[0] | {side: median(group, side) for side in ["predicted_seconds", "measured_seconds"]} for group in groups.values()]
+        speeds.setdefault(row["threads"], []).append(row)
+
+    def median(of, column):
+        return statistics.median(row[column] for row in of)
+
+    found = []
+    for group in groups.values():
+        row = group[0] | {"measured_seconds": min(row["measured_seconds"] for row in group)}
+        row["predicted_seconds"] = median(group, "predicted_seconds")
+        for column in ["device_flops", "device_bandwidth"]:
+            row[column] = median(speeds[row["threads"]], column)
+        found.append(row)
+    return found
 
 
 def table(rows, a):
@@ -216,10 +239,10 @@ def main():
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    found = middle(rows)
+    found = together(rows)
     table(found, a)
     figure(found, a)
-    constants = fit(rows)
+    constants = fit(found)
     print("\nfitted: " + ", ".join(f"{name} {value:.3g}" for name, value in constants.items()))
     if a.refit:
         write_constants(constants, EFFORT)

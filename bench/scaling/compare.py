@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import sides
 
 SIZES = {
-    "relu": {"width": 256, "latents": 4096, "rows": 16_384, "threshold": None},
-    "threshold": {"width": 256, "latents": 4096, "rows": 16_384, "threshold": 1.0},
+    "relu": {"width": 256, "latents": 4096, "rows": 8192, "threshold": None},
+    "threshold": {"width": 256, "latents": 4096, "rows": 8192, "threshold": 1.0},
     "trial": {"width": 32, "latents": 512, "rows": 2048, "threshold": None},
     "trial-threshold": {"width": 32, "latents": 512, "rows": 2048, "threshold": 1.0},
 }

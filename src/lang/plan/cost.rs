@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::spec::{
     ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, HowMany, Insert, Latents, Loss, ModelSpec, Normalize,
-    PatchSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
+    PatchSpec, ScalingSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
 };
 use super::{Cost, effort};
 use crate::lang::world::ModelFacts;
@@ -38,7 +38,7 @@ fn counted(spec: &Spec, own: &Facts) -> Cost {
         Spec::Activations(spec) => activations(spec, own),
         Spec::Crosscoder(spec) => crosscoder(spec, own),
         Spec::Classify(_) => encoded(own, own.validate.unwrap_or(0)),
-        Spec::Scaling(spec) => encoded(own, spec.tokens.min(own.train.unwrap_or(spec.tokens))),
+        Spec::Scaling(spec) => scaled(spec, own),
         Spec::Quality(spec) => {
             let held_out = own.validate.unwrap_or(0);
             let encoded = encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) });
@@ -173,8 +173,28 @@ fn crosscoder(spec: &CrosscoderSpec, own: &Facts) -> Cost {
 fn encoded(own: &Facts, tokens: u64) -> Cost {
     let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
     let row = effort::PASS * 4.0 * (width * latents) as f64 + effort::ROW * 2.0 * width as f64;
-    let cost = Cost { tokens, flops: row * tokens as f64, memory_bytes: 4 * (4 * width * latents), ..Cost::default() };
+    let cost = Cost {
+        tokens,
+        flops: row * tokens as f64,
+        bytes: effort::ENTRIES * 32.0 * (width * active(own)) as f64 * tokens as f64,
+        memory_bytes: 4 * (4 * width * latents),
+        ..Cost::default()
+    };
     read(cost, own, tokens)
+}
+
+/// Active latents a token of the crosscoder that is read.
+fn active(own: &Facts) -> u64 {
+    own.k.unwrap_or(effort::L1_ACTIVE)
+}
+
+/// A pass, and the intervals of every latent: its sums of at most so many groups of sequences, drawn again.
+fn scaled(spec: &ScalingSpec, own: &Facts) -> Cost {
+    let tokens = spec.tokens.min(own.train.unwrap_or(spec.tokens));
+    let latents = own.latents.unwrap_or(0).max(1) as f64;
+    let groups = effort::GROUPS.min(tokens as f64 * active(own) as f64 / latents);
+    let pass = encoded(own, tokens);
+    Cost { flops: pass.flops + effort::INTERVALS * spec.intervals as f64 * latents * groups, ..pass }
 }
 
 /// Tokens that a conversation is taken to have, where nobody has counted.
