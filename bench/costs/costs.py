@@ -5,7 +5,7 @@
 
 Each point is a file of its own: a synthetic pair, a crosscoder, its classes and Latent Scaling, run by `xd run` into an empty store. The
 manifest says what each step was predicted to take and what it took; the speeds of the machine are measured by `xd doctor` before each
-run. Everything goes into costs.csv, a table of the laws is printed, and the figure shows measured and predicted time at multiples of
+run. Everything goes into cost_laws.csv, a table of the laws is printed, and cost_laws.svg shows measured and predicted time at multiples of
 the middle point. `--refit` fits the constants ENCODE to SYNTHETIC of src/lang/plan/effort.rs to what was measured, by least squares of the
 relative error with no constant below 0, and writes them there; build and run again to see them at work.
 """
@@ -163,7 +163,7 @@ def fit(rows):
 def write_constants(found, path):
     text = Path(path).read_text()
     for name, value in found.items():
-        number = f"{value:.2e}" if value >= 1000 or 0 < value < 0.01 else f"{value:.2f}"
+        number = f"{value:.2e}".replace("e+0", "e").replace("e+", "e") if value >= 1000 else f"{value:.3f}"
         text, times = re.subn(rf"(pub const {name}: f64 = )[^;]+;", rf"\g<1>{number};", text)
         if times != 1:
             sys.exit(f"{path} has no constant {name}")
@@ -214,9 +214,11 @@ def figure(rows, a):
         if row["kind"] == "crosscoder":
             for side in ["measured", "predicted"]:
                 lines.append([row["law"], row[fields[row["law"]]] / base[row["law"]], side, row[f"{side}_seconds"]])
-    with open(a.out / "cost_laws.frame.csv", "w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
-    subprocess.run([a.figure, a.out / "cost_laws.frame.csv", a.out / "cost_laws.svg"], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        frame = Path(folder) / "frame.csv"
+        with open(frame, "w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+        subprocess.run([a.figure, frame, a.out / "cost_laws.svg"], check=True)
 
 
 def main():
@@ -224,7 +226,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two values a law and short trainings: does it run?")
     parser.add_argument("--refit", action="store_true", help=f"write the fitted constants into {EFFORT}")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("target/bench-costs"))
+    parser.add_argument("--out", type=Path, default=Path("target/bench-costs"), help="folder of cost_laws.csv and cost_laws.svg")
     parser.add_argument("--xd", default="target/release/xd")
     parser.add_argument("--figure", default="target/release/examples/cost_figure")
     a = parser.parse_args()
@@ -235,7 +237,7 @@ def main():
             for value in values:
                 rows += measure(a, law, MIDDLE | more | {field: value}, number)
                 print(f"  round {number}, {law} {value}: {rows[-3]['measured_seconds']:.2f} s", file=sys.stderr, flush=True)
-    with open(a.out / "costs.csv", "w", newline="") as file:
+    with open(a.out / "cost_laws.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

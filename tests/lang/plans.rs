@@ -230,6 +230,7 @@ fn costs_of_training_follow_steps_latents_and_k() {
     assert!(two.bytes > one.bytes && (three.bytes - two.bytes - (two.bytes - one.bytes)).abs() < 1e-6 * three.bytes);
     let entries = |cost: Cost| cost.bytes - one.bytes;
     assert_eq!(cost(1000, 64, 16).flops, one.flops);
-    assert_eq!(entries(cost(1000, 64, 24)), 2.0 * entries(cost(1000, 64, 16)));
+    assert!(entries(cost(1000, 64, 16)) > 0.0);
+    assert!((entries(cost(1000, 64, 24)) / entries(cost(1000, 64, 16)) - 2.0).abs() < 1e-9);
     assert!(cost(1000, 128, 8).flops > one.flops && cost(1000, 128, 8).bytes > one.bytes);
 }
