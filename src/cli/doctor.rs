@@ -42,14 +42,15 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
                 "token_from": settings.token.as_ref().map(|t| &t.source), "repositories": cached.repositories,
                 "cache_bytes": cached.bytes, "incomplete": cached.incomplete,
             },
-            "device": device.name, "flops": device.flops, "store": store.root(), "artifacts": artifacts,
+            "device": device.name, "flops": device.flops, "bandwidth": device.bandwidth, "store": store.root(), "artifacts": artifacts,
             "begun": begun, "disk_free_bytes": disk, "memory_free_bytes": memory, "cuda": false,
         });
         say!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
         return ExitCode::SUCCESS;
     }
     let amount = |count: Option<u64>| count.map(bytes).unwrap_or_else(|| "unknown".to_string());
-    say!("device  {}, {:.0} GFLOP/s in f32 products", device.name, device.flops / 1e9);
+    let (flops, bandwidth) = (device.flops / 1e9, device.bandwidth / 1e9);
+    say!("device  {}, {flops:.0} GFLOP/s in f32 products, {bandwidth:.1} GB/s of memory", device.name);
     say!("cuda    not in this build");
     say!("memory  {} free", amount(memory));
     say!("store   {}, {artifacts} artifacts, {begun} begun and not finished", store.root().display());

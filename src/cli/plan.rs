@@ -84,7 +84,7 @@ impl Totals {
                     totals.tokens += step.cost.tokens;
                     totals.disk += step.cost.disk_bytes;
                     totals.memory = totals.memory.max(step.cost.memory_bytes);
-                    totals.seconds += device.seconds(step.cost.flops);
+                    totals.seconds += device.seconds(&step.cost);
                 }
                 Status::Download { bytes } => {
                     let place = match step.spec {
@@ -178,7 +178,7 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
             }
             costs.push(match step.cost.unknown {
                 true => "its cost is known once its models are pinned".to_string(),
-                false => format!("about {}", duration(device.seconds(step.cost.flops))),
+                false => format!("about {}", duration(device.seconds(&step.cost))),
             });
         }
         let line = format!("  {:width$}  {:11}  {word:8}  {why}", step.address.to_string(), step.kind);
@@ -231,7 +231,7 @@ fn print_json(
             json!({
                 "address": step.address.to_string(), "kind": step.kind, "id": step.id, "state": state, "why": why,
                 "tokens": step.cost.tokens, "disk_bytes": step.cost.disk_bytes, "memory_bytes": step.cost.memory_bytes,
-                "seconds": device.seconds(step.cost.flops), "cost_unknown": step.cost.unknown,
+                "seconds": device.seconds(&step.cost), "cost_unknown": step.cost.unknown,
                 "download_bytes": match status {
                     Status::Download { bytes } => json!(bytes),
                     _ => json!(0),

@@ -402,7 +402,7 @@ impl<'a> Run<'a> {
             tokens,
             tokens_per_second: if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 },
             predicted: Amounts {
-                seconds: self.device.seconds(step.cost.flops),
+                seconds: self.device.seconds(&step.cost),
                 disk_bytes: step.cost.disk_bytes,
                 memory_bytes: step.cost.memory_bytes,
             },

@@ -1,6 +1,6 @@
 //! Files without mistakes: what is planned.
 
-use xd::lang::plan::Plan;
+use xd::lang::plan::{Cost, Plan};
 use xd::lang::plan::spec::{Loss, Operand, Spec, TableColumn};
 
 use crate::memory::Memory;
@@ -211,4 +211,26 @@ fn costs_are_counted() {
     assert_eq!(cc.tokens, 781 * 1024);
     assert_eq!(cc.disk_bytes, 4 * (4 * 128 * 2048 + 2048 + 2 * 128));
     assert!(cc.flops > acts.flops && cost("counts").flops == 0.0);
+}
+
+/// Each part of a training's cost grows with what it stands for, and with nothing else.
+#[test]
+fn costs_of_training_follow_steps_latents_and_k() {
+    let cost = |steps: u64, latents: u64, k: u64| {
+        let file = format!(
+            "xd 1\npair toy = synthetic(width = 16)\nactivations acts {{\n  of = toy\n  train = 1M tokens\n  validate = 10K tokens\n}}\n\
+             crosscoder cc {{\n  on = acts\n  latents = {latents}\n  loss = topk(k = {k})\n  train {{\n    batch = 100 tokens\n    \
+             length = {steps} steps\n    optimizer = adam(warmup = 1 steps)\n  }}\n}}\nexpect a = cc.fve > 0\n",
+        );
+        let plan = Memory::organism().plan(&file);
+        plan.steps.iter().find(|step| step.address.name == "cc").unwrap().cost
+    };
+    let (one, two, three) = (cost(1000, 64, 8), cost(2000, 64, 8), cost(3000, 64, 8));
+    assert!(two.flops > one.flops && (three.flops - two.flops - (two.flops - one.flops)).abs() < 1e-6 * three.flops);
+    assert!(two.bytes > one.bytes && (three.bytes - two.bytes - (two.bytes - one.bytes)).abs() < 1e-6 * three.bytes);
+    let entries = |cost: Cost| cost.bytes - one.bytes;
+    assert_eq!(cost(1000, 64, 16).flops, one.flops);
+    assert!(entries(cost(1000, 64, 16)) > 0.0);
+    assert!((entries(cost(1000, 64, 24)) / entries(cost(1000, 64, 16)) - 2.0).abs() < 1e-9);
+    assert!(cost(1000, 128, 8).flops > one.flops && cost(1000, 128, 8).bytes > one.bytes);
 }

@@ -76,7 +76,6 @@ pub fn plan(
                     return None;
                 }
             };
-            let reads = draft.inputs.first().and_then(|(_, decl, point)| Some(&drafts[decl.0].get(*point)?.facts));
             let fields = &resolution.get(id).combinations[point.combination];
             index.insert((id, at), StepIndex(plan.steps.len()));
             plan.steps.push(Step {
@@ -88,7 +87,7 @@ pub fn plan(
                 inputs,
                 span: declared.name_span,
                 resolved: with_pins(resolved_fields(scope, id, fields, &point.labels), spec),
-                cost: cost(spec, &draft.facts, reads),
+                cost: cost(spec, &draft.facts),
             });
         }
     }

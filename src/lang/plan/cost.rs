@@ -1,14 +1,15 @@
 //! What a step will take: simple counts, one formula a kind.
 
-use super::Cost;
 use super::facts::Facts;
 use super::spec::{
     ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, HowMany, Insert, Latents, Loss, ModelSpec, Normalize,
-    PatchSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
+    PatchSpec, ScalingSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
 };
+use super::{Cost, effort};
+use crate::lang::world::ModelFacts;
 
-/// The cost of a step; `own` are its facts, `reads` those of the step it reads first.
-pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
+/// The cost of a step; `own` are its facts.
+pub fn cost(spec: &Spec, own: &Facts) -> Cost {
     let sized = match spec {
         Spec::Model(ModelSpec::Finetune { .. }) => own.model.is_some(),
         Spec::Activations(_)
@@ -24,20 +25,20 @@ pub fn cost(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
         | Spec::Compare(_) => own.width.is_some(),
         _ => true,
     };
-    let counted = counted(spec, own, reads);
+    let counted = counted(spec, own);
     if sized { counted } else { Cost { tokens: counted.tokens, unknown: true, ..Cost::default() } }
 }
 
-fn counted(spec: &Spec, own: &Facts, reads: Option<&Facts>) -> Cost {
+fn counted(spec: &Spec, own: &Facts) -> Cost {
     match spec {
         Spec::Model(ModelSpec::Pretrain { length, batch, .. }) => trained_model(own, *length, *batch, true),
         Spec::Model(ModelSpec::Finetune { length, batch, weights, .. }) => {
             trained_model(own, *length, *batch, *weights == Trainable::All)
         }
         Spec::Activations(spec) => activations(spec, own),
-        Spec::Crosscoder(spec) => crosscoder(spec, own, reads),
+        Spec::Crosscoder(spec) => crosscoder(spec, own),
         Spec::Classify(_) => encoded(own, own.validate.unwrap_or(0)),
-        Spec::Scaling(spec) => encoded(own, spec.tokens.min(own.train.unwrap_or(spec.tokens))),
+        Spec::Scaling(spec) => scaled(spec, own),
         Spec::Quality(spec) => {
             let held_out = own.validate.unwrap_or(0);
             let encoded = encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) });
@@ -65,10 +66,10 @@ fn trained_model(own: &Facts, length: u64, batch: u64, all: bool) -> Cost {
     let moving = parameters - still;
     Cost {
         tokens: length,
-        flops: (6.0 * moving as f64 + 4.0 * still as f64) * length as f64,
+        flops: (6.0 * moving as f64 + 4.0 * still as f64) * length as f64 / effort::MODEL,
         disk_bytes: 4 * parameters,
         memory_bytes: 16 * moving + 4 * still + 4 * batch * 34 * model.width * model.layers + LOGITS_BYTES,
-        unknown: false,
+        ..Cost::default()
     }
 }
 
@@ -91,36 +92,39 @@ fn activations(spec: &ActivationsSpec, own: &Facts) -> Cost {
                 || spec.normalize != Normalize::None;
             let flops = if sees_all { harvested(own, layer + 1) * rows as f64 } else { 0.0 };
             // The weights of the blocks are kept twice, as they were read and laid out for products.
-            Cost { tokens: rows, flops, disk_bytes, memory_bytes: 4 * 4 * model.parameters, unknown: false }
+            Cost { tokens: rows, flops, disk_bytes, memory_bytes: 4 * 4 * model.parameters, ..Cost::default() }
         }
-        // Two directions of width d for each active feature; the share that is active is some percent.
+        // Drawn whenever they are read.
         ActivationsSource::Synthetic => {
-            let features = own.features.unwrap_or(0);
-            Cost {
-                tokens: rows,
-                flops: 0.2 * features as f64 * width as f64 * rows as f64,
-                disk_bytes,
-                memory_bytes: 8 * features * width,
-                unknown: false,
-            }
+            Cost { tokens: rows, memory_bytes: 8 * own.features.unwrap_or(0) * width, ..Cost::default() }
         }
         ActivationsSource::Cache { .. } => Cost { tokens: rows, ..Cost::default() },
         ActivationsSource::Tensors { .. } => Cost { tokens: rows, disk_bytes, ..Cost::default() },
     }
 }
 
-/// Flops of a row of both models, run over so many blocks, in those of a whole step, which reach half of the device's speed. The
-/// products (2 a parameter) run at nine tenths of it; norms, activations and attention take as long as 1,700 flops for each
-/// coordinate of each block (fitted to the measurements in docs/performance.md).
+/// Flops of a row of both models, run over so many blocks: the products, 2 a parameter, and what stands between them.
 fn harvested(own: &Facts, blocks: u64) -> f64 {
     let Some(model) = &own.model else { return 0.0 };
     let parameters = model.parameters.saturating_sub(model.vocabulary * model.width) as f64;
     let products = 2.0 * parameters * blocks as f64 / model.layers.max(1) as f64;
-    2.0 * (products * 0.5 / 0.9 + 1700.0 * (model.width * blocks) as f64)
+    2.0 * (products / effort::HARVEST + effort::COORDINATE * (model.width * blocks) as f64)
 }
 
-/// Adds what reading so many rows takes where they are not stored: the models run again, and the mixing buffer.
-fn streamed(cost: Cost, own: &Facts, rows: u64) -> Cost {
+/// Flops of the head for a row of one model.
+fn head(model: &ModelFacts) -> f64 {
+    2.0 * (model.vocabulary * model.width) as f64 / effort::MODEL
+}
+
+/// Flops that a row of a synthetic pair takes to draw; 0 of any other.
+fn synthetic(own: &Facts) -> f64 {
+    let numbers = own.features.unwrap_or(0) + own.width.unwrap_or(0);
+    if own.synthetic { effort::SYNTHETIC * numbers as f64 } else { 0.0 }
+}
+
+/// Adds what reading so many rows takes where they are not stored: they are drawn, or the models run again, and a mixing buffer.
+fn read(cost: Cost, own: &Facts, rows: u64) -> Cost {
+    let cost = Cost { flops: cost.flops + synthetic(own) * rows as f64, ..cost };
     let Some(blocks) = own.streamed else { return cost };
     let weights = own.model.as_ref().map_or(0, |model| 16 * model.parameters);
     let buffer = (8 * own.width.unwrap_or(0) * own.train.unwrap_or(0).min(1 << 18)).min(1 << 30);
@@ -131,41 +135,66 @@ fn streamed(cost: Cost, own: &Facts, rows: u64) -> Cost {
     }
 }
 
-/// Encode 4 d D flops a token. L1 is dense: decode as much again, and twice all of it backward. Top-k decodes and goes back
-/// through k latents only. Weights, gradients and two moments in f32, and the scores of a batch.
-fn crosscoder(spec: &CrosscoderSpec, own: &Facts, _reads: Option<&Facts>) -> Cost {
+/// Training as [`effort`] counts it, and an evaluation of the held-out rows at the end and as often as `validate` says. Latents that AuxK
+/// revives are not known beforehand and not counted. In memory: weights, gradients and two moments in f32, and the scores of a batch.
+fn crosscoder(spec: &CrosscoderSpec, own: &Facts) -> Cost {
     let (width, latents) = (own.width.unwrap_or(0), spec.latents);
     let weights = 4 * width * latents + latents + 2 * width;
+    let held_out = own.validate.unwrap_or(0);
     if spec.from.is_some() {
-        return Cost { memory_bytes: 4 * weights, disk_bytes: 4 * weights, ..encoded(own, own.validate.unwrap_or(0)) };
+        return Cost { memory_bytes: 4 * weights, disk_bytes: 4 * weights, ..encoded(own, held_out) };
     }
-    let tokens = spec.train.steps * spec.train.batch;
-    let dense = 4.0 * width as f64 * latents as f64;
-    let per_token = match &spec.loss {
-        Loss::L1 { .. } => 6.0 * dense,
-        Loss::BatchTopK(top) | Loss::TopK(top) => dense + 20.0 * width as f64 * top.k as f64,
+    let (steps, tokens) = (spec.train.steps as f64, spec.train.steps * spec.train.batch);
+    let (d, latents, rows) = (width as f64, latents as f64, tokens as f64);
+    let encode = 4.0 * d * latents * rows;
+    let update = effort::WEIGHTS * 96.0 * d * latents * steps;
+    let (flops, bytes) = match &spec.loss {
+        Loss::L1 { .. } => (effort::L1 * encode, update),
+        Loss::BatchTopK(top) | Loss::TopK(top) => {
+            let entries = 32.0 * d * top.k as f64 * rows;
+            (effort::ENCODE * encode, effort::SCORES * 4.0 * latents * rows + effort::ENTRIES * entries + update)
+        }
     };
+    let validations = 1 + spec.train.steps.checked_div(spec.train.validate).unwrap_or(0);
+    let validation = encoded(own, held_out * validations);
     let cost = Cost {
         tokens,
-        flops: per_token * tokens as f64,
+        flops: flops + effort::STEP * steps,
+        bytes,
         disk_bytes: 4 * weights,
-        memory_bytes: 16 * weights + 4 * spec.train.batch * latents,
+        memory_bytes: 16 * weights + 4 * spec.train.batch * spec.latents,
         unknown: false,
     };
-    streamed(cost, own, tokens)
+    let cost = read(cost, own, tokens);
+    Cost { flops: cost.flops + validation.flops, bytes: cost.bytes + validation.bytes, ..cost }
 }
 
-/// One pass of the encoder over `tokens`.
+/// One pass of the encoder over `tokens`, with what an analysis does there.
 fn encoded(own: &Facts, tokens: u64) -> Cost {
     let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
+    let row = effort::PASS * 4.0 * (width * latents) as f64 + effort::ROW * 2.0 * width as f64;
     let cost = Cost {
         tokens,
-        flops: 4.0 * width as f64 * latents as f64 * tokens as f64,
-        disk_bytes: 0,
+        flops: row * tokens as f64,
+        bytes: effort::ENTRIES * 32.0 * (width * active(own)) as f64 * tokens as f64,
         memory_bytes: 4 * (4 * width * latents),
-        unknown: false,
+        ..Cost::default()
     };
-    streamed(cost, own, tokens)
+    read(cost, own, tokens)
+}
+
+/// Active latents a token of the crosscoder that is read.
+fn active(own: &Facts) -> u64 {
+    own.k.unwrap_or(effort::L1_ACTIVE)
+}
+
+/// A pass, and the intervals of every latent: its sums of at most so many groups of sequences, drawn again.
+fn scaled(spec: &ScalingSpec, own: &Facts) -> Cost {
+    let tokens = spec.tokens.min(own.train.unwrap_or(spec.tokens));
+    let latents = own.latents.unwrap_or(0).max(1) as f64;
+    let groups = effort::GROUPS.min(tokens as f64 * active(own) as f64 / latents);
+    let pass = encoded(own, tokens);
+    Cost { flops: pass.flops + effort::INTERVALS * spec.intervals as f64 * latents * groups, ..pass }
 }
 
 /// Tokens that a conversation is taken to have, where nobody has counted.
@@ -185,7 +214,7 @@ fn patched(spec: &PatchSpec, own: &Facts) -> Cost {
         .sum();
     // The clean models are run to their ends as well.
     let runs = harvested(own, model.layers) + 0.5 * harvested(own, model.layers) * entries as f64;
-    let heads = 2.0 * (model.vocabulary * model.width) as f64 * (entries + 2) as f64;
+    let heads = head(model) * (entries + 2) as f64;
     let encoded = encoded(own, tokens);
     Cost {
         flops: encoded.flops + (runs + heads) * tokens as f64,
@@ -197,7 +226,7 @@ fn patched(spec: &PatchSpec, own: &Facts) -> Cost {
 /// Beside an encoding: both models to their ends, clean and with three things in place.
 fn spliced(encoded: Cost, own: &Facts, tokens: u64) -> Cost {
     let Some(model) = own.model.as_ref().filter(|_| tokens > 0) else { return encoded };
-    let runs = 4.0 * (harvested(own, model.layers) + 4.0 * (model.vocabulary * model.width) as f64);
+    let runs = 4.0 * (harvested(own, model.layers) + 2.0 * head(model));
     Cost {
         flops: encoded.flops + runs * tokens as f64,
         memory_bytes: encoded.memory_bytes + 16 * model.parameters + LOGITS_BYTES,
@@ -214,14 +243,11 @@ fn steered(spec: &SteerSpec, own: &Facts) -> Cost {
     };
     let latents = chosen(&spec.latents, own.latents.unwrap_or(0));
     let tokens = (latents * spec.strength.len() as u64 + 1) * prompts * spec.length;
-    let flops = own
-        .model
-        .as_ref()
-        .map_or(0.0, |model| 0.5 * harvested(own, model.layers) + 2.0 * (model.vocabulary * model.width) as f64);
+    let flops = own.model.as_ref().map_or(0.0, |model| 0.5 * harvested(own, model.layers) + head(model));
     let memory_bytes = own.model.as_ref().map_or(0, |model| 8 * model.parameters);
     let rows = encoded(own, own.validate.unwrap_or(0));
     let memory_bytes = memory_bytes.max(rows.memory_bytes);
-    Cost { tokens, flops: rows.flops + flops * tokens as f64, disk_bytes: 0, memory_bytes, unknown: false }
+    Cost { tokens, flops: rows.flops + flops * tokens as f64, memory_bytes, ..Cost::default() }
 }
 
 /// At most how many latents are chosen of so many.
@@ -244,9 +270,8 @@ fn compared(own: &Facts) -> Cost {
     let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
     Cost {
         tokens: 0,
-        flops: 4.0 * width as f64 * latents as f64 * latents as f64,
-        disk_bytes: 0,
+        flops: 4.0 * width as f64 * latents as f64 * latents as f64 / effort::MODEL,
         memory_bytes: 16 * width * latents,
-        unknown: false,
+        ..Cost::default()
     }
 }

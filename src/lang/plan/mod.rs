@@ -7,6 +7,7 @@
 mod build;
 mod cost;
 pub mod draft;
+pub mod effort;
 pub mod facts;
 mod key;
 mod lower;
@@ -124,8 +125,10 @@ pub enum Origin {
 pub struct Cost {
     /// Tokens (rows) it processes.
     pub tokens: u64,
-    /// Floating point operations.
+    /// Floating point operations of f32 products that take as long as its computing does ([`effort`]).
     pub flops: f64,
+    /// Bytes that it reads and writes in memory beside these.
+    pub bytes: f64,
     pub disk_bytes: u64,
     pub memory_bytes: u64,
     /// Only the tokens are known: the sizes of the models are not, as before a model of the hub is pinned.
