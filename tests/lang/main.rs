@@ -9,6 +9,7 @@ mod hub;
 mod keys;
 mod memory;
 mod mistakes;
+mod pairs;
 mod paper;
 mod plans;
 mod schema;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::lang::diagnostic::{Code, Diagnostic, suggest};
 use crate::lang::resolve::{DeclId, Resolution, Scope, Sink, Typed};
 use crate::lang::source::Span;
-use crate::lang::syntax::tree::{Body, Field, Piece, Text, Value, ValueKind};
+use crate::lang::syntax::tree::{Body, Field, Name, Piece, Text, Value, ValueKind};
 
 /// Kinds that are results when nothing else reads them.
 pub fn is_leaf(scope: &Scope, resolution: &Resolution, id: DeclId) -> bool {
@@ -34,11 +34,7 @@ pub fn read(scope: &Scope, resolution: &Resolution) -> BTreeSet<DeclId> {
         declared.fields.iter().for_each(|w| gather(&w.value, &mut words));
         declared.axes.iter().for_each(|a| gather(&a.values, &mut words));
         for word in words {
-            let parts: Vec<crate::lang::syntax::tree::Name> = word
-                .split('.')
-                .map(|p| crate::lang::syntax::tree::Name { text: p.to_string(), span: Span::default() })
-                .collect();
-            if let Some((id, _)) = scope.lookup(declared.module, &parts)
+            if let Some((id, _)) = scope.lookup(declared.module, &parts(&word))
                 && id != DeclId(index)
                 && (scope.params.contains_key(&id) || resolution.get(DeclId(index)).broken || declared.kind.is_none())
             {
@@ -57,16 +53,49 @@ pub fn read(scope: &Scope, resolution: &Resolution) -> BTreeSet<DeclId> {
             None => {}
         }
         for word in words {
-            let parts: Vec<crate::lang::syntax::tree::Name> = word
-                .split('.')
-                .map(|p| crate::lang::syntax::tree::Name { text: p.to_string(), span: Span::default() })
-                .collect();
-            if let Some((id, _)) = scope.lookup(declared.module, &parts) {
+            if let Some((id, _)) = scope.lookup(declared.module, &parts(&word)) {
                 read.insert(id);
             }
         }
     }
     read
+}
+
+/// Everything that the asked file names, directly or not, whether or not it can be read: all of its own declarations, and of imported
+/// files what these lead to.
+pub fn reached(scope: &Scope, resolution: &Resolution) -> BTreeSet<DeclId> {
+    let own = |id: &DeclId| scope.get(*id).module == 0 && !scope.params.contains_key(id);
+    let mut waiting: Vec<DeclId> = (0..scope.declared.len()).map(DeclId).filter(own).collect();
+    let mut reached = BTreeSet::new();
+    while let Some(id) = waiting.pop() {
+        if reached.insert(id) {
+            waiting.extend(resolution.get(id).refs.iter().map(|step| step.target));
+            waiting.extend(named(scope, id));
+        }
+    }
+    reached
+}
+
+/// Declarations whose names stand in the fields and axes of one, or in the value in force of a param.
+fn named(scope: &Scope, id: DeclId) -> Vec<DeclId> {
+    let declared = scope.get(id);
+    let mut words = Vec::new();
+    let module = match scope.params.get(&id) {
+        Some(param) => {
+            gather(&param.value, &mut words);
+            param.module
+        }
+        None => {
+            declared.fields.iter().for_each(|w| gather(&w.value, &mut words));
+            declared.axes.iter().for_each(|a| gather(&a.values, &mut words));
+            declared.module
+        }
+    };
+    words.iter().filter_map(|word| scope.lookup(module, &parts(word))).map(|(id, _)| id).collect()
+}
+
+fn parts(word: &str) -> Vec<Name> {
+    word.split('.').map(|part| Name { text: part.to_string(), span: Span::default() }).collect()
 }
 
 /// Warns of declarations of the asked file that nothing reads.

@@ -15,11 +15,18 @@ use super::lower::lower;
 use super::{Address, Input, Origin, Plan, ResolvedField, Step, StepIndex};
 
 /// Makes the draft of every declaration at every point; what is wrong goes to `sink`.
+///
+/// What imported files declare and the asked file does not use stays empty: its models and texts need not be on this machine.
 pub fn drafts(world: &dyn World, scope: &Scope, sources: &Sources, resolution: &Resolution, sink: &mut Sink) -> Drafts {
     let mut drafts: Drafts = vec![Vec::new(); scope.declared.len()];
+    let reached = check::unused::reached(scope, resolution);
     for &id in &resolution.order {
         let Some(kind) = scope.get(id).kind else { continue };
         let resolved = resolution.get(id);
+        if !reached.contains(&id) {
+            drafts[id.0] = vec![Draft::default(); resolved.points.len()];
+            continue;
+        }
         let mut own: Vec<Draft> = Vec::with_capacity(resolved.points.len());
         for point in &resolved.points {
             let fields = &resolved.combinations[point.combination];
