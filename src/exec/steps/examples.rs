@@ -34,7 +34,7 @@ pub fn make(job: &Job<'_>, spec: &ExamplesSpec) -> Result<Made> {
         None => BTreeMap::new(),
     };
     let chooser = Chooser::new(job, crosscoder.latents, spec.seed)?;
-    let latents: Vec<u32> = chooser.draws(&spec.latents)?.concat();
+    let latents: Vec<u32> = chooser.each(&spec.latents)?;
     if latents.is_empty() {
         job.watch.note("no latent is chosen: there is nothing to show");
     }
