@@ -624,6 +624,11 @@ pub enum Insert {
     Error,
     Template,
     Latents(Latents),
+    /// In a mode of their own.
+    By {
+        mode: PatchMode,
+        latents: Latents,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -649,6 +654,7 @@ pub enum PositionSpec {
 pub enum Metric {
     Kl,
     KlBase,
+    KlTuned,
     Loss,
     LossArgmax,
     Agreement,
