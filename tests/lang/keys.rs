@@ -524,6 +524,10 @@ fn changes() -> BTreeMap<String, (String, String)> {
         add(&label, patch("positions", &format!("{form}(10)")), patch("positions", &format!("{form}(5)")));
     }
     chosen(&mut add, "patch.insert", &|form| patch("insert", &format!("[{form}]")));
+    for word in ["add", "replace"] {
+        let entry = |latents: &str| patch("insert", &format!("[{word}({latents})]"));
+        add(&format!("patch.insert:{word}.latents"), entry("[3]"), entry("[4]"));
+    }
     for (argument, before, after) in [
         ("classes", "paper(kinds, ratios, of = all)", "paper(wide_kinds, ratios, of = all)"),
         ("scaling", "paper(kinds, ratios)", "paper(kinds, more_ratios)"),

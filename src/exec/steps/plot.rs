@@ -114,6 +114,9 @@ fn name_the_metric(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Label
             let (word, name, unit) = match metric {
                 spec::Metric::Kl => ("kl", format!("KL to the {finish} model"), "nats per token"),
                 spec::Metric::KlBase => ("kl_base", "KL to the base model".to_string(), "nats per token"),
+                spec::Metric::KlTuned => {
+                    ("kl_tuned", format!("KL to the {} model", labels.value("tuned")), "nats per token")
+                }
                 spec::Metric::Loss => ("loss", "cross entropy".to_string(), "nats per token"),
                 spec::Metric::LossArgmax => {
                     ("loss_argmax", "cross entropy of the likeliest".to_string(), "nats per token")

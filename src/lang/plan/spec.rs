@@ -625,6 +625,11 @@ pub enum Insert {
     Error,
     Template,
     Latents(Latents),
+    /// In a mode of their own.
+    By {
+        mode: PatchMode,
+        latents: Latents,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -650,6 +655,7 @@ pub enum PositionSpec {
 pub enum Metric {
     Kl,
     KlBase,
+    KlTuned,
     Loss,
     LossArgmax,
     Agreement,
