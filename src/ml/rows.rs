@@ -1,5 +1,7 @@
 //! Rows of activations: what training and analyses read.
 
+use rayon::prelude::*;
+
 use super::{Error, Result};
 
 /// What a token is for (docs/method.md 6.1).
@@ -58,7 +60,23 @@ pub trait Rows: Sync {
     fn read(&self, start: u64, out: &mut [f32]) -> Result<()>;
     /// Origins of rows `start..start + out.len()`. Rows without text have `sequence` = row and `position` = 0.
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()>;
+    /// True where rows that lie anywhere are read about as fast as rows that follow one another: those that are stored.
+    fn is_stored(&self) -> bool {
+        false
+    }
+    /// A hint that these rows will be gathered next.
+    fn expect(&self, _rows: &[u64]) {}
 }
+
+/// Reads row `places[i]` into `out[i]`, `[rows, 2, d]`; in the order in which the rows are stored, on all threads.
+pub(crate) fn gather(rows: &dyn Rows, places: &[u64], out: &mut [f32]) -> Result<()> {
+    let mut slots: Vec<(u64, &mut [f32])> = places.iter().copied().zip(out.chunks_mut(2 * rows.width())).collect();
+    slots.sort_unstable_by_key(|(place, _)| *place);
+    slots.into_par_iter().with_min_len(ROWS_A_TASK).try_for_each(|(place, slot)| rows.read(place, slot))
+}
+
+/// Rows that one task gathers, at least.
+const ROWS_A_TASK: usize = 64;
 
 /// How many rows `[2, d]` so many numbers are. Errors: they are no whole rows.
 pub(crate) fn whole_rows(numbers: usize, width: usize) -> Result<usize> {
@@ -70,6 +88,14 @@ pub(crate) fn whole_rows(numbers: usize, width: usize) -> Result<usize> {
 }
 
 impl<R: Rows + ?Sized> Rows for &R {
+    fn is_stored(&self) -> bool {
+        (**self).is_stored()
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        (**self).expect(rows)
+    }
+
     fn width(&self) -> usize {
         (**self).width()
     }
@@ -88,6 +114,14 @@ impl<R: Rows + ?Sized> Rows for &R {
 }
 
 impl<R: Rows + ?Sized> Rows for Box<R> {
+    fn is_stored(&self) -> bool {
+        (**self).is_stored()
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        (**self).expect(rows)
+    }
+
     fn width(&self) -> usize {
         (**self).width()
     }

@@ -137,7 +137,11 @@ pub const KIND: Kind = Kind {
         Field::new(
             "train.shuffle",
             Type::Word(&[
-                Word::new("local", "Within large blocks, anew each epoch."),
+                Word::new(
+                    "local",
+                    "Anew each epoch: stored rows within stretches of 1,000,000, those of `store = none` and of planted pairs within \
+                     64 MiB (3,640 rows at d = 2304).",
+                ),
                 Word::new("global", "Over all rows."),
                 Word::new("none", "As stored."),
             ]),
@@ -185,6 +189,6 @@ pub const KIND: Kind = Kind {
         Column::whole("tokens", "Tokens it was trained on.").unit("tokens"),
     ],
     example: "crosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = 32)] {\n  on      = acts\n  latents = 16x\n  train { batch = 1024 tokens\n    length = 2 epochs }\n}",
-    version: 1,
+    version: 2,
     built: Built::Yes,
 };

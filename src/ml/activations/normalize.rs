@@ -173,6 +173,14 @@ impl<R: Raw> Rows for Normalized<R> {
     fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
         self.rows.info(start, out)
     }
+
+    fn is_stored(&self) -> bool {
+        self.rows.is_stored()
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        self.rows.expect(rows)
+    }
 }
 
 #[cfg(test)]
