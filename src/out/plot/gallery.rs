@@ -11,7 +11,11 @@ use crate::out::frame::{Column, Frame};
 
 /// Latents of two losses: class, Δnorm, ν, frequency; some cells empty, some ν far out.
 fn latents(count: usize) -> Frame {
-    let mut random = ChaCha8Rng::seed_from_u64(7);
+    latents_of(count, 7)
+}
+
+fn latents_of(count: usize, seed: u64) -> Frame {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut loss, mut latent, mut class, mut delta, mut nu_e, mut nu_r, mut frequency) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for name in ["l1", "batch_topk"] {
@@ -348,10 +352,51 @@ fn edges() -> Vec<(Figure, Frame)> {
     all
 }
 
+/// Latents of three seeds, averaged by every mark that can be.
+fn over_seeds() -> Vec<(Figure, Frame)> {
+    let of = |seed: u64| {
+        let frame = latents_of(700, seed);
+        let column = Column::text(vec![seed.to_string(); frame.rows()]);
+        frame.with("train.seed", column).unwrap()
+    };
+    let rows = Frame::concat(&[of(0), of(1), of(2)]).unwrap();
+    let over = Some(Over { column: "train.seed".to_owned(), label: "seeds".to_owned(), count: 3 });
+    let plain = |name: &str, mark, x: &str| Figure {
+        over: over.clone(),
+        color: Some("class".to_owned()),
+        facet: Some("loss".to_owned()),
+        ..figure(name, "A mean over seeds", mark, x)
+    };
+    let y = |name: &str| Some(name.to_owned());
+    [
+        Figure {
+            log_y: true,
+            bins: Some(50),
+            inset: Some((0.9, 1.0)),
+            ..plain("seeds-histogram", Mark::Histogram, "delta_norm")
+        },
+        Figure { log_x: true, count: Some(Count::Share), ..plain("seeds-shares", Mark::Histogram, "frequency") },
+        Figure { log_x: true, ..plain("seeds-ecdf", Mark::Ecdf, "frequency") },
+        Figure { y: y("nu_reconstruction"), ..plain("seeds-bars", Mark::Bar, "class") },
+        plain("seeds-counts", Mark::Bar, "class"),
+        Figure { color: None, y: y("class"), ..plain("seeds-cells", Mark::Heatmap, "class") },
+        Figure {
+            y: y("nu_reconstruction"),
+            correlation: Some(Correlation::Pearson),
+            range_x: Some((0.0, 1.1)),
+            range_y: Some((0.0, 1.1)),
+            marginal: true,
+            ..plain("seeds-scatter", Mark::Scatter, "nu_error")
+        },
+    ]
+    .map(|figure| (figure, rows.clone()))
+    .to_vec()
+}
+
 #[test]
 fn every_mark_draws_the_same_bytes_twice_and_makes_a_png() {
     let folder = std::env::var_os("XD_GALLERY").map(std::path::PathBuf::from);
-    for (figure, frame) in [all(), edges()].concat() {
+    for (figure, frame) in [all(), edges(), over_seeds()].concat() {
         let first = figure.svg(&frame, Dress::Alone).unwrap();
         let second = figure.svg(&frame, Dress::Alone).unwrap();
         assert!(first == second, "{}", figure.name);
