@@ -187,7 +187,25 @@ fn the_paper_runs_on_the_embedded_pair() {
     let steps = lab.steps("out");
     assert!(steps.iter().all(|(_, _, state)| state == "done"), "{steps:?}");
     let files = |folder: &str| std::fs::read_dir(lab.path().join("out").join(folder)).unwrap().count();
-    assert_eq!((files("tables"), files("plots")), (8, 24));
+    assert_eq!((files("tables"), files("plots")), (8, 30));
+    // Live latents, insertions and matches are there in every run, so these panels have rows; figure 4 has its intervals.
+    let figure = |name: &str| std::fs::read_to_string(lab.path().join(format!("out/plots/{name}.svg"))).unwrap();
+    for name in [
+        "decoder_norm_diff",
+        "decoder_cos_sim",
+        "encoder_norms",
+        "latent_frequency",
+        "freq_vs_beta_ratio_error_all",
+        "kl_both_models",
+        "class_overlap",
+        "max_cosine",
+    ] {
+        let svg = figure(name);
+        assert!(!svg.contains(">no latents</text>") && !svg.contains(">no rows</text>"), "{name} has an empty panel");
+    }
+    assert!(figure("kl_both_models").contains("bars: mean and 95% t-interval over 3 seeds"));
+    assert!(figure("decoder_norm_diff").contains("heights and n: mean over 3 seeds"));
+    assert!(figure("class_overlap").contains("3 seeds together"));
     // Nothing put in: the whole distance. Everything: what the errors of the base leave of it.
     let rows = table(&lab, "tables.causality.csv");
     let cell = |row: &[(String, String)], column: &str| {

@@ -615,6 +615,11 @@ fn changes() -> BTreeMap<String, (String, String)> {
         format!("{}classify kinds_of_each {{ of = first }}\n", block("table", &fields))
     };
     add("table.over", over("none"), over("train.seed"));
+    let drawn_over = |value: &str| {
+        let fields = [("data", "kinds_of_each"), ("mark", "histogram"), ("x", "delta_norm"), ("over", value)];
+        format!("{}classify kinds_of_each {{ of = first }}\n", block("plot", &fields))
+    };
+    add("plot.over", drawn_over(""), drawn_over("train.seed"));
     for (field, before, after) in [
         ("data", "nu", "[nu, classes]"),
         ("where", "rank < 9", "rank < 8"),

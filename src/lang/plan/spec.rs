@@ -918,6 +918,8 @@ pub struct PlotSpec {
     pub y: Option<Quantity>,
     pub color: Option<ColumnRef>,
     pub facet: Option<ColumnRef>,
+    /// Axes whose values are averaged over.
+    pub over: Vec<String>,
     pub bins: Option<u64>,
     pub count: Option<Count>,
     pub range_x: Option<(f64, f64)>,
