@@ -22,10 +22,11 @@ import sides
 SIZES = {
     "relu": {"width": 256, "latents": 4096, "rows": 8192, "threshold": None},
     "threshold": {"width": 256, "latents": 4096, "rows": 8192, "threshold": 1.0},
+    "small": {"width": 128, "latents": 2048, "rows": 4096, "threshold": None},
     "trial": {"width": 32, "latents": 512, "rows": 2048, "threshold": None},
     "trial-threshold": {"width": 32, "latents": 512, "rows": 2048, "threshold": 1.0},
 }
-DEFAULT = ["relu", "threshold"]
+DEFAULT = ["small", "relu", "threshold"]
 TOLERANCE = 1e-4
 
 

@@ -1,6 +1,6 @@
 //! Latents as an experiment chooses them, from the rows of classes and Latent Scaling.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -62,6 +62,16 @@ impl Chooser {
     /// When a column is not there; a defect of the planner.
     pub fn choose(&self, what: &Latents) -> Result<Vec<u32>> {
         Ok(self.draws(what)?.swap_remove(0))
+    }
+
+    /// The latents of all draws, each once, in the order in which they come first.
+    ///
+    /// # Errors
+    /// As [`Chooser::choose`].
+    pub fn each(&self, what: &Latents) -> Result<Vec<u32>> {
+        let mut seen = BTreeSet::new();
+        let drawn = self.draws(what)?.concat();
+        Ok(drawn.into_iter().filter(|latent| seen.insert(*latent)).collect())
     }
 
     /// One set a draw of `random`; one set of everything else.
@@ -345,6 +355,18 @@ mod tests {
         assert!(among.iter().all(|latent| first.concat().contains(latent)));
         assert_eq!(chooser(1).draws(&random(HowMany::Share(0.5), 1)).unwrap()[0].len(), 3);
         assert_eq!(chooser(1).draws(&random(HowMany::Count(99), 1)).unwrap()[0], among);
+    }
+
+    /// `random(n, seeds = k)` in `steer` and `examples` showed a latent of two draws twice.
+    #[test]
+    fn latents_of_several_draws_come_once() {
+        let what = Latents::Random { amount: HowMany::Count(3), draws: 20, of: tuned_only() };
+        let each = chooser(1).each(&what).unwrap();
+        let draws = chooser(1).draws(&what).unwrap();
+        assert_eq!(each[..3], draws[0]);
+        let mut sorted = each.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, chosen(&tuned_only()));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn trained(job: &Job<'_>, activations: StepIndex, corpus: StepIndex) -> Resu
         };
         (validate.map(|portion| last("validate", portion)).transpose()?, last("train", train)?)
     } else {
-        let opened = rows::open_stored(job.plan, job.store, activations)?;
+        let opened = rows::open_raw(job.plan, job.store, activations)?;
         let last = |rows, portion: usize| -> Result<Option<u64>> { Ok(last_document(rows, number(portion)?)?) };
         let held_out = validate.map(|portion| last(opened.validate.as_ref(), portion)).transpose()?;
         (held_out, last(opened.train.as_ref(), train)?)

@@ -1,5 +1,7 @@
 //! Rows of activations: what training and analyses read.
 
+use rayon::prelude::*;
+
 use super::{Error, Result};
 
 /// What a token is for (docs/method.md 6.1).
@@ -62,6 +64,12 @@ pub trait Rows: Sync {
     fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
         origins_by_info(self, see)
     }
+    /// True where rows that lie anywhere are read about as fast as rows that follow one another: those that are stored.
+    fn is_stored(&self) -> bool {
+        false
+    }
+    /// A hint that these rows will be gathered next.
+    fn expect(&self, _rows: &[u64]) {}
 }
 
 /// [`Rows::origins`] of rows whose origins are at hand.
@@ -78,6 +86,16 @@ pub(crate) fn origins_by_info<R: Rows + ?Sized>(rows: &R, see: &mut dyn FnMut(&[
 /// Origins that are read at a time.
 const ORIGINS: usize = 4096;
 
+/// Reads row `places[i]` into `out[i]`, `[rows, 2, d]`; in the order in which the rows are stored, on all threads.
+pub(crate) fn gather(rows: &dyn Rows, places: &[u64], out: &mut [f32]) -> Result<()> {
+    let mut slots: Vec<(u64, &mut [f32])> = places.iter().copied().zip(out.chunks_mut(2 * rows.width())).collect();
+    slots.sort_unstable_by_key(|(place, _)| *place);
+    slots.into_par_iter().with_min_len(ROWS_A_TASK).try_for_each(|(place, slot)| rows.read(place, slot))
+}
+
+/// Rows that one task gathers, at least.
+const ROWS_A_TASK: usize = 64;
+
 /// How many rows `[2, d]` so many numbers are. Errors: they are no whole rows.
 pub(crate) fn whole_rows(numbers: usize, width: usize) -> Result<usize> {
     if !numbers.is_multiple_of(2 * width) {
@@ -88,6 +106,14 @@ pub(crate) fn whole_rows(numbers: usize, width: usize) -> Result<usize> {
 }
 
 impl<R: Rows + ?Sized> Rows for &R {
+    fn is_stored(&self) -> bool {
+        (**self).is_stored()
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        (**self).expect(rows)
+    }
+
     fn width(&self) -> usize {
         (**self).width()
     }
@@ -110,6 +136,14 @@ impl<R: Rows + ?Sized> Rows for &R {
 }
 
 impl<R: Rows + ?Sized> Rows for Box<R> {
+    fn is_stored(&self) -> bool {
+        (**self).is_stored()
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        (**self).expect(rows)
+    }
+
     fn width(&self) -> usize {
         (**self).width()
     }

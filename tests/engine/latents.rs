@@ -384,6 +384,49 @@ fn planted_latents_are_counted_paired_and_matched() {
     assert_eq!(table(&lab, "out/tables/recovered.csv").len(), 6);
 }
 
+const SEEDS: &str = r#"xd 1
+pair toy = synthetic(width = 16, shared = 20, weak = 4, base_only = 3, tuned_only = 3, active = 4, correlated = 2, seed = 7)
+activations acts {
+  of       = toy
+  train    = 8K tokens
+  validate = 1K tokens
+}
+crosscoder cc for train.seed in [0, 1] {
+  on      = acts
+  loss    = batch_topk(k = 4, dead_after = 5K tokens, threshold_from = 10 steps)
+  latents = 32
+  train {
+    batch     = 256 tokens
+    length    = 1 epochs
+    optimizer = adam(lr = 3e-3, warmup = 10 steps)
+  }
+}
+compare between {
+  a = cc[train.seed = 0]
+  b = cc
+}
+table matches {
+  rows    = between
+  columns = [train.seed, latent_a, latent_b, cosine, mutual]
+}
+"#;
+
+/// `b = cc` goes along the seeds, and the seed of `a` is found again in itself.
+#[test]
+fn crosscoders_of_different_seeds_are_matched_with_one_of_them() {
+    let lab = Lab::new(SEEDS);
+    lab.run(&["--out", "out"]);
+    let rows = table(&lab, "out/tables/matches.csv");
+    assert_eq!(rows.len(), 2 * 32);
+    let cosines = |seed: &str| {
+        let of_seed = rows.iter().filter(|row| row[0] == seed);
+        of_seed.map(|row| (row[1] == row[2], row[3].parse::<f64>().unwrap())).collect::<Vec<_>>()
+    };
+    assert!(cosines("0").iter().all(|(same, cosine)| *same && *cosine > 1.0 - 1e-6), "{rows:?}");
+    assert!(cosines("1").iter().any(|(_, cosine)| *cosine < 0.999), "{rows:?}");
+    assert_eq!(cosines("1").len(), 32);
+}
+
 const EMBEDDED: &str = r#"xd 1
 model base = folder("ORGANISM/base")
 model chat = folder("ORGANISM/chat")

@@ -88,12 +88,15 @@ fn conversations(vocabulary: usize) -> Vec<TokenSequence> {
     shapes.into_iter().map(|groups| TokenSequence { ids: groups.iter().map(|_| id()).collect(), groups }).collect()
 }
 
-const METRICS: [Metric; 5] = [Metric::Kl, Metric::KlBase, Metric::Loss, Metric::LossArgmax, Metric::Agreement];
+const METRICS: [Metric; 6] =
+    [Metric::Kl, Metric::KlBase, Metric::KlTuned, Metric::Loss, Metric::LossArgmax, Metric::Agreement];
 const SETS: [Positions; 4] = [Positions::All, Positions::First(4), Positions::Rest(4), Positions::Template];
 
 fn entries(latents: usize) -> Vec<Entry> {
-    let odd = (0..latents as u32).filter(|j| j % 2 == 1).collect();
-    vec![Entry::Nothing, Entry::Everything, Entry::Error, Entry::Template, Entry::Latents(odd)]
+    let odd: Vec<u32> = (0..latents as u32).filter(|j| j % 2 == 1).collect();
+    let by = |mode| Entry::LatentsBy(mode, odd.clone());
+    let latents = Entry::Latents(odd.clone());
+    vec![Entry::Nothing, Entry::Everything, Entry::Error, Entry::Template, latents, by(Mode::Add), by(Mode::Replace)]
 }
 
 fn config(latents: usize, into: usize, finish: usize, mode: Mode) -> PatchConfig {
@@ -178,8 +181,9 @@ impl Slow<'_> {
         let chosen: Vec<usize> = match entry {
             Entry::Nothing | Entry::Template => Vec::new(),
             Entry::Everything | Entry::Error => (0..f.len()).collect(),
-            Entry::Latents(latents) => latents.iter().map(|j| *j as usize).collect(),
+            Entry::Latents(latents) | Entry::LatentsBy(_, latents) => latents.iter().map(|j| *j as usize).collect(),
         };
+        let mode = if let Entry::LatentsBy(own, _) = entry { *own } else { mode };
         let sum = |m: usize, i: usize| chosen.iter().map(|&j| f[j] * self.vector(m, j, i)).sum::<f64>();
         (0..self.crosscoder.width)
             .map(|i| match entry {
@@ -202,7 +206,7 @@ fn slow(pair: &TappedPair, texts: &[TokenSequence], config: &PatchConfig) -> Vec
         let h = [BASE, TUNED].map(|m| stream(pair.decoders[m], &ids[m], pair.layer, pair.site));
         let finish = pair.decoders[config.finish];
         let clean = log_probabilities(finish, &ids[config.finish], None);
-        let base = log_probabilities(pair.decoders[BASE], &ids[BASE], None);
+        let [base, own] = [BASE, TUNED].map(|m| log_probabilities(pair.decoders[m], &ids[m], None));
         for run in 0..runs {
             let patched: Vec<Vec<f64>> = (0..text.len())
                 .map(|t| {
@@ -220,7 +224,8 @@ fn slow(pair: &TappedPair, texts: &[TokenSequence], config: &PatchConfig) -> Vec
                 for (&t, _) in measured.iter().zip(members).filter(|(_, is)| *is) {
                     let (top, next) = (likeliest(&clean[t]), ids[config.finish][t + 1] as usize);
                     let agrees = if likeliest(&q[t]) == top { 1.0 } else { 0.0 };
-                    let found = [kl(&clean[t], &q[t]), kl(&base[t], &q[t]), -q[t][next], -q[t][top], agrees];
+                    let [from_base, from_tuned] = [kl(&base[t], &q[t]), kl(&own[t], &q[t])];
+                    let found = [kl(&clean[t], &q[t]), from_base, from_tuned, -q[t][next], -q[t][top], agrees];
                     for (slot, x) in sums[run][s].iter_mut().zip(found) {
                         *slot = (slot.0 + x, slot.1 + 1.0);
                     }
@@ -525,6 +530,99 @@ fn wrong_latents_and_other_widths_are_refused() {
     assert!(refused(&TappedPair { layer: 99, ..pair }, &config).contains("layer 99"));
 }
 
+/// docs/method.md 5.2: the published SAE forms, with the rows of the table there.
+#[test]
+fn autoencoders_of_the_tuned_model_and_of_the_difference_are_crosscoders() {
+    let base = Decoder::load(fixture("gemma2")).unwrap();
+    let tuned = tuned(&base, "gemma2");
+    let (d, n) = (base.width(), 48);
+    let mut draws = Draws(9);
+    let scale = (3.0 / d as f32).sqrt();
+    let (encoder, decoder) = (draws.many(d * n, scale), draws.many(n * d, scale));
+    let (b_enc, b_dec) = (draws.many(n, 0.3), draws.many(d, 0.5));
+    let texts = conversations(base.vocabulary());
+    let read_as = BTreeMap::new();
+    let normalizer = normalizer(d, Normalize::None);
+    let chosen: Vec<u32> = (0..n as u32).filter(|j| j % 3 != 1).collect();
+    for of_difference in [false, true] {
+        // The last latent is the bias.
+        let count = n + 1;
+        let mut crosscoder = Crosscoder {
+            latents: count,
+            encoder_weight: vec![0.0; 2 * d * count],
+            encoder_bias: vec![1.0; count],
+            decoder_weight: vec![0.0; 2 * d * count],
+            decoder_bias: vec![0.0; 2 * d],
+            ..crosscoder(d, count)
+        };
+        for j in 0..n {
+            let shift: f32 = (0..d).map(|i| b_dec[i] * encoder[i * n + j]).sum();
+            crosscoder.encoder_bias[j] = b_enc[j] - shift;
+            for i in 0..d {
+                crosscoder.encoder_weight[(d + i) * count + j] = encoder[i * n + j];
+                if of_difference {
+                    crosscoder.encoder_weight[i * count + j] = -encoder[i * n + j];
+                }
+            }
+        }
+        crosscoder.decoder_weight[count * d..][..n * d].copy_from_slice(&decoder);
+        crosscoder.decoder_weight[count * d..][n * d..].copy_from_slice(&b_dec);
+        let (layer, site) = (1, Site::ResidualPost);
+        let pair = TappedPair {
+            decoders: [&base, &tuned],
+            read_as: &read_as,
+            layer,
+            site,
+            crosscoder: &crosscoder,
+            normalizer: &normalizer,
+        };
+        let with_bias = [chosen.clone(), vec![n as u32]].concat();
+        let config = PatchConfig {
+            entries: [Mode::Add, Mode::Replace]
+                .into_iter()
+                .flat_map(|mode| [&chosen, &with_bias].map(|latents| Entry::LatentsBy(mode, latents.clone())))
+                .collect(),
+            positions: vec![Positions::All],
+            metrics: vec![Metric::Kl],
+            ..config(count, BASE, TUNED, Mode::Add)
+        };
+        let patched = run(&pair, &texts, &config);
+        // The autoencoder itself, in f64, at every position.
+        let kl_with = |bias: f64| {
+            let (mut sum, mut tokens) = (0.0, 0.0);
+            for text in &texts {
+                let h = [&base, &tuned].map(|decoder| stream(decoder, &text.ids, layer, site));
+                let steered: Vec<Vec<f64>> = (0..text.len())
+                    .map(|t| {
+                        let mut row: Vec<f64> = (0..d).map(|i| h[BASE][t][i] + bias * f64::from(b_dec[i])).collect();
+                        for &j in &chosen {
+                            let j = j as usize;
+                            let x = |i: usize| h[TUNED][t][i] - if of_difference { h[BASE][t][i] } else { 0.0 };
+                            let p = (0..d).map(|i| (x(i) - f64::from(b_dec[i])) * f64::from(encoder[i * n + j]));
+                            let f = (p.sum::<f64>() + f64::from(b_enc[j])).max(0.0);
+                            row.iter_mut().enumerate().for_each(|(i, h)| *h += f * f64::from(decoder[j * d + i]));
+                        }
+                        row
+                    })
+                    .collect();
+                let p = log_probabilities(&tuned, &text.ids, None);
+                let q = log_probabilities(&tuned, &text.ids, Some((layer, site, &steered)));
+                for t in predicting(&text.groups) {
+                    sum += kl(&p[t], &q[t]);
+                    tokens += 1.0;
+                }
+            }
+            sum / tokens
+        };
+        let want = [kl_with(0.0), kl_with(1.0)];
+        assert!((want[0] - want[1]).abs() > 1e-4, "the bias changes nothing: {want:?}");
+        for (entry, want) in want.into_iter().cycle().take(4).enumerate() {
+            let got = patched.entry(entry, 0, 0).unwrap().mean;
+            assert!((got - want).abs() < 2e-5 * (1.0 + want), "{of_difference}, {entry}: {got}, slowly {want}");
+        }
+    }
+}
+
 /// The embedded pair with a small crosscoder.
 const EXPERIMENT: &str = r#"xd 1
 
@@ -565,6 +663,14 @@ quality fit {
   of      = cc
   spliced = 300 tokens
 }
+patch untouched {
+  of      = cc
+  into    = base
+  finish  = base
+  prompts = 6 prompts of talk
+  insert  = [nothing]
+  metric  = [kl, kl_tuned]
+}
 patch causal {
   of        = cc
   prompts   = 6 prompts of talk
@@ -575,6 +681,7 @@ patch causal {
     worst(by = nu.rank, of = classes.shared),
     random(20, seeds = 2),
     threshold(classes.delta_norm > 0.6),
+    added = add(threshold(classes.delta_norm > 0.6)),
   ]
   positions = [all, first(10), rest(10), template]
   metric    = [kl, kl_base, loss, loss_argmax, agreement]
@@ -582,6 +689,10 @@ patch causal {
 table effects {
   rows    = causal
   columns = [insert, draw, latents, positions, metric, mean, ci95, ci95_prompts, clean, closed, count, prompts]
+}
+table distance {
+  rows    = untouched
+  columns = [insert, positions, metric, mean, clean]
 }
 table splices {
   rows    = fit
@@ -606,7 +717,7 @@ fn the_embedded_pair_is_patched_and_spliced() {
     let said = lab.run(&["--threads", "2", "--store", "a", "--out", "out"]);
     assert!(said.contains("latents are put in at every position"), "{said}");
     let rows = table(&lab, "out/tables/effects.csv");
-    assert_eq!(rows.len(), 9 * 4 * 5);
+    assert_eq!(rows.len(), 10 * 4 * 5);
     let find = |insert: &str, positions: &str, metric: &str| {
         let is = |row: &&BTreeMap<String, String>| {
             row["insert"].starts_with(insert) && row["positions"] == positions && row["metric"] == metric
@@ -637,6 +748,12 @@ fn the_embedded_pair_is_patched_and_spliced() {
         rows.iter().filter(|row| row["insert"].starts_with("random")).map(|row| row["draw"].as_str()).collect();
     assert_eq!((draws.len(), draws[0], draws[39]), (40, "0", "1"));
     assert_eq!(find("random", "all", "kl")["latents"], "20");
+
+    // KL(tuned || base), both untouched: the base's own stream is no change.
+    for row in table(&lab, "out/tables/distance.csv") {
+        assert_eq!(row["mean"], row["clean"], "{row:?}");
+        assert_eq!(number(&row["clean"]) > 0.01, row["metric"] == "kl_tuned", "{row:?}");
+    }
 
     let fit = table(&lab, "out/tables/splices.csv");
     assert_eq!(fit.iter().map(|row| row["model"].as_str()).collect::<Vec<_>>(), ["base", "tuned", "joint"]);

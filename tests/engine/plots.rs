@@ -73,6 +73,15 @@ plot marked {
   highlight = [abs(nu_error) < 0.2, verdict == specific]
 }
 
+plot averaged {
+  data  = classes
+  mark  = histogram
+  x     = delta_norm
+  color = class
+  facet = loss
+  over  = train.seed
+}
+
 plot dots {
   data        = [nu, classes]
   where       = loss == l1
@@ -121,6 +130,7 @@ fn figures_say_what_their_rows_give() {
     lab.run(&["--out", "out"]);
     let svg = |name: &str| std::fs::read_to_string(lab.path().join(format!("out/plots/{name}.svg"))).unwrap();
     let rows = table(&lab);
+    let means = svg("means");
     let l1: Vec<_> = rows.iter().filter(|r| r["loss"] == "l1").collect();
     assert_eq!(rows.len(), 256);
 
@@ -143,6 +153,12 @@ fn figures_say_what_their_rows_give() {
     let marked = svg("marked");
     assert!(marked.contains("filled: |ν error| &lt; 0.2 and verdict = specific") && marked.contains("-inset-1"));
 
+    // Two seeds of 64 latents: n is a mean, and where they are thrown together the note says so.
+    let averaged = svg("averaged");
+    assert!(averaged.contains("heights and n: mean over 2 seeds") && averaged.contains(">n = 64<"), "{averaged}");
+    assert!(marked.contains("2 seeds together") && marked.contains(">n = 128<"), "{marked}");
+    assert!(!averaged.contains("together") && !means.contains("together"));
+
     // Pearson's r as the rows give it, over rows inside and outside of the range.
     let pairs: Vec<(f64, f64)> =
         l1.iter().filter_map(|r| Some((number(r, "nu_error")?, number(r, "nu_reconstruction")?))).collect();
@@ -158,7 +174,6 @@ fn figures_say_what_their_rows_give() {
     let mean = format!("mean {} of ν error lies outside of the axis", format!("{mx:.3}").replace('-', "−"));
     assert!(dots.contains(&mean), "{mean}");
 
-    let means = svg("means");
     assert!(means.contains("bars: 95% interval of the mean over latents") && means.contains("width=\"32"));
     let png = std::fs::read(lab.path().join("out/plots/fields.png")).unwrap();
     assert!(png.starts_with(b"\x89PNG"));

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use xd::ml::activations::{
     Documents, Exclude, Harvest, Pair, Portion, Statistics, Store, StreamIndex, StreamedRows, Supply,
 };
-use xd::ml::crosscoder::{Crosscoder, Loss, Pace, SweepPoint, Train, Trainer, TrainerConfig, train_sweep};
+use xd::ml::crosscoder::{Crosscoder, Loss, Pace, Shuffle, SweepPoint, Train, Trainer, TrainerConfig, train_sweep};
 use xd::ml::watch::Unwatched;
-use xd::ml::{Error, Result, RowInfo, Rows, Watch};
+use xd::ml::{Error, MemoryRows, Result, RowInfo, Rows, Watch};
 
 use crate::activations::{Formula, Recorder, Texts, bytes, mixed, read, run};
 use crate::crosscoder::rows::{config, top};
@@ -196,7 +196,8 @@ fn the_buffer_does_not_grow() {
 
 fn trained(rows: &dyn Rows, threads: usize) -> Crosscoder {
     let of = |loss: Loss| TrainerConfig {
-        train: Train { steps: 150, batch: 64, ..config(24, loss).train },
+        // In the order of the rows: a shuffle reaches further where they are stored.
+        train: Train { steps: 150, batch: 64, shuffle: Shuffle::None, ..config(24, loss).train },
         ..config(24, loss)
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -229,6 +230,56 @@ fn training_on_a_stream_is_training_on_shards() {
     assert_eq!(Statistics::over(&stored).unwrap().rows, 3000);
 }
 
+/// What is gathered from all over the shards are the rows that were asked for, on any number of threads.
+#[test]
+fn training_on_shuffled_shards_is_training_on_their_rows() {
+    /// Rows in memory, read in the order in which stored ones are.
+    struct Stored(MemoryRows);
+    impl Rows for Stored {
+        fn width(&self) -> usize {
+            self.0.width()
+        }
+        fn count(&self) -> u64 {
+            self.0.count()
+        }
+        fn read(&self, start: u64, out: &mut [f32]) -> Result<()> {
+            self.0.read(start, out)
+        }
+        fn info(&self, start: u64, out: &mut [RowInfo]) -> Result<()> {
+            self.0.info(start, out)
+        }
+        fn is_stored(&self) -> bool {
+            true
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let harvest = Harvest { store: Store::F32, ..mixed() };
+    let toy = Toy::new();
+    let shards = run(&harvest, [&toy.texts[0], &toy.texts[1]], folder.path(), &Unwatched).unwrap().train;
+    assert!(shards.blocks().count() > 4);
+    let mut values = vec![0f32; 3000 * 2 * shards.width()];
+    shards.read(0, &mut values).unwrap();
+    let memory = MemoryRows { width: shards.width(), values, infos: Vec::new() };
+    let weights = |rows: &dyn Rows, shuffle, seed, threads| {
+        let of = |k| {
+            let mut config = config(24, Loss::TopK(top(k)));
+            config.train = Train { steps: 150, batch: 64, shuffle, seed, ..config.train };
+            SweepPoint::new(Trainer::new(config, rows.width(), None).unwrap())
+        };
+        let mut points = [of(2), of(3)];
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train_sweep(rows, &mut points, None, Pace::default(), &Unwatched)).unwrap();
+        points.map(|point| point.trainer.finish().encoder_weight)
+    };
+    for shuffle in [Shuffle::Local, Shuffle::Global] {
+        let expected = weights(&Stored(memory.clone()), shuffle, 7, 1);
+        assert!(weights(&shards, shuffle, 7, 1) == expected && weights(&shards, shuffle, 7, 3) == expected);
+        assert!(weights(&shards, shuffle, 8, 2) != expected);
+    }
+    // Rows that are not stored are shuffled in a smaller way.
+    assert!(weights(&memory, Shuffle::Local, 7, 2) != weights(&shards, Shuffle::Local, 7, 2));
+}
+
 /// The embedded pair, streamed.
 fn embedded(store: &str) -> String {
     let organism = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/organism").display().to_string();
@@ -257,6 +308,7 @@ crosscoder cc for loss in [l1(weight = 0.06), batch_topk(k = 8, dead_after = 5K 
   train {
     batch     = 256 tokens
     length    = 3 epochs
+    shuffle   = none
     optimizer = adam(lr = 3e-3, warmup = 20 steps)
   }
 }
@@ -313,7 +365,7 @@ fn a_streamed_experiment_gives_the_bytes_of_a_stored_one_also_when_it_is_killed(
         results(&lab, out).into_iter().filter(|(path, _)| !path.starts_with("artifacts/acts")).collect()
     };
     assert_eq!(differing(&analyses("streamed"), &analyses("stored")), Vec::<String>::new());
-    lab.write(&embedded("none").replace("length    = 3 epochs", "length    = 3 epochs\n    shuffle   = global"));
+    lab.write(&embedded("none").replace("shuffle   = none", "shuffle   = global"));
     let refused = said(&lab.xd(&["check", "experiment.xd"]));
     assert!(refused.contains("cannot be shuffled as a whole"), "{refused}");
 }

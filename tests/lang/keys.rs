@@ -524,6 +524,10 @@ fn changes() -> BTreeMap<String, (String, String)> {
         add(&label, patch("positions", &format!("{form}(10)")), patch("positions", &format!("{form}(5)")));
     }
     chosen(&mut add, "patch.insert", &|form| patch("insert", &format!("[{form}]")));
+    for word in ["add", "replace"] {
+        let entry = |latents: &str| patch("insert", &format!("[{word}({latents})]"));
+        add(&format!("patch.insert:{word}.latents"), entry("[3]"), entry("[4]"));
+    }
     for (argument, before, after) in [
         ("classes", "paper(kinds, ratios, of = all)", "paper(wide_kinds, ratios, of = all)"),
         ("scaling", "paper(kinds, ratios)", "paper(kinds, more_ratios)"),
@@ -611,6 +615,11 @@ fn changes() -> BTreeMap<String, (String, String)> {
         format!("{}classify kinds_of_each {{ of = first }}\n", block("table", &fields))
     };
     add("table.over", over("none"), over("train.seed"));
+    let drawn_over = |value: &str| {
+        let fields = [("data", "kinds_of_each"), ("mark", "histogram"), ("x", "delta_norm"), ("over", value)];
+        format!("{}classify kinds_of_each {{ of = first }}\n", block("plot", &fields))
+    };
+    add("plot.over", drawn_over(""), drawn_over("train.seed"));
     for (field, before, after) in [
         ("data", "nu", "[nu, classes]"),
         ("where", "rank < 9", "rank < 8"),

@@ -60,7 +60,7 @@ plot figures = paper(classes, nu, where_it_fires, doubles, causal)
         assert_eq!(short(&analysis, &sources), "", "{axes}");
         let plan = analysis.plan.expect("a plan");
         let count = |kind: &str| plan.steps.iter().filter(|step| step.kind == kind).count();
-        assert_eq!((count("table"), count("plot")), (7, 22), "{axes}");
+        assert_eq!((count("table"), count("plot")), (7, 27), "{axes}");
         for step in plan.steps.iter() {
             if let Spec::Patch(patch) = &step.spec {
                 let halves: Vec<&Latents> = patch.insert.iter().filter_map(|insert| half(&insert.what)).collect();

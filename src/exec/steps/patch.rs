@@ -48,7 +48,7 @@ pub fn make(job: &Job<'_>, spec: &PatchSpec) -> Result<Made> {
         job.watch.note(&remark);
     }
     let entries = entries(&Chooser::new(job, crosscoder.latents, spec.seed)?, spec)?;
-    for entry in entries.iter().filter(|entry| entry.what == Entry::Latents(Vec::new())) {
+    for entry in entries.iter().filter(|entry| entry.what.chosen().is_some_and(<[u32]>::is_empty)) {
         job.watch.note(&format!("{}: no latent is chosen", entry.name()));
     }
     let config = config(spec, &entries);
@@ -125,10 +125,14 @@ fn entries(chooser: &Chooser, spec: &PatchSpec) -> Result<Vec<Row>> {
             Insert::Everything => push(None, Entry::Everything),
             Insert::Error => push(None, Entry::Error),
             Insert::Template => push(None, Entry::Template),
-            Insert::Latents(latents) => {
+            Insert::Latents(latents) | Insert::By { latents, .. } => {
                 let is_random = matches!(latents, spec::Latents::Random { .. });
                 for (draw, chosen) in chooser.draws(latents)?.into_iter().enumerate() {
-                    push(is_random.then_some(draw as u64), Entry::Latents(chosen));
+                    let entry = match insert.what {
+                        Insert::By { mode, .. } => Entry::LatentsBy(self::mode(mode), chosen),
+                        _ => Entry::Latents(chosen),
+                    };
+                    push(is_random.then_some(draw as u64), entry);
                 }
             }
         }
@@ -151,12 +155,16 @@ fn config(spec: &PatchSpec, entries: &[Row]) -> PatchConfig {
         into: role(spec.into),
         finish: role(spec.finish),
         entries: entries.iter().map(|row| row.what.clone()).collect(),
-        mode: match spec.mode {
-            spec::PatchMode::Replace => Mode::Replace,
-            spec::PatchMode::Add => Mode::Add,
-        },
+        mode: mode(spec.mode),
         positions: spec.positions.iter().map(positions).collect(),
         metrics: spec.metrics.iter().map(|metric| self::metric(*metric).0).collect(),
+    }
+}
+
+fn mode(mode: spec::PatchMode) -> Mode {
+    match mode {
+        spec::PatchMode::Replace => Mode::Replace,
+        spec::PatchMode::Add => Mode::Add,
     }
 }
 
@@ -164,6 +172,7 @@ fn metric(metric: spec::Metric) -> (Metric, &'static str) {
     match metric {
         spec::Metric::Kl => (Metric::Kl, "kl"),
         spec::Metric::KlBase => (Metric::KlBase, "kl_base"),
+        spec::Metric::KlTuned => (Metric::KlTuned, "kl_tuned"),
         spec::Metric::Loss => (Metric::Loss, "loss"),
         spec::Metric::LossArgmax => (Metric::LossArgmax, "loss_argmax"),
         spec::Metric::Agreement => (Metric::Agreement, "agreement"),
@@ -188,7 +197,7 @@ fn frame(patched: &Patched, entries: &[Row], spec: &PatchSpec, latents: usize) -
         }
     }
     let count = |entry: &Row| match &entry.what {
-        Entry::Latents(chosen) => Some(chosen.len() as i64),
+        Entry::Latents(chosen) | Entry::LatentsBy(_, chosen) => Some(chosen.len() as i64),
         Entry::Everything | Entry::Error => Some(latents as i64),
         Entry::Nothing | Entry::Template => Some(0),
     };

@@ -1,5 +1,6 @@
 //! `plot`: rows of steps, filtered, as a figure.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::exec::Result;
@@ -9,7 +10,9 @@ use crate::exec::wiring::inputs;
 use crate::lang::plan::spec::{self, ColumnRef, Horizontal, LineAt, LineAxis, PairSpec, PlotSpec, Quantity, Series};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::lang::syntax::tree::Operator;
-use crate::out::plot::{At, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Side, Width, derived};
+use crate::out::plot::{
+    At, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Over, Side, Width, derived,
+};
 use crate::out::{Column, Frame, frame};
 
 /// Names that no column of the language has.
@@ -17,6 +20,7 @@ const X: &str = "=x";
 const Y: &str = "=y";
 const SERIES: &str = "=series";
 const HIGHLIGHT: &str = "=highlight";
+const OVER: &str = "=over";
 
 /// Writes the figure below `out`; returns its path and the SVG for the report.
 ///
@@ -52,6 +56,7 @@ fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure,
     let mut frame = all.filter(&conditions)?;
     let points = axes(results.plan, &data, &frame);
     style(&mut figure, spec, &frame);
+    over(&mut figure, spec, &runs_made(results, spec, &data)?, &mut frame)?;
 
     if !spec.highlight.is_empty() {
         let conditions: Vec<_> = spec.highlight.iter().map(|c| frames::condition(&frame, c)).collect();
@@ -89,7 +94,58 @@ fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure,
             laid.into_iter().map(|(label, name)| Ok((label, frame.numbers(&name)?))).collect();
         frame = frame.stacked(&columns?, X, SERIES)?;
     }
+    figure.remark = together(&figure, &frame, &points, &spec.over);
     Ok((figure, frame))
+}
+
+/// The points that were measured and that `where` leaves, with their axes.
+fn runs_made(results: &Results<'_>, spec: &PlotSpec, data: &[StepIndex]) -> Result<Frame> {
+    let points = frames::points(results, &spec.data, data)?;
+    let of_axes = |condition: &&spec::Condition| condition.column.step.is_none();
+    let conditions: Vec<_> = spec.filter.iter().filter(of_axes).map(|c| frames::condition(&points, c)).collect();
+    Ok(points.filter(&conditions)?)
+}
+
+/// Cells of several columns as one key.
+fn keys(frame: &Frame, columns: &[&str]) -> Vec<String> {
+    let key = |row: usize| columns.iter().map(|name| frame.cell(row, name).to_string()).collect::<Vec<_>>().join(", ");
+    (0..frame.rows()).map(key).collect()
+}
+
+/// The runs that the figure averages over; one run alone has nothing to average.
+fn over(figure: &mut Figure, spec: &PlotSpec, made: &Frame, frame: &mut Frame) -> Result<()> {
+    let axes: Vec<&str> = spec.over.iter().map(String::as_str).filter(|axis| made.get(axis).is_some()).collect();
+    let count = keys(made, &axes).into_iter().collect::<BTreeSet<_>>().len();
+    if axes.is_empty() || count < 2 {
+        return Ok(());
+    }
+    frame.push(OVER, Column::text(keys(frame, &axes)))?;
+    figure.over = Some(Over { column: OVER.to_string(), label: plural(&axes), count });
+    Ok(())
+}
+
+/// Several values of axes: `seeds`.
+fn plural(axes: &[&str]) -> String {
+    match axes {
+        [axis] if axis.rsplit('.').next() == Some("seed") => "seeds".to_string(),
+        _ => format!("values of {}", axes.join(" and ")),
+    }
+}
+
+/// Axes of whose values the figure shows neither one nor each: `3 seeds together`.
+fn together(figure: &Figure, frame: &Frame, points: &[String], over: &[String]) -> Option<String> {
+    let fields = [Some(&figure.x), figure.y.as_ref(), figure.color.as_ref(), figure.facet.as_ref()];
+    let drawn = |axis: &&String| fields.iter().flatten().any(|field| field == axis) || over.contains(axis);
+    let shown: Vec<&str> = points.iter().filter(drawn).map(String::as_str).collect();
+    let different = |columns: &[&str]| keys(frame, columns).into_iter().collect::<BTreeSet<_>>().len();
+    let apart = different(&shown);
+    let said = points.iter().filter(|axis| !drawn(axis)).filter_map(|axis| {
+        let with_it: Vec<&str> = shown.iter().copied().chain([axis.as_str()]).collect();
+        let count = different(&[axis]);
+        (different(&with_it) > apart).then(|| format!("{count} {} together", plural(&[axis])))
+    });
+    let said = said.collect::<Vec<_>>().join(", ");
+    (!said.is_empty()).then_some(said)
 }
 
 /// The mean of a patch is called by the metric, where `where` or the patch leaves one.
@@ -114,6 +170,9 @@ fn name_the_metric(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Label
             let (word, name, unit) = match metric {
                 spec::Metric::Kl => ("kl", format!("KL to the {finish} model"), "nats per token"),
                 spec::Metric::KlBase => ("kl_base", "KL to the base model".to_string(), "nats per token"),
+                spec::Metric::KlTuned => {
+                    ("kl_tuned", format!("KL to the {} model", labels.value("tuned")), "nats per token")
+                }
                 spec::Metric::Loss => ("loss", "cross entropy".to_string(), "nats per token"),
                 spec::Metric::LossArgmax => {
                     ("loss_argmax", "cross entropy of the likeliest".to_string(), "nats per token")

@@ -34,7 +34,7 @@ pub fn make(job: &Job<'_>, spec: &SteerSpec) -> Result<Made> {
     let of = job.input("of")?;
     let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
     let chooser = Chooser::new(job, crosscoder.latents, spec.seed)?;
-    let latents: Vec<u32> = chooser.draws(&spec.latents)?.concat();
+    let latents: Vec<u32> = chooser.each(&spec.latents)?;
     if latents.is_empty() {
         job.watch.note("no latent is chosen: nobody is steered");
         frame(spec, &[], &[], &[])?.write(&job.folder.join(ROWS))?;

@@ -94,7 +94,7 @@ pub fn shuffle(at: &At, draft: &Draft, sink: &mut Sink) {
         )
         .label("would harvest a block for every row")
         .related(on, "these activations have `store = none`")
-        .help("write `shuffle = local`: the mixing buffer is shuffled as a whole, and read in another order in every epoch; or `store = bf16`"),
+        .help("write `shuffle = local`: the mixing buffer is shuffled as a whole, and stretches of 64 MiB of it are read in another order in every epoch; or `store = bf16`"),
     );
 }
 

@@ -192,6 +192,11 @@ pub fn distinct_metrics(at: &At, metrics: Vec<Metric>, sink: &mut Sink) -> Optio
     distinct(at, "metric", metrics, sink)
 }
 
+/// Each strength once.
+pub fn distinct_strengths(at: &At, strengths: Vec<f64>, sink: &mut Sink) -> Option<Vec<f64>> {
+    distinct(at, "strength", strengths, sink)
+}
+
 /// Each group once.
 pub fn distinct_groups(at: &At, groups: Vec<TokenGroupSpec>, sink: &mut Sink) -> Option<Vec<TokenGroupSpec>> {
     distinct(at, "groups", groups, sink)

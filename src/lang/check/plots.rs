@@ -2,7 +2,7 @@
 
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::At;
-use crate::lang::plan::spec::{LineAt, LineAxis, Mark};
+use crate::lang::plan::spec::{ColumnRef, Horizontal, LineAt, LineAxis, Mark, Quantity};
 use crate::lang::resolve::Sink;
 use crate::lang::resolve::plot::{Plain, Ranges, Read, ReadX};
 use crate::lang::schema::join;
@@ -48,6 +48,7 @@ const OF_ROWS: &[&str] = &[
     "y",
     "color",
     "facet",
+    "over",
     "bins",
     "count",
     "range",
@@ -322,6 +323,40 @@ fn lacks(at: &At, mark: Mark, missing: &[&str]) -> Diagnostic {
     )
     .label(format!("{} missing", join(&names, "and")))
     .help(format!("write {}", lines.join(", and ")))
+}
+
+/// What a plot draws on x and y, in colours and in panels.
+pub type Drawn<'r> = (Option<&'r ReadX>, Option<&'r Read>, Option<&'r Plain>, Option<&'r ColumnRef>);
+
+/// `over` an axis that the figure shows: each of its values stands alone there.
+pub fn over(at: &At, over: &[String], (x, y, color, facet): Drawn<'_>, sink: &mut Sink) {
+    let Some(node) = at.fields.get("over") else { return };
+    let column = |quantity: &'_ Quantity| match quantity {
+        Quantity::Column { column } => Some(column.column.clone()),
+        _ => None,
+    };
+    let x = x.and_then(|read| match &read.x {
+        Horizontal::One(quantity) => column(quantity),
+        Horizontal::Several(_) => None,
+    });
+    let shown = [
+        ("x", x),
+        ("y", y.and_then(|read| column(&read.quantity))),
+        ("color", color.map(|plain| plain.column.column.clone())),
+        ("facet", facet.map(|column| column.column.clone())),
+    ];
+    for (field, column) in shown {
+        let Some(axis) = column.filter(|column| over.contains(column)) else { continue };
+        sink.push(
+            Diagnostic::new(
+                Code::SetTwice,
+                node.span,
+                format!("`{axis}` is the figure's `{field}`, so its values are drawn apart"),
+            )
+            .label("nothing to average over")
+            .help(format!("take `{axis}` out of `{field}`, or leave `over` out")),
+        );
+    }
 }
 
 /// `inset = 0.9..0.9`.

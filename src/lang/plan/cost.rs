@@ -208,7 +208,8 @@ fn patched(spec: &PatchSpec, own: &Facts) -> Cost {
         .insert
         .iter()
         .map(|entry| match &entry.what {
-            Insert::Latents(Latents::Random { draws, .. }) => *draws,
+            Insert::Latents(Latents::Random { draws, .. })
+            | Insert::By { latents: Latents::Random { draws, .. }, .. } => *draws,
             _ => 1,
         })
         .sum();

@@ -12,8 +12,8 @@
 //!
 //! with d, D, k and B as everywhere: 4 d D is the encoder's product for one row of both models, 32 d k are the bytes of the vectors that k active
 //! latents read or write four times, 96 d D those of 4 d D weights with two moments, read and written. N are rows. The numbers from ENCODE to SYNTHETIC are
-//! fitted to measured runs by `bench/costs/run.sh --refit`, which writes them into this file; docs/performance.md says how well they
-//! predict.
+//! for `bench/costs/run.sh --refit` to fit to measured runs and write into this file; docs/performance.md says how far that is and how well
+//! they predict.
 
 /// Products of training.
 pub const ENCODE: f64 = 1.1;

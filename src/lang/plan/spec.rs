@@ -625,6 +625,11 @@ pub enum Insert {
     Error,
     Template,
     Latents(Latents),
+    /// In a mode of their own.
+    By {
+        mode: PatchMode,
+        latents: Latents,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -650,6 +655,7 @@ pub enum PositionSpec {
 pub enum Metric {
     Kl,
     KlBase,
+    KlTuned,
     Loss,
     LossArgmax,
     Agreement,
@@ -912,6 +918,8 @@ pub struct PlotSpec {
     pub y: Option<Quantity>,
     pub color: Option<ColumnRef>,
     pub facet: Option<ColumnRef>,
+    /// Axes whose values are averaged over.
+    pub over: Vec<String>,
     pub bins: Option<u64>,
     pub count: Option<Count>,
     pub range_x: Option<(f64, f64)>,

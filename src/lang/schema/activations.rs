@@ -46,7 +46,8 @@ const STORE: &[Word] = &[
     Word::new(
         "none",
         "Keep nothing: rows are harvested when they are read, and again for every pass over them. They are those of `f32`, to the bit \
-         and in the same order. A mixing buffer of at most 1 GiB and 262,144 rows is shuffled as a whole; `refills.csv` tells of each refill.",
+         and as they are stored. A mixing buffer of at most 1 GiB and 262,144 rows is shuffled as a whole, the same way in every epoch, and \
+         `train.shuffle = local` moves rows within 64 MiB of it; stored rows it moves within 1,000,000. `refills.csv` tells of each refill.",
     ),
 ];
 

@@ -62,3 +62,22 @@ pub const NAMES: &[(&str, &str)] = &[
 
 /// How it calls axes that may be absent: what names one is then left out.
 pub const AXES: &[(&str, &str)] = &[("loss", "by_loss"), ("train.seed", "by_seed")];
+
+#[cfg(test)]
+mod tests {
+    use super::TEXT;
+
+    /// docs/plots.md once had a second copy of the figures that differed from these.
+    #[test]
+    fn the_docs_show_the_figures_as_they_are_declared() {
+        let docs = include_str!("../../../docs/plots.md");
+        let figures: Vec<&str> =
+            TEXT.split("\n\n").filter(|part| part.lines().any(|line| line.starts_with("plot "))).collect();
+        for figure in &figures {
+            let lines: Vec<&str> = figure.lines().filter(|line| !line.starts_with('#')).collect();
+            let written = lines.join("\n").replace("by_loss", "loss").replace("by_seed", "train.seed");
+            assert!(docs.contains(&format!("```xd\n{}\n```", written.trim_end())), "docs/plots.md lacks\n{written}");
+        }
+        assert!(figures.len() > 30 && docs.contains("paper(classes, nu"));
+    }
+}

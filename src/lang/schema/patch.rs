@@ -12,6 +12,10 @@ const INSERT: &[Variant] = &[
         .formula("h_S = h^other + sum over all j of f_j (d_j^into - d_j^other)", "paper"),
     Variant::new("template", &[], "The other model's stream at the control tokens of the chat template.")
         .formula("h_S = h^other at control tokens, h^into elsewhere", "paper"),
+    Variant::new("add", BY, "These latents as with `mode = add`, whatever the others are.")
+        .formula("h_S = h^into + sum over j in S of f_j d_j^other", "published code"),
+    Variant::new("replace", BY, "These latents as with `mode = replace`, whatever the others are.")
+        .formula("h_S = h^into + sum over j in S of f_j (d_j^other - d_j^into)", "paper"),
     Variant::new(
         "paper",
         PAPER,
@@ -26,6 +30,8 @@ const INSERT: &[Variant] = &[
     THRESHOLD,
     RANDOM,
 ];
+
+const BY: &[Field] = &[Field::new("latents", Type::Latents, "The latents that are put in.").positional()];
 
 const PAPER: &[Field] = &[
     Field::new("classes", Type::Step(&["classify"]), "Classes of the crosscoder's latents.").positional(),
@@ -50,6 +56,11 @@ const POSITIONS: &[Variant] = &[
 const METRICS: &[Word] = &[
     Word::new("kl", "KL(finish || patched), in nats a token."),
     Word::new("kl_base", "KL(base || patched), in nats a token, over the ids that both models have."),
+    Word::new(
+        "kl_tuned",
+        "KL(tuned || patched), likewise. With `into = base`, `finish = base` its `clean` is KL(tuned || base): the whole distance, where no layer of the tuned \
+         model is run.",
+    ),
     Word::new("loss", "Cross entropy of the text as the finishing model reads it, in nats a token."),
     Word::new("loss_argmax", "Cross entropy of what the finishing model finds likeliest, in nats a token."),
     Word::new("agreement", "Share of tokens where the likeliest token is that of the finishing model."),
@@ -90,7 +101,7 @@ pub const KIND: Kind = Kind {
                 Word::new("replace", "Adds f_j (d_j^tuned - d_j^base), of `everything` and of chosen latents."),
                 Word::new("add", "Adds f_j d_j^tuned, and keeps the base's vector."),
             ]),
-            "How latents are put in.",
+            "How latents are put in, where an entry does not say it itself: `add(..)`, `replace(..)`.",
         )
         .default("replace", "paper"),
         Field::new("positions", Type::OneOrMore(&Type::Variant(POSITIONS)), "Where it is measured, one row each.")
@@ -103,7 +114,7 @@ pub const KIND: Kind = Kind {
         Column::whole("draw", "Which draw of `random`, from 0; empty elsewhere."),
         Column::whole("latents", "How many latents were put in."),
         Column::words("positions", &[], "Where."),
-        Column::words("metric", &["kl", "kl_base", "loss", "loss_argmax", "agreement"], "What is measured."),
+        Column::words("metric", &["kl", "kl_base", "kl_tuned", "loss", "loss_argmax", "agreement"], "What is measured."),
         Column::real("mean", "Mean over the tokens.").unit("nats / token").section("paper"),
         Column::real("ci95", "Half of the 95% interval of the mean, tokens taken as independent: 1.96 sqrt(variance / count).")
             .section("published code"),

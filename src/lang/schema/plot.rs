@@ -52,6 +52,13 @@ pub const KIND: Kind = Kind {
         Field::new("color", Type::Query(Query::Column), "One colour a value; in a heatmap the number of a cell.")
             .absent("one colour"),
         Field::new("facet", Type::Query(Query::Column), "One panel a value.").absent("one panel"),
+        Field::new(
+            "over",
+            Type::Query(Query::Group),
+            "Axes such as `train.seed`: what is drawn is made at each of their values and averaged, with the 95% interval of the mean \
+             (bar, line, correlation) or the range (histogram, ecdf).",
+        )
+        .absent("all rows together; a note says of how many seeds"),
         Field::new("bins", Type::Whole { low: 1, high: 1000 }, "How many bins: of a histogram, or of the margins of a scatter.")
             .absent("by the number of rows, with round edges"),
         Field::new("count", Type::Word(COUNTS), "What a histogram, an ecdf or a bar without y counts.")
@@ -109,6 +116,6 @@ pub const KIND: Kind = Kind {
     ],
     columns: &[],
     example: "plot delta { data = classes\n  mark = histogram\n  x = delta_norm\n  color = class\n  bins = 100\n  inset = 0.9..1.0\n  save = \"delta_norm.svg\" }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

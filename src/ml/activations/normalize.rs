@@ -177,6 +177,14 @@ impl<R: Raw> Rows for Normalized<R> {
     fn origins(&self, see: &mut dyn FnMut(&[RowInfo])) -> Result<()> {
         self.rows.origins(see)
     }
+
+    fn is_stored(&self) -> bool {
+        self.rows.is_stored()
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        self.rows.expect(rows)
+    }
 }
 
 #[cfg(test)]

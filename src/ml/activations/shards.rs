@@ -15,6 +15,8 @@ use crate::ml::{Error, Result, RowInfo, Rows};
 
 /// Numbers that one task converts.
 const CONVERT: usize = 1 << 16;
+/// Rows that lie so many bytes apart at most are read ahead together.
+const NEAR: u64 = 64 << 10;
 
 /// A set of a harvest, `[N, 2, d]`, mapped into memory. The checksum of a shard is compared when the shard is first read.
 #[derive(Debug)]
@@ -58,6 +60,16 @@ impl Map {
 
     fn bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or(&[])
+    }
+
+    /// Lets the system read these bytes ahead, where it can; it is no matter where it cannot.
+    fn expect(&self, bytes: Range<usize>) {
+        #[cfg(unix)]
+        if let Some(map) = &self.0 {
+            let _ = map.advise_range(memmap2::Advice::WillNeed, bytes.start, bytes.len());
+        }
+        #[cfg(not(unix))]
+        let _ = bytes;
     }
 }
 
@@ -172,6 +184,24 @@ impl Mapped {
 }
 
 impl Rows for ShardRows {
+    fn is_stored(&self) -> bool {
+        true
+    }
+
+    fn expect(&self, rows: &[u64]) {
+        let size = (2 * self.index.width * self.index.store.size()) as u64;
+        let mut rows = rows.to_vec();
+        rows.sort_unstable();
+        for (shard, mapped) in self.shards.iter().enumerate() {
+            let [first, end] = [self.starts[shard], self.starts[shard + 1]];
+            let inside = &rows[rows.partition_point(|row| *row < first)..rows.partition_point(|row| *row < end)];
+            for near in inside.chunk_by(|a, b| (b - a) * size <= NEAR) {
+                let from = (near[0] - first) * size;
+                mapped.rows.expect(from as usize..((near[near.len() - 1] + 1 - first) * size) as usize);
+            }
+        }
+    }
+
     fn width(&self) -> usize {
         self.index.width
     }

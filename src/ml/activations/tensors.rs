@@ -135,6 +135,10 @@ pub fn split_tensors(
 }
 
 impl Rows for TensorRows {
+    fn is_stored(&self) -> bool {
+        true
+    }
+
     fn width(&self) -> usize {
         self.width
     }

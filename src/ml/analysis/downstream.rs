@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use crate::ml::lm::{Decoder, Held, Prediction, Reading, alone, predictions};
 use crate::ml::{Error, Result, Watch};
 
-/// Tokens of a batch, as in a harvest: intermediate results stay in the cache.
+/// Tokens of a batch, as in a harvest, so that intermediate results stay in the cache: of a text of T tokens 512 / T runs stand side by
+/// side, at least one. Part of the result, because products of other shapes round in another order; no setting.
 const BATCH: usize = 512;
 /// Numbers that wait for the head at once, of all runs (128 MiB).
 const WAITING: usize = 1 << 25;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::log::{LOG_COLUMNS, StepLog, VALIDATION_COLUMNS};
-use super::order::{Block, BlockOrder, Order};
+use super::order::{BlockOrder, Order};
 use super::{Crosscoder, StepReport, Trainer, TrainerConfig, evaluate};
+use crate::ml::rows::gather;
 use crate::ml::watch::{Progress, Unwatched, Watch};
 use crate::ml::{Error, Result, Rows};
 
@@ -60,7 +61,7 @@ impl SweepPoint {
 
     fn order(&self, rows: &dyn Rows) -> Order {
         let train = &self.trainer.config().train;
-        Order::new(train.shuffle, train.seed, rows.count(), rows.width())
+        Order::new(train.shuffle, train.seed, rows.count(), rows.width(), rows.is_stored())
     }
 
     /// Position in the stream of the next row it needs.
@@ -89,7 +90,7 @@ impl Default for Pace {
 }
 
 /// Trains every point to its last step (or to its failure). Each block of rows is read once and every point takes its
-/// batches from it, in its own order. On `watch.stop()` checkpoints are written and the error is
+/// batches from it; of stored rows that are shuffled, points with unlike seeds read blocks of their own. On `watch.stop()` checkpoints are written and the error is
 /// [`Error::Interrupted`]. Neither logs, validations nor the company of other points change a number.
 pub fn train_sweep(
     rows: &dyn Rows,
@@ -105,7 +106,7 @@ pub fn train_sweep(
         let problem = format!("the rows have width {}, the crosscoder {}", rows.width(), point.trainer.width());
         return Err(Error::invalid("train", problem));
     }
-    let mut sweep = Sweep { rows, validation, watch, pace, saved: Instant::now(), block: None, values: Vec::new() };
+    let mut sweep = Sweep { rows, validation, watch, pace, saved: Instant::now(), held: None, values: Vec::new() };
     points.iter_mut().for_each(|point| point.pending.clear());
     while let Some(position) = points.iter().filter(|point| point.runs()).map(SweepPoint::cursor).min() {
         for index in 0..points.len() {
@@ -123,9 +124,17 @@ struct Sweep<'a> {
     watch: &'a dyn Watch,
     pace: Pace,
     saved: Instant,
-    /// What `values` holds, as stored.
-    block: Option<Block>,
+    held: Option<Held>,
     values: Vec<f32>,
+}
+
+/// What `values` holds.
+#[derive(PartialEq)]
+enum Held {
+    /// A block as stored.
+    Stored { start: u64, count: u64 },
+    /// These rows.
+    Gathered(Vec<u64>),
 }
 
 impl Sweep<'_> {
@@ -139,22 +148,23 @@ impl Sweep<'_> {
             return Ok(());
         }
         let both = 2 * self.rows.width();
-        let arrangement = order.of(&block);
-        if matches!(arrangement, BlockOrder::Within(_)) {
-            self.load(&block)?;
-        }
-        let mut row = vec![0f32; both];
-        for offset in (from - order.position(&block)) as usize..block.count as usize {
-            match &arrangement {
-                BlockOrder::Within(offsets) => {
-                    let stored = offsets.as_ref().map_or(offset, |offsets| offsets[offset] as usize);
-                    points[index].pending.extend_from_slice(&self.values[stored * both..(stored + 1) * both]);
-                }
-                BlockOrder::Anywhere(rows) => {
-                    self.rows.read(rows[offset], &mut row)?;
-                    points[index].pending.extend_from_slice(&row);
-                }
+        let offsets = match order.of(&block) {
+            BlockOrder::Within(offsets) => {
+                self.load(Held::Stored { start: block.start, count: block.count })?;
+                offsets
             }
+            BlockOrder::Anywhere(rows) => {
+                if self.load(Held::Gathered(rows))?
+                    && let BlockOrder::Anywhere(next) = order.of(&order.block_at(end))
+                {
+                    self.rows.expect(&next);
+                }
+                None
+            }
+        };
+        for offset in (from - order.position(&block)) as usize..block.count as usize {
+            let place = offsets.as_ref().map_or(offset, |offsets| offsets[offset] as usize);
+            points[index].pending.extend_from_slice(&self.values[place * both..(place + 1) * both]);
             let batch = points[index].trainer.config().train.batch as usize;
             if points[index].pending.len() == batch * both {
                 self.step(&mut points[index])?;
@@ -167,15 +177,23 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    fn load(&mut self, block: &Block) -> Result<()> {
-        let stored = Block { epoch: 0, ..*block };
-        if self.block != Some(stored) {
-            self.block = None;
-            self.values.resize(block.count as usize * 2 * self.rows.width(), 0.0);
-            self.rows.read(block.start, &mut self.values)?;
-            self.block = Some(stored);
+    /// Reads what is to be held, unless it is held already; `true` if it was read.
+    fn load(&mut self, wanted: Held) -> Result<bool> {
+        if self.held.as_ref() == Some(&wanted) {
+            return Ok(false);
         }
-        Ok(())
+        self.held = None;
+        let count = match &wanted {
+            Held::Stored { count, .. } => *count as usize,
+            Held::Gathered(rows) => rows.len(),
+        };
+        self.values.resize(count * 2 * self.rows.width(), 0.0);
+        match &wanted {
+            Held::Stored { start, .. } => self.rows.read(*start, &mut self.values)?,
+            Held::Gathered(rows) => gather(self.rows, rows, &mut self.values)?,
+        }
+        self.held = Some(wanted);
+        Ok(true)
     }
 
     /// One step of a point on its full batch; a failure of the training is the point's own.

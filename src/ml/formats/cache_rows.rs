@@ -123,6 +123,10 @@ pub fn pair(base: &CacheFolder, tuned: &CacheFolder) -> Result<()> {
 }
 
 impl Rows for CacheRows {
+    fn is_stored(&self) -> bool {
+        true
+    }
+
     fn width(&self) -> usize {
         self.width
     }

@@ -1,6 +1,7 @@
 //! Correlations with their p values, and how they are written.
 
 use super::figure::Correlation;
+use super::over;
 use crate::out::number;
 
 /// `r = 0.73, p < 10⁻³⁰⁰`; `None` for fewer than three pairs, or where one side does not vary.
@@ -11,6 +12,17 @@ pub fn said(which: Correlation, pairs: &[(f64, f64)]) -> Option<String> {
     };
     let decimals = number::fixed(r, 2).replace('-', "−");
     Some(format!("{letter} = {decimals}, {}", written(log10_p(r, pairs.len()))))
+}
+
+/// `r = 0.73 ± 0.05 (3 seeds)`: the correlation of each run by itself, its mean and 95% t-interval; runs whose correlation is not
+/// defined are left out.
+pub fn said_over(which: Correlation, runs: impl Iterator<Item = Vec<(f64, f64)>>, label: &str) -> Option<String> {
+    let (letter, of): (_, fn(&[(f64, f64)]) -> Option<f64>) = match which {
+        Correlation::Pearson => ("r", pearson),
+        Correlation::Spearman => ("ρ", spearman),
+    };
+    let found: Vec<f64> = runs.filter_map(|pairs| of(&pairs)).collect();
+    Some(format!("{letter} = {}", over::written(&found, label)?))
 }
 
 /// r = sum (x - mean x)(y - mean y) / sqrt(sum (x - mean x)^2 sum (y - mean y)^2).

@@ -25,6 +25,8 @@ pub struct Datum {
     pub amount: f64,
     pub group: usize,
     pub facet: usize,
+    /// Of [`Figure::runs`]; 0 where the figure averages over none.
+    pub run: usize,
     /// Ends of its error bar.
     pub ends: Option<(f64, f64)>,
     /// Among the rows that are filled darker.
@@ -78,6 +80,8 @@ impl Data {
         let color = figure.color.as_deref().map(|name| color(frame, name, figure)).transpose()?;
         let facet = figure.facet.as_deref().map(|name| encode(frame, name, labels, |_| true)).transpose()?;
 
+        let over = figure.over.as_ref().map(|over| encode(frame, &over.column, labels, |_| true)).transpose()?;
+
         let ends = ends(figure, frame)?;
         let lit = figure.highlight.as_deref().map(|name| frame.column(name)).transpose()?;
 
@@ -103,6 +107,7 @@ impl Data {
                 amount: tint,
                 group: if is_scale { 0 } else { tint as usize },
                 facet: value(&facet) as usize,
+                run: value(&over) as usize,
                 ends: ends.as_ref().and_then(|ends| ends_of(ends, row, value(&y))),
                 lit: lit.is_some_and(|column| column.cell(row) == Cell::Truth(true)),
             };
@@ -121,6 +126,7 @@ impl Data {
             notes.push(format!("{} at or below 0 not shown on the log axis", labels.counted(unloggable)));
         }
         notes.extend(outside(figure, &points, x.field.words.is_none()));
+        notes.extend(figure.remark.clone());
         let groups = groups(figure, color.as_ref());
         let mut facets = facets(figure, facet.as_ref());
         if facets.len() > MOST_FACETS {

@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::labels::Labels;
+use super::over::Over;
 use super::{draw, png};
 use crate::out::error::{Error, Result};
 use crate::out::frame::Frame;
@@ -127,6 +128,10 @@ pub struct Figure {
     pub y: Option<String>,
     pub color: Option<String>,
     pub facet: Option<String>,
+    /// Runs such as seeds: what is drawn is a mean of what each gives.
+    pub over: Option<Over>,
+    /// Said under the figure.
+    pub remark: Option<String>,
     /// Bins of a histogram, or of the margins of a scatter.
     pub bins: Option<usize>,
     /// `None`: rows, and of an ecdf the share.
@@ -168,6 +173,8 @@ impl Figure {
             y: None,
             color: None,
             facet: None,
+            over: None,
+            remark: None,
             bins: None,
             count: None,
             range_x: None,
@@ -183,6 +190,11 @@ impl Figure {
             width: Width::Page,
             labels: Labels::standard(),
         }
+    }
+
+    /// Over how many runs it averages; 1 where it does not.
+    pub fn runs(&self) -> usize {
+        self.over.as_ref().map_or(1, |over| over.count.max(1))
     }
 
     /// The range that is asked of a side.

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{At, ColumnStyle, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Side, Width};
+use super::{At, ColumnStyle, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Over, Side, Width};
 use crate::out::frame::{Column, Frame};
 
 /// Latents of two losses: class, Δnorm, ν, frequency; some cells empty, some ν far out.
 fn latents(count: usize) -> Frame {
-    let mut random = ChaCha8Rng::seed_from_u64(7);
+    latents_of(count, 7)
+}
+
+fn latents_of(count: usize, seed: u64) -> Frame {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
     let (mut loss, mut latent, mut class, mut delta, mut nu_e, mut nu_r, mut frequency) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for name in ["l1", "batch_topk"] {
@@ -348,10 +352,51 @@ fn edges() -> Vec<(Figure, Frame)> {
     all
 }
 
+/// Latents of three seeds, averaged by every mark that can be.
+fn over_seeds() -> Vec<(Figure, Frame)> {
+    let of = |seed: u64| {
+        let frame = latents_of(700, seed);
+        let column = Column::text(vec![seed.to_string(); frame.rows()]);
+        frame.with("train.seed", column).unwrap()
+    };
+    let rows = Frame::concat(&[of(0), of(1), of(2)]).unwrap();
+    let over = Some(Over { column: "train.seed".to_owned(), label: "seeds".to_owned(), count: 3 });
+    let plain = |name: &str, mark, x: &str| Figure {
+        over: over.clone(),
+        color: Some("class".to_owned()),
+        facet: Some("loss".to_owned()),
+        ..figure(name, "A mean over seeds", mark, x)
+    };
+    let y = |name: &str| Some(name.to_owned());
+    [
+        Figure {
+            log_y: true,
+            bins: Some(50),
+            inset: Some((0.9, 1.0)),
+            ..plain("seeds-histogram", Mark::Histogram, "delta_norm")
+        },
+        Figure { log_x: true, count: Some(Count::Share), ..plain("seeds-shares", Mark::Histogram, "frequency") },
+        Figure { log_x: true, ..plain("seeds-ecdf", Mark::Ecdf, "frequency") },
+        Figure { y: y("nu_reconstruction"), ..plain("seeds-bars", Mark::Bar, "class") },
+        plain("seeds-counts", Mark::Bar, "class"),
+        Figure { color: None, y: y("class"), ..plain("seeds-cells", Mark::Heatmap, "class") },
+        Figure {
+            y: y("nu_reconstruction"),
+            correlation: Some(Correlation::Pearson),
+            range_x: Some((0.0, 1.1)),
+            range_y: Some((0.0, 1.1)),
+            marginal: true,
+            ..plain("seeds-scatter", Mark::Scatter, "nu_error")
+        },
+    ]
+    .map(|figure| (figure, rows.clone()))
+    .to_vec()
+}
+
 #[test]
 fn every_mark_draws_the_same_bytes_twice_and_makes_a_png() {
     let folder = std::env::var_os("XD_GALLERY").map(std::path::PathBuf::from);
-    for (figure, frame) in [all(), edges()].concat() {
+    for (figure, frame) in [all(), edges(), over_seeds()].concat() {
         let first = figure.svg(&frame, Dress::Alone).unwrap();
         let second = figure.svg(&frame, Dress::Alone).unwrap();
         assert!(first == second, "{}", figure.name);
@@ -365,6 +410,53 @@ fn every_mark_draws_the_same_bytes_twice_and_makes_a_png() {
             std::fs::write(folder.join(format!("{}.svg", figure.name)), first).unwrap();
         }
     }
+}
+
+/// Three seeds of two, one and no rows near 0.1, and of three each at 0.9; y rises with x in two of them and falls in one.
+fn seeds() -> Frame {
+    let seed = ["0", "0", "1", "0", "0", "0", "1", "1", "1", "2", "2", "2"];
+    let x = [0.1, 0.12, 0.1, 0.9, 0.91, 0.92, 0.9, 0.91, 0.92, 0.9, 0.91, 0.92];
+    let y = [0.0, 0.1, 0.0, 1.0, 1.1, 1.2, 1.0, 1.1, 1.2, 0.3, 0.2, 0.1];
+    let frame = Frame::new().with("train.seed", Column::text(seed)).and_then(|f| f.with("x", Column::real(x)));
+    let frame = frame.and_then(|f| f.with("y", Column::real(y)));
+    frame.and_then(|f| f.with("class", Column::text(["shared"; 12]))).unwrap()
+}
+
+/// Seeds were thrown together in every figure: bars summed, correlations pooled, intervals were lost.
+#[test]
+fn seeds_are_averaged_and_never_thrown_together() {
+    let over = Some(Over { column: "train.seed".to_owned(), label: "seeds".to_owned(), count: 3 });
+    let plain = |mark, x: &str| Figure { over: over.clone(), ..figure("seeds", "Seeds", mark, x) };
+    let svg = |figure: &Figure| figure.svg(&seeds(), Dress::Alone).unwrap();
+
+    let histogram = svg(&Figure { bins: Some(2), range_x: Some((0.0, 1.0)), ..plain(Mark::Histogram, "x") });
+    assert!(histogram.contains("heights and n: mean over 3 seeds; bands: their range"), "{histogram}");
+    // Twelve rows are four a seed; the highest bin has three in each, so the axis ends below 4.
+    assert!(histogram.contains(">n = 4<") && !histogram.contains(">6</text>"), "{histogram}");
+
+    let stairs = svg(&plain(Mark::Ecdf, "x"));
+    assert!(stairs.contains("lines and n: mean over 3 seeds; bands: their range"), "{stairs}");
+
+    let y = || Some("y".to_owned());
+    let bars = svg(&Figure { y: y(), ..plain(Mark::Bar, "class") });
+    assert!(bars.contains("bars: mean and 95% t-interval over 3 seeds"), "{bars}");
+    let counts = svg(&plain(Mark::Bar, "class"));
+    assert!(counts.contains("95% t-interval over 3 seeds"), "{counts}");
+    let cells = svg(&Figure { y: Some("class".to_owned()), ..plain(Mark::Heatmap, "class") });
+    assert!(cells.contains("each cell: mean over 3 seeds") && cells.contains(">4</text>"), "{cells}");
+
+    let correlation = Some(Correlation::Pearson);
+    let dots = svg(&Figure { y: y(), correlation, ..plain(Mark::Scatter, "x") });
+    let of = |seed: &str| {
+        let frame = seeds();
+        let (x, y) = (frame.numbers("x").unwrap(), frame.numbers("y").unwrap());
+        let rows = (0..frame.rows()).filter(|row| frame.cell(*row, "train.seed").to_string() == seed);
+        let pairs: Vec<(f64, f64)> = rows.map(|row| (x[row].unwrap(), y[row].unwrap())).collect();
+        super::correlation::pearson(&pairs).unwrap()
+    };
+    let mean = (of("0") + of("1") + of("2")) / 3.0;
+    assert!(dots.contains(&format!("r = {mean:.2} ± ")) && dots.contains("(3 seeds)"), "{mean} {dots}");
+    assert!(!dots.contains(", p "), "no p of rows of several seeds");
 }
 
 #[test]
@@ -509,7 +601,7 @@ mod anything {
     fn figures() -> impl Strategy<Value = Figure> {
         let marks = [Mark::Bar, Mark::Ecdf, Mark::Gradient, Mark::Heatmap, Mark::Histogram, Mark::Line, Mark::Scatter];
         let line = (any::<bool>(), -1.0..2.0f64);
-        (0..marks.len(), any::<[bool; 6]>(), prop::collection::vec(line, 0..4), more()).prop_map(
+        (0..marks.len(), any::<[bool; 7]>(), prop::collection::vec(line, 0..4), more()).prop_map(
             move |(mark, flags, lines, more)| Figure {
                 mark: marks[mark],
                 x: if flags[5] { "delta_norm" } else { "y" }.to_owned(),
@@ -518,6 +610,7 @@ mod anything {
                 facet: flags[2].then(|| "facet".to_owned()),
                 log_x: flags[3],
                 log_y: flags[4],
+                over: flags[6].then(|| Over { column: "facet".to_owned(), label: "seeds".to_owned(), count: 3 }),
                 lines: lines.into_iter().map(|(x, value)| line_at(x, value)).chain(more.lines.clone()).collect(),
                 ..more
             },

@@ -18,6 +18,7 @@ pub mod font;
 pub(super) mod gallery;
 mod labels;
 mod mark;
+mod over;
 pub mod palette;
 #[cfg(test)]
 mod paper;
@@ -27,3 +28,4 @@ mod shape;
 pub use canvas::escape;
 pub use figure::{At, Correlation, Count, Dress, ErrorBar, Figure, Line, Mark, Side, Width};
 pub use labels::{ColumnStyle, Labels};
+pub use over::Over;

@@ -49,12 +49,12 @@ const KNOWN: &[(&str, Color)] = &[
     ("base", Color(0x00, 0x72, 0xb2)),
     ("tuned", Color(0xd5, 0x5e, 0x00)),
     ("joint", Color(0x55, 0x55, 0x55)),
-    ("specific", Color(0x00, 0x9e, 0x73)),
-    ("shrinkage", Color(0xe6, 0x9f, 0x00)),
-    ("decoupling", Color(0xcc, 0x79, 0xa7)),
-    ("both", Color(0x88, 0x22, 0x55)),
+    ("specific", Color(0x1f, 0x8a, 0x9e)),
+    ("shrinkage", Color(0xdd, 0xaa, 0x33)),
+    ("decoupling", Color(0xaa, 0x88, 0xdd)),
+    ("both", Color(0xbb, 0x55, 0x66)),
     ("inactive", Color(0xa8, 0xad, 0xb3)),
-    ("twin", Color(0x88, 0x22, 0x55)),
+    ("twin", Color(0xaa, 0x44, 0x99)),
     ("random", Color(0x9a, 0x9f, 0xa6)),
     ("control", Color(0x88, 0x22, 0x55)),
     ("non_control", Color(0x9a, 0x9f, 0xa6)),
@@ -65,7 +65,7 @@ const KNOWN: &[(&str, Color)] = &[
     ("l1", Color(0xe0, 0x7b, 0x00)),
     ("batch_topk", Color(0x5e, 0x3c, 0x99)),
     ("topk", Color(0x3d, 0x9c, 0xd2)),
-    ("jumprelu", Color(0x88, 0x22, 0x55)),
+    ("jumprelu", Color(0x99, 0x99, 0x33)),
     ("true", Color(0xd5, 0x5e, 0x00)),
     ("false", Color(0x9a, 0x9f, 0xa6)),
 ];
@@ -194,9 +194,18 @@ mod tests {
         assert_eq!(of(&["tuned_only"]), ["#d55e00"]);
         assert_eq!(of(&["l1(weight = 3e-2)", "batch_topk"]), ["#e07b00", "#5e3c99"]);
         assert_eq!(of(&["l1(weight = 3e-2)", "batch_topk", "l1(weight = 1e-2)"]), ["#7b4400", "#5e3c99", "#eeb673"]);
-        assert_eq!(of(&["random", "twin"]), ["#9a9fa6", "#882255"]);
+        assert_eq!(of(&["random", "twin"]), ["#9a9fa6", "#aa4499"]);
         assert_eq!(of(&["0", "1"]), ["#0072b2", "#d55e00"]);
         assert_eq!(of(&["x", "tuned_only", "y"]), ["#0072b2", "#d55e00", "#009e73"]);
+    }
+
+    #[test]
+    fn verdicts_share_no_colour_with_other_words() {
+        for verdict in ["specific", "shrinkage", "decoupling", "both", "inactive"] {
+            let sharing: Vec<&str> =
+                KNOWN.iter().filter(|(_, color)| own(verdict) == Some(*color)).map(|(word, _)| *word).collect();
+            assert_eq!(sharing, [verdict]);
+        }
     }
 
     #[test]

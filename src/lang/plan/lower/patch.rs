@@ -41,6 +41,7 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let metrics = at.fields.get("metric")?.list()?.iter().map(|node| match node.word()? {
         "kl" => Some(Metric::Kl),
         "kl_base" => Some(Metric::KlBase),
+        "kl_tuned" => Some(Metric::KlTuned),
         "loss" => Some(Metric::Loss),
         "loss_argmax" => Some(Metric::LossArgmax),
         _ => Some(Metric::Agreement),
@@ -155,6 +156,11 @@ fn what(
         Some("everything") => Some(Insert::Everything),
         Some("error") => Some(Insert::Error),
         Some("template") => Some(Insert::Template),
+        Some(word @ ("add" | "replace")) => {
+            let mode = if word == "add" { PatchMode::Add } else { PatchMode::Replace };
+            let latents = chosen(at, node.call()?.get("latents")?, crosscoder, draft, sink)?;
+            Some(Insert::By { mode, latents })
+        }
         _ => Some(Insert::Latents(chosen(at, node, crosscoder, draft, sink)?)),
     }
 }
@@ -219,8 +225,8 @@ pub fn steer(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     };
     of?;
     models.then_some(())?;
-    let mut strength: Vec<f64> = strength?.into_iter().filter(|s| *s != 0.0).collect();
-    strength.dedup();
+    let strength = check::latents::distinct_strengths(at, strength?, sink)?;
+    let strength: Vec<f64> = strength.into_iter().filter(|s| *s != 0.0).collect();
     Some(Spec::Steer(SteerSpec {
         latents: latents?,
         strength,

@@ -26,6 +26,7 @@ pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let y = question.y(at.fields);
     let color = question.plain_column(at.fields, "color");
     let facet = question.plain_column(at.fields, "facet").map(|c| c.column);
+    let over = question.over(at.fields, &[]);
     let (range_x, range_y) = question.ranges(at.fields);
     let highlight = question.conditions(at.fields, "highlight");
     let error = question.error_bar(at.fields);
@@ -37,6 +38,7 @@ pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         let numbers = (x.as_ref().is_none_or(|x| x.numbers), y.as_ref().is_none_or(|y| y.numbers));
         check::of_numbers_only(mark, numbers, (range_x, range_y), log, &lines, at, sink);
         check::color(mark, color.as_ref(), at, sink);
+        check::over(at, &over, (x.as_ref(), y.as_ref(), color.as_ref(), facet.as_ref()), sink);
     }
     let save = save(at, "svg", &["svg", "png"], sink)?;
     let whole = at.fields.broken.is_empty() && at.fields.get("keep").is_some() == keep.is_some();
@@ -49,6 +51,7 @@ pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         y: y.map(|y| y.quantity),
         color: color.map(|c| c.column),
         facet,
+        over,
         bins: at.fields.whole("bins"),
         count: count(at),
         range_x,
@@ -77,6 +80,7 @@ fn empty(mark: Mark) -> PlotSpec {
         y: None,
         color: None,
         facet: None,
+        over: Vec::new(),
         bins: None,
         count: None,
         range_x: None,

@@ -17,6 +17,18 @@ pub enum Entry {
     Template,
     /// Some latents.
     Latents(Vec<u32>),
+    /// Some latents, put in their own way whatever the others are.
+    LatentsBy(Mode, Vec<u32>),
+}
+
+impl Entry {
+    /// The latents that were chosen, where some were.
+    pub fn chosen(&self) -> Option<&[u32]> {
+        match self {
+            Entry::Latents(chosen) | Entry::LatentsBy(_, chosen) => Some(chosen),
+            _ => None,
+        }
+    }
 }
 
 /// How latents are put in.
@@ -33,8 +45,8 @@ pub(super) enum Prepared {
     Nothing,
     Error,
     Template,
-    /// Whether a latent is put in, `[D]`; `None` is all.
-    Latents(Option<Vec<bool>>),
+    /// Whether a latent is put in, `[D]` (`None` is all), and how where it is not as the others.
+    Latents(Option<Vec<bool>>, Option<Mode>),
 }
 
 impl Prepared {
@@ -44,20 +56,23 @@ impl Prepared {
             Entry::Nothing => Prepared::Nothing,
             Entry::Error => Prepared::Error,
             Entry::Template => Prepared::Template,
-            Entry::Everything => Prepared::Latents(None),
-            Entry::Latents(chosen) => {
-                let mut marked = vec![false; latents];
-                for &latent in chosen {
-                    let Some(slot) = marked.get_mut(latent as usize) else {
-                        let problem = format!("latent {latent} of a crosscoder of {latents}");
-                        return Err(Error::invalid("patch", problem));
-                    };
-                    *slot = true;
-                }
-                Prepared::Latents(Some(marked))
-            }
+            Entry::Everything => Prepared::Latents(None, None),
+            Entry::Latents(chosen) => Prepared::Latents(Some(marked(chosen, latents)?), None),
+            Entry::LatentsBy(mode, chosen) => Prepared::Latents(Some(marked(chosen, latents)?), Some(*mode)),
         })
     }
+}
+
+fn marked(chosen: &[u32], latents: usize) -> Result<Vec<bool>> {
+    let mut marked = vec![false; latents];
+    for &latent in chosen {
+        let Some(slot) = marked.get_mut(latent as usize) else {
+            let problem = format!("latent {latent} of a crosscoder of {latents}");
+            return Err(Error::invalid("patch", problem));
+        };
+        *slot = true;
+    }
+    Ok(marked)
 }
 
 /// A text with both models' streams `[T, d]` and the code of every position.
@@ -95,9 +110,9 @@ impl Streams<'_> {
                 pair.write(into, latents, values, 1.0, row);
                 pair.write(1 - into, latents, values, -1.0, row);
             }),
-            Prepared::Latents(chosen) => self.changed(self.into, chosen.as_deref(), |latents, values, row| {
+            Prepared::Latents(chosen, own) => self.changed(self.into, chosen.as_deref(), |latents, values, row| {
                 pair.write(1 - into, latents, values, 1.0, row);
-                if mode == Mode::Replace {
+                if own.unwrap_or(mode) == Mode::Replace {
                     pair.write(into, latents, values, -1.0, row);
                 }
             }),

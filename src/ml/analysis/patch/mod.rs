@@ -41,6 +41,8 @@ pub enum Metric {
     Kl,
     /// KL(base || patched).
     KlBase,
+    /// KL(tuned || patched).
+    KlTuned,
     /// -ln q of the next token of the text, as the finishing model reads it.
     Loss,
     /// -ln q of what the finishing model finds likeliest.
@@ -54,7 +56,8 @@ impl Metric {
         match self {
             Metric::Kl => prediction.kl,
             Metric::KlBase if finish == BASE => prediction.kl,
-            Metric::KlBase => prediction.kl_other,
+            Metric::KlTuned if finish == TUNED => prediction.kl,
+            Metric::KlBase | Metric::KlTuned => prediction.kl_other,
             Metric::Loss => prediction.loss,
             Metric::LossArgmax => prediction.loss_likeliest,
             Metric::Agreement => f64::from(u8::from(prediction.agrees)),
@@ -69,6 +72,7 @@ pub struct PatchConfig {
     pub into: usize,
     pub finish: usize,
     pub entries: Vec<Entry>,
+    /// Of the entries that do not say it themselves.
     pub mode: Mode,
     pub positions: Vec<Positions>,
     pub metrics: Vec<Metric>,
@@ -185,7 +189,10 @@ fn measure(
     let (into, finish) = (config.into, config.finish);
     let mut texts = Vec::new();
     let mut subjects = Vec::new();
-    let needs_base = finish != BASE && config.metrics.contains(&Metric::KlBase);
+    // The one that does not go on is run to its end where something is measured against it.
+    let beside = 1 - finish;
+    let against = [Metric::KlBase, Metric::KlTuned][beside];
+    let needs_other = config.metrics.contains(&against);
     for (number, conversation) in conversations.iter().enumerate() {
         let positions = predicting(&conversation.groups);
         let ids = pair.read(finish, &conversation.ids);
@@ -198,14 +205,14 @@ fn measure(
         });
         subjects.push(Subject {
             held: &held[number][finish],
-            other: needs_base.then_some(&held[number][BASE]),
+            other: needs_other.then_some(&held[number][beside]),
             next: positions.iter().map(|position| ids[position + 1]).collect(),
             positions,
         });
         first += conversation.len();
     }
     let values = |text: usize, run: usize| Ok(texts[text].patched(&entries[run], pair, into, config.mode));
-    let other = needs_base.then_some(pair.decoders[BASE]);
+    let other = needs_other.then_some(pair.decoders[beside]);
     let found = downstream(pair.decoders[finish], other, &subjects, entries.len(), &values, watch)?;
     let sums = |number: usize| {
         let runs = found.iter().map(|run| run[number].as_slice());

@@ -5,9 +5,11 @@ use super::super::canvas::{Anchor, Canvas, TextStyle};
 use super::super::data::{Data, Datum};
 use super::super::figure::{At, Figure, Side};
 use super::super::font::{self, Weight};
+use super::super::over;
 use super::super::palette::Color;
 use super::super::shape::Sketch;
 use super::{Page, Panel};
+use crate::out::interval::mean_interval;
 use crate::out::number;
 
 /// A line that has its place.
@@ -71,11 +73,13 @@ pub fn of(figure: &Figure, data: &Data, sketch: &Sketch) -> Vec<Vec<Reference>> 
             };
             let place: fn(&Datum) -> f64 = if line.side == Side::X { |p| p.x } else { |p| p.y };
             for (at, group) in data.groups.iter().enumerate() {
-                let mut values: Vec<f64> = data.of(facet, at).map(place).collect();
-                if values.is_empty() {
-                    continue;
-                }
-                let value = statistic(&mut values);
+                let by_run = over::by_run(data.of(facet, at), figure.runs());
+                let of_runs = by_run.iter().filter(|rows| !rows.is_empty()).map(|rows| {
+                    let mut values: Vec<f64> = rows.iter().map(|p| place(p)).collect();
+                    statistic(&mut values)
+                });
+                let Some(found) = mean_interval(&of_runs.collect::<Vec<f64>>()) else { continue };
+                let value = found.mean;
                 let said = format!("{word} {}", number::significant(value, 3).replace('-', "−"));
                 let label = Some(line.label.clone().unwrap_or(said));
                 let color = several.then_some(group.color);

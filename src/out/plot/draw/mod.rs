@@ -277,10 +277,14 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// `n = 1,234` of a panel.
+    /// `n = 1,234` of a panel, over runs the mean of theirs.
     fn count(&self, facet: usize) -> String {
         let count = self.data.points.iter().filter(|p| p.facet == facet).count();
-        format!("n = {}", number::grouped(count as i64))
+        let mean = count as f64 / self.figure.runs() as f64;
+        match mean.fract() == 0.0 || mean >= 100.0 {
+            true => format!("n = {}", number::grouped(mean.round() as i64)),
+            false => format!("n = {}", number::fixed(mean, 1)),
+        }
     }
 
     fn y_title_room(&self) -> f64 {

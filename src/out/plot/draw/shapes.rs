@@ -18,12 +18,17 @@ impl Page<'_> {
         count > MOST_DOTS
     }
 
+    /// Of the fullest panel: dots of one figure have one size.
+    fn most_points(&self) -> usize {
+        let of = |shape: &Shape| if let Shape::Points { points, .. } = shape { points.len() } else { 0 };
+        self.sketch.panels.iter().map(|shapes| shapes.iter().map(of).sum()).max().unwrap_or(0)
+    }
+
     /// Everything that is cut off at the panel.
     pub fn shapes(&self, canvas: &mut Canvas, panel: Panel, (ax, ay): (&Axis, &Axis), shapes: &[Shape]) {
         let at = |(x, y): &(f64, f64)| (panel.x(ax, *x), panel.y(ay, *y));
         let stroke = self.t.stroke;
-        let count: usize =
-            shapes.iter().map(|s| if let Shape::Points { points, .. } = s { points.len() } else { 0 }).sum();
+        let count = self.most_points();
         for shape in shapes {
             match shape {
                 Shape::Bar { left, right, bottom, top, color, .. } => {
@@ -35,8 +40,10 @@ impl Page<'_> {
                     self.cell(canvas, a, b, *color, label);
                 }
                 Shape::Range { points, color } => {
-                    let upper = points.iter().map(|p| at(&(p.0, p.2)));
-                    let lower = points.iter().rev().map(|p| at(&(p.0, p.1)));
+                    // Nothing is far below the floor of a log axis.
+                    let floor = if ay.log { ay.low } else { f64::NEG_INFINITY };
+                    let upper = points.iter().map(|p| at(&(p.0, p.2.max(floor))));
+                    let lower = points.iter().rev().map(|p| at(&(p.0, p.1.max(floor))));
                     canvas.area(&upper.chain(lower).collect::<Vec<_>>(), *color, 0.18);
                 }
                 Shape::Steps { edges, heights, color, opacity } => {
@@ -91,10 +98,10 @@ impl Page<'_> {
     }
 
     /// Few points are circles that add up; a cloud is merged to cells, in four strengths by how many points a cell holds.
-    fn points(&self, canvas: &mut Canvas, places: &[(f64, f64)], color: Color, in_panel: usize) {
+    fn points(&self, canvas: &mut Canvas, places: &[(f64, f64)], color: Color, most: usize) {
         let stroke = self.t.stroke;
         if !self.merges_points() {
-            let (radius, opacity) = match in_panel {
+            let (radius, opacity) = match most {
                 0..=150 => (3.6, 0.75),
                 151..=800 => (2.6, 0.6),
                 801..=2500 => (2.0, 0.45),

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use super::super::axis::Axis;
 use super::super::data::{Data, Datum, Field};
 use super::super::figure::{Count, ErrorBar, Figure, Side};
+use super::super::over;
 use super::super::shape::{PanelSize, Shape, Sketch};
 use super::domain;
 use super::errors::{self, Reach};
@@ -28,19 +29,21 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let Some(field) = &data.y else { return counts(figure, data, size) };
     let bars = bars(data);
     let mut notes = Vec::new();
-    let means: Vec<f64> = bars.iter().map(|b| mean(&b.rows)).collect();
+    let means: Vec<f64> = bars.iter().map(|b| errors::mean(figure, &b.rows)).collect();
     let reaches: Vec<Reach> = bars.iter().zip(&means).map(|(b, mean)| errors::reach(figure, &b.rows, *mean)).collect();
     let ends = reaches.iter().flat_map(|reach| match reach {
         Reach::Ends(low, high) => vec![*low, *high],
         _ => Vec::new(),
     });
-    let own = !matches!(figure.error, Some(ErrorBar::Interval));
+    let own = !matches!(figure.error, Some(ErrorBar::Interval)) && figure.over.is_none();
     let rows = bars.iter().flat_map(|b| b.rows.iter().map(|p| p.y)).filter(|_| own);
     let shown: Vec<f64> = rows.chain(means.iter().copied()).chain(ends).collect();
     let positive: Vec<f64> = shown.iter().copied().filter(|v| !figure.log_y || *v > 0.0).collect();
     let y = domain::axis(figure, Side::Y, field, &positive, domain::Reach::FromZero, size.ticks().1, &mut notes);
     let several = bars.iter().any(|b| b.rows.len() > 1);
+    let averaged = errors::over_runs(figure, "bars");
     match &figure.error {
+        _ if averaged.is_some() => notes.extend(averaged),
         Some(error) => {
             notes.push(format!("bars: {}", errors::said(error, figure)));
             let many = reaches.iter().filter(|r| matches!(r, Reach::OwnOfMany)).count();
@@ -51,7 +54,8 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     }
     let lane = lanes(data, &bars);
     let mut panels = vec![Vec::new(); data.facets.len()];
-    let numbered = bars.len() <= MOST_NUMBERED * data.facets.len() && !several && figure.error.is_none();
+    let numbered =
+        bars.len() <= MOST_NUMBERED * data.facets.len() && !several && figure.error.is_none() && figure.over.is_none();
     for ((bar, mean), reach) in bars.iter().zip(means).zip(reaches) {
         let label = if numbered { number::significant(mean, 3).replace('-', "−") } else { String::new() };
         let (left, right) = lane(bar);
@@ -73,20 +77,31 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     Ok(Sketch::new(categories(figure, &data.x), y, panels, notes))
 }
 
-/// A bar a category with its number of rows, or their share.
+/// A bar a category with its number of rows, or their share; over runs the mean of theirs with its interval.
 pub fn counts(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let bars = bars(data);
     let shares = figure.count == Some(Count::Share);
     let of_colors = shares && figure.color.as_deref().is_some_and(|color| color != figure.x);
-    let whole = |bar: &Bar<'_>| {
+    let runs = figure.runs();
+    let wholes = |bar: &Bar<'_>| {
         let counted = data.points.iter().filter(|p| p.facet == bar.facet && (!of_colors || p.group == bar.group));
-        counted.count().max(1) as f64
+        over::by_run(counted, runs)
     };
-    let height = |bar: &Bar<'_>| {
-        if shares { bar.rows.len() as f64 / whole(bar) } else { bar.rows.len() as f64 }
+    // A run without rows of the category counts none; one without any rows has no shares.
+    let heights = |bar: &Bar<'_>| -> Vec<f64> {
+        let rows = over::by_run(bar.rows.iter().copied(), runs);
+        if !shares {
+            return rows.iter().map(|rows| rows.len() as f64).collect();
+        }
+        let pairs = rows.iter().zip(wholes(bar));
+        pairs
+            .filter(|(_, whole)| !whole.is_empty())
+            .map(|(rows, whole)| rows.len() as f64 / whole.len() as f64)
+            .collect()
     };
-    let most = bars.iter().map(height).fold(0.0, f64::max);
-    let least = bars.iter().map(height).fold(f64::INFINITY, f64::min);
+    let tops: Vec<(f64, Option<(f64, f64)>)> = bars.iter().map(|bar| over::interval(&heights(bar))).collect();
+    let most = tops.iter().map(|(top, ends)| ends.map_or(*top, |ends| ends.1)).fold(0.0, f64::max);
+    let least = tops.iter().map(|(top, _)| *top).fold(f64::INFINITY, f64::min);
     let rows = &figure.labels.rows;
     let title = match (shares, &figure.color) {
         (false, _) => rows.clone(),
@@ -99,17 +114,17 @@ pub fn counts(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let y = match (figure.range_y, shares) {
         (Some((low, high)), _) if figure.log_y => Axis::log(low, high, title),
         (Some((low, high)), _) => Axis::linear(low, high, &[], count, title),
-        (None, false) => counts_axis(figure.log_y, most as u64, size, title),
+        (None, false) => counts_axis(figure, most, size, title),
         (None, true) if figure.log_y => Axis::log(least.min(0.1) * 0.6, 1.4, title),
         (None, true) => Axis::linear(0.0, if most > 0.0 { most * 1.06 } else { 1.0 }, &[], count, title),
     };
     let numbered = bars.len() <= MOST_NUMBERED * data.facets.len();
     let lane = lanes(data, &bars);
     let mut panels = vec![Vec::new(); data.facets.len()];
-    for bar in &bars {
+    for (bar, (top, ends)) in bars.iter().zip(tops) {
         let (left, right) = lane(bar);
-        let top = height(bar);
         let label = match (numbered, shares) {
+            _ if figure.over.is_some() => String::new(),
             (false, _) => String::new(),
             (true, false) => number::grouped(bar.rows.len() as i64),
             (true, true) => number::significant(top, 2),
@@ -117,8 +132,13 @@ pub fn counts(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
         let bottom = if y.log { y.low } else { 0.0 };
         let color = data.groups[bar.group].color;
         panels[bar.facet].push(Shape::Bar { left, right, bottom, top, color, label });
+        if let Some((low, high)) = ends {
+            let (x, low) = (left.midpoint(right), low.max(bottom));
+            panels[bar.facet].push(Shape::ErrorBar { x, low, high, color: None });
+        }
     }
-    Ok(Sketch::new(categories(figure, &data.x), y, panels, Vec::new()))
+    let notes = errors::over_runs(figure, "bars").into_iter().collect();
+    Ok(Sketch::new(categories(figure, &data.x), y, panels, notes))
 }
 
 fn categories(figure: &Figure, field: &Field) -> Axis {
@@ -147,8 +167,4 @@ fn lanes(data: &Data, bars: &[Bar<'_>]) -> impl Fn(&Bar<'_>) -> (f64, f64) + use
         let gap = if lanes > 1 { width * 0.06 } else { 0.0 };
         (left + gap, left + width - gap)
     }
-}
-
-fn mean(rows: &[&Datum]) -> f64 {
-    rows.iter().map(|p| p.y).sum::<f64>() / rows.len() as f64
 }

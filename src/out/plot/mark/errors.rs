@@ -2,6 +2,7 @@
 
 use super::super::data::Datum;
 use super::super::figure::{ErrorBar, Figure};
+use super::super::over;
 use crate::out::number::grouped;
 
 /// How far the rows of a place reach.
@@ -16,8 +17,25 @@ pub enum Reach {
     None,
 }
 
-/// The reach of rows that share a place and have this mean.
+/// The mean of y of rows that share a place: of the rows, or of the means of the runs that have any.
+pub fn mean(figure: &Figure, rows: &[&Datum]) -> f64 {
+    let of = |rows: &[&Datum]| rows.iter().map(|p| p.y).sum::<f64>() / rows.len() as f64;
+    if figure.over.is_some() { over::interval(&means_by_run(figure, rows)).0 } else { of(rows) }
+}
+
+/// The mean of y of each run that has rows.
+fn means_by_run(figure: &Figure, rows: &[&Datum]) -> Vec<f64> {
+    let of = |rows: Vec<&Datum>| rows.iter().map(|p| p.y).sum::<f64>() / rows.len() as f64;
+    let by_run = over::by_run(rows.iter().copied(), figure.runs());
+    by_run.into_iter().filter(|rows| !rows.is_empty()).map(of).collect()
+}
+
+/// The reach of rows that share a place and have this mean: over runs the interval of their mean.
 pub fn reach(figure: &Figure, rows: &[&Datum], mean: f64) -> Reach {
+    if figure.over.is_some() {
+        let (_, ends) = over::interval(&means_by_run(figure, rows));
+        return ends.map_or(Reach::None, |(low, high)| Reach::Ends(low, high));
+    }
     match (&figure.error, rows) {
         (None, _) => Reach::Rows,
         (Some(ErrorBar::Interval), [_]) => Reach::None,
@@ -46,6 +64,12 @@ pub fn said(error: &ErrorBar, figure: &Figure) -> String {
         ErrorBar::Ends(low, high) => format!("{} to {}", label(low), label(high)),
         ErrorBar::Interval => format!("95% interval of the mean over {}", figure.labels.rows),
     }
+}
+
+/// What bars or lines are where the figure averages over runs.
+pub fn over_runs(figure: &Figure, what: &str) -> Option<String> {
+    let over = figure.over.as_ref()?;
+    Some(format!("{what}: mean and 95% t-interval over {}", over.said()))
 }
 
 /// A note on places whose rows have errors of their own, which have no common one.

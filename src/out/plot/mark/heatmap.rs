@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use super::super::axis::{self, Axis};
-use super::super::data::{Data, Field};
+use super::super::data::{Data, Datum, Field};
 use super::super::figure::{Figure, Side};
+use super::super::over;
 use super::super::palette;
 use super::super::shape::{PanelSize, Ramp, Shape, Sketch};
 use super::domain::{self, Reach};
@@ -21,20 +22,27 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let mut notes = Vec::new();
     let x = Bins::new(figure, Side::X, &data.x, &data.xs(), size, &mut notes);
     let y = Bins::new(figure, Side::Y, field, &data.ys(), size, &mut notes);
-    let mut cells: BTreeMap<(usize, usize, usize), Vec<f64>> = BTreeMap::new();
+    let mut cells: BTreeMap<(usize, usize, usize), Vec<&Datum>> = BTreeMap::new();
     for p in &data.points {
         if let (Some(column), Some(row)) = (x.bin(p.x), y.bin(p.y)) {
-            cells.entry((p.facet, row, column)).or_default().push(p.amount);
+            cells.entry((p.facet, row, column)).or_default().push(p);
         }
     }
     let counted = data.amount.is_none();
-    let value = |amounts: &Vec<f64>| {
-        if counted { amounts.len() as f64 } else { amounts.iter().sum::<f64>() / amounts.len() as f64 }
+    // A run without rows in a cell counts 0 there, and has no mean.
+    let value = |rows: &Vec<&Datum>| {
+        let by_run = over::by_run(rows.iter().copied(), figure.runs());
+        let mean = |rows: &Vec<&Datum>| rows.iter().map(|p| p.amount).sum::<f64>() / rows.len() as f64;
+        let runs: Vec<f64> = match counted {
+            true => by_run.iter().map(|rows| rows.len() as f64).collect(),
+            false => by_run.iter().filter(|rows| !rows.is_empty()).map(mean).collect(),
+        };
+        over::interval(&runs).0
     };
     let values: Vec<f64> = cells.values().map(value).collect();
     let ramp = ramp(figure, data, &values, counted);
     let numbered = x.cells() * y.cells() <= MOST_NUMBERED && x.named && y.named;
-    let decimals = if counted { None } else { Some(decimals(&values)) };
+    let decimals = if counted && figure.over.is_none() { None } else { Some(decimals(&values)) };
     let mut panels = vec![Vec::new(); data.facets.len()];
     for (((facet, row, column), _), value) in cells.iter().zip(&values) {
         let color = (ramp.color)(ramp.axis.place(*value));
@@ -42,7 +50,9 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
         let ((left, right), (bottom, top)) = (x.range(*column), y.range(*row));
         panels[*facet].push(Shape::Cell { left, right, bottom, top, color, label });
     }
-    if !counted && data.points.len() > cells.len() {
+    if let Some(over) = &figure.over {
+        notes.push(format!("each cell: mean over {}", over.said()));
+    } else if !counted && data.points.len() > cells.len() {
         notes.push("each cell: mean of its rows".to_owned());
     }
     Ok(Sketch { ramp: Some(ramp), grid: false, ..Sketch::new(x.axis, y.axis, panels, notes) })

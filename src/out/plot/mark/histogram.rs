@@ -1,6 +1,7 @@
 use super::super::axis::{self, Axis};
-use super::super::data::Data;
+use super::super::data::{Data, Datum};
 use super::super::figure::{Count, Figure, Side};
+use super::super::over::{self, Spread};
 use super::super::shape::{Inset, PanelSize, Shape, Sketch};
 use super::domain::{self, Reach};
 use super::{bar, inset};
@@ -42,11 +43,14 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     let y = match figure.range_y {
         Some((low, high)) if figure.log_y => Axis::log(low, high, title),
         Some((low, high)) => Axis::linear(low, high, &[], size.ticks().1, title),
-        None if counted == Count::Rows => counts_axis(figure.log_y, heights.most as u64, size, title),
+        None if counted == Count::Rows => counts_axis(figure, heights.most, size, title),
         None => heights.axis(figure.log_y, size.ticks().1, title),
     };
     if let Some(highlight) = &figure.highlight {
         notes.push(format!("filled: {}", figure.labels.column(highlight).label));
+    }
+    if let Some(over) = &figure.over {
+        notes.push(format!("heights and n: mean over {}; bands: their range", over.said()));
     }
     let mut sketch = Sketch { counts: true, ..Sketch::new(x, y, panels, notes) };
     if let Some(range) = figure.inset {
@@ -55,7 +59,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
         let heights = Heights::of(&panels);
         let bottom = match (figure.log_y, counted) {
             (false, _) => 0.0,
-            (true, Count::Rows) => 0.6,
+            (true, Count::Rows) => 0.6 / figure.runs() as f64,
             (true, _) => heights.least * 0.6,
         };
         let most = heights.most.max(if counted == Count::Rows { 1.0 } else { 1e-9 });
@@ -76,30 +80,40 @@ fn outlines(figure: &Figure, data: &Data, bins: &Bins) -> Vec<Vec<Shape>> {
     };
     let mut panels = Vec::new();
     for facet in 0..data.facets.len() {
-        let (mut shapes, mut lit) = (Vec::new(), Vec::new());
+        let (mut shapes, mut lit, mut bands) = (Vec::new(), Vec::new(), Vec::new());
         for (at, group) in data.groups.iter().enumerate() {
-            let rows = data.of(facet, at).count();
-            let heights = |only_lit: bool| {
-                let counts = bins.count(data.of(facet, at).filter(|p| p.lit || !only_lit).map(|p| p.x));
-                bins.heights(&counts, figure.count.unwrap_or_default(), rows)
-            };
-            let all = heights(false);
+            let rows = over::by_run(data.of(facet, at), figure.runs());
+            let counted = figure.count.unwrap_or_default();
+            let heights = |only_lit: bool| bins.averaged(&rows, counted, |p| p.x, |p| p.lit || !only_lit);
+            let mean = |spreads: &[Spread]| -> Vec<f64> { spreads.iter().map(|s| s.mean).collect() };
+            let spreads = heights(false);
+            let all = mean(&spreads);
             if all.iter().all(|h| *h == 0.0) {
                 continue;
             }
             let edges = bins.edges.clone();
+            if spreads.iter().any(|s| s.low < s.high) {
+                bands.push(Shape::Range { points: band(&edges, &spreads), color: group.color });
+            }
             shapes.push(Shape::Steps { edges: edges.clone(), heights: all, color: group.color, opacity });
             if figure.highlight.is_some() {
-                lit.push(Shape::Steps { edges, heights: heights(true), color: group.color, opacity: 1.0 });
+                lit.push(Shape::Steps { edges, heights: mean(&heights(true)), color: group.color, opacity: 1.0 });
             }
         }
         // Small groups over large ones.
         shapes.sort_by(|a, b| total(b).total_cmp(&total(a)));
         lit.sort_by(|a, b| total(b).total_cmp(&total(a)));
         shapes.append(&mut lit);
+        shapes.append(&mut bands);
         panels.push(shapes);
     }
     panels
+}
+
+/// `(x, low, high)` at both edges of each bin.
+fn band(edges: &[f64], spreads: &[Spread]) -> Vec<(f64, f64, f64)> {
+    let ends = edges.windows(2).zip(spreads);
+    ends.flat_map(|(edge, s)| [(edge[0], s.low, s.high), (edge[1], s.low, s.high)]).collect()
 }
 
 /// What the bins of all panels hold.
@@ -111,10 +125,11 @@ struct Heights {
 impl Heights {
     fn of(panels: &[Vec<Shape>]) -> Self {
         let heights = panels.iter().flatten().flat_map(|shape| match shape {
-            Shape::Steps { heights, .. } => heights.as_slice(),
-            _ => &[],
+            Shape::Steps { heights, .. } => heights.clone(),
+            Shape::Range { points, .. } => points.iter().flat_map(|p| [p.1, p.2]).collect(),
+            _ => Vec::new(),
         });
-        let positive = heights.copied().filter(|h| *h > 0.0);
+        let positive = heights.filter(|h| *h > 0.0);
         let (least, most) = domain::ends(positive).unwrap_or((0.0, 0.0));
         Self { least, most }
     }
@@ -151,12 +166,13 @@ fn total(shape: &Shape) -> f64 {
     if let Shape::Steps { heights, .. } = shape { heights.iter().sum() } else { 0.0 }
 }
 
-/// An axis of counts up to `most`; on a log axis one row stands clearly above the floor, and empty bins draw nothing.
-pub fn counts_axis(log: bool, most: u64, size: PanelSize, title: String) -> Axis {
-    if log {
-        return Axis::log(0.6, most.max(9) as f64 * 1.4, title);
+/// An axis of counts up to `most`; on a log axis one row (in one of the runs) stands clearly above the floor, and empty bins draw
+/// nothing.
+pub fn counts_axis(figure: &Figure, most: f64, size: PanelSize, title: String) -> Axis {
+    if figure.log_y {
+        return Axis::log(0.6 / figure.runs() as f64, most.max(9.0) * 1.4, title);
     }
-    let mut axis = Axis::linear(0.0, most.max(1) as f64 * 1.05, &[], size.ticks().1, title);
+    let mut axis = Axis::linear(0.0, most.max(1.0) * 1.05, &[], size.ticks().1, title);
     axis.ticks.retain(|t| t.at.fract() == 0.0);
     axis
 }
@@ -194,6 +210,27 @@ impl Bins {
             Count::Density => *n as f64 / rows.max(1) as f64 / width(i),
         };
         counts.iter().enumerate().map(height).collect()
+    }
+
+    /// Heights of the rows of each run that count, each run by itself, as their mean and range. Where rows are counted a run without
+    /// any counts 0; it has no shares and no densities.
+    pub fn averaged(
+        &self,
+        by_run: &[Vec<&Datum>],
+        count: Count,
+        place: impl Fn(&Datum) -> f64,
+        counts: impl Fn(&Datum) -> bool,
+    ) -> Vec<Spread> {
+        let heights: Vec<Vec<f64>> = by_run
+            .iter()
+            .filter(|rows| count == Count::Rows || !rows.is_empty())
+            .map(|rows| {
+                let counted = self.count(rows.iter().filter(|p| counts(p)).map(|p| place(p)));
+                self.heights(&counted, count, rows.len())
+            })
+            .collect();
+        let of_bin = |bin: usize| Spread::of(&heights.iter().map(|run| run[bin]).collect::<Vec<f64>>());
+        (0..self.edges.len() - 1).map(of_bin).collect()
     }
 
     /// Twice the cube root of the count (Rice), between 20 and 50 bins, with round edges.

@@ -100,6 +100,13 @@ fn occupied(sketch: &Sketch, stripe: usize) -> (f64, f64) {
                     }
                 }
             }
+            Shape::Range { points, .. } => {
+                for pair in points.windows(2) {
+                    if sketch.x.place(pair[1].0) >= from && sketch.x.place(pair[0].0) <= to {
+                        take(sketch.y.place(pair[0].1), sketch.y.place(pair[0].2));
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -22,16 +22,16 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
         .map(|facet| (0..data.groups.len()).map(|group| along(figure, data, facet, group)).collect())
         .collect();
     let ends = lines.iter().flatten().flatten().flat_map(|p| [p.low, p.high]);
-    let shown: Vec<f64> = data
-        .ys()
+    let own = if figure.over.is_some() { Vec::new() } else { data.ys() };
+    let shown: Vec<f64> = own
         .into_iter()
-        .chain(ends.filter(|_| figure.error.is_some()))
+        .chain(ends.filter(|_| figure.error.is_some() || figure.over.is_some()))
         .filter(|v| !figure.log_y || *v > 0.0)
         .collect();
     let x = domain::axis(figure, Side::X, &data.x, &data.xs(), Reach::Padded, size.ticks().0, &mut notes);
     let y = domain::axis(figure, Side::Y, field, &shown, Reach::Padded, size.ticks().1, &mut notes);
     let longest = lines.iter().flatten().map(Vec::len).max().unwrap_or(0);
-    let bars = figure.error.is_some() && longest <= MOST_DOTS;
+    let bars = (figure.error.is_some() || figure.over.is_some()) && longest <= MOST_DOTS;
     let mut panels = Vec::new();
     let mut ranged = false;
     for groups in &lines {
@@ -59,6 +59,7 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     if ranged {
         let shaded = if bars { "bars" } else { "shaded" };
         notes.push(match &figure.error {
+            _ if figure.over.is_some() => errors::over_runs(figure, &format!("lines and {shaded}")).unwrap_or_default(),
             None => "lines: mean; shaded: range of the rows at one x".to_owned(),
             Some(error) => format!("{shaded}: {}", errors::said(error, figure)),
         });
@@ -93,7 +94,7 @@ fn along(figure: &Figure, data: &Data, facet: usize, group: usize) -> Vec<Place>
     }
     let summary = |(x, rows): (f64, Vec<&Datum>)| {
         let ys: Vec<f64> = rows.iter().map(|p| p.y).collect();
-        let mean = ys.iter().sum::<f64>() / ys.len() as f64;
+        let mean = errors::mean(figure, &rows);
         let reach = errors::reach(figure, &rows, mean);
         let several = matches!(reach, errors::Reach::OwnOfMany);
         let (low, high) = match reach {

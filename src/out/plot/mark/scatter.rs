@@ -2,6 +2,7 @@ use super::super::axis::Axis;
 use super::super::correlation;
 use super::super::data::{Data, Datum, Group};
 use super::super::figure::{Correlation, Count, Figure, Side};
+use super::super::over;
 use super::super::palette;
 use super::super::shape::{Margin, Outline, PanelSize, Ramp, Remark, Shape, Sketch};
 use super::domain::{self, Reach};
@@ -53,6 +54,10 @@ pub fn sketch(figure: &Figure, data: &Data, size: PanelSize) -> Result<Sketch> {
     }
     let margins = if figure.marginal { margins(figure, data, &x, &y) } else { Vec::new() };
     let remarks = figure.correlation.map(|which| remarks(figure, data, which)).unwrap_or_default();
+    if let Some(over) = &figure.over {
+        let correlations = if figure.correlation.is_some() { ", correlations: mean and 95% t-interval" } else { "" };
+        notes.push(format!("dots: all {}; n: mean over them{correlations}", over.said()));
+    }
     Ok(Sketch { ramp, counts: true, margins, remarks, ..Sketch::new(x, y, panels, notes) })
 }
 
@@ -64,7 +69,9 @@ fn margins(figure: &Figure, data: &Data, x: &Axis, y: &Axis) -> Vec<Margin> {
         let mut outlines: Vec<(usize, Outline)> = Vec::new();
         for (at, group) in data.groups.iter().enumerate() {
             let rows = data.of(facet, at).count();
-            let heights = bins.heights(&bins.count(data.of(facet, at).map(of)), Count::Share, rows);
+            let by_run = over::by_run(data.of(facet, at), figure.runs());
+            let heights: Vec<f64> =
+                bins.averaged(&by_run, Count::Share, of, |_| true).iter().map(|spread| spread.mean).collect();
             if heights.iter().any(|h| *h > 0.0) {
                 outlines.push((rows, Outline { edges: bins.edges.clone(), heights, color: group.color }));
             }
@@ -90,9 +97,13 @@ fn scale(mut outlines: Vec<&mut Outline>) {
 
 /// The correlation of x and y in each panel: of all its rows, and of each group.
 fn remarks(figure: &Figure, data: &Data, which: Correlation) -> Vec<Vec<Remark>> {
-    let of = |points: Vec<&Datum>| {
-        let pairs: Vec<(f64, f64)> = points.iter().map(|p| (p.x, p.y)).collect();
-        correlation::said(which, &pairs)
+    let pairs = |points: &[&Datum]| -> Vec<(f64, f64)> { points.iter().map(|p| (p.x, p.y)).collect() };
+    let of = |points: Vec<&Datum>| match &figure.over {
+        None => correlation::said(which, &pairs(&points)),
+        Some(over) => {
+            let by_run = over::by_run(points, over.count);
+            correlation::said_over(which, by_run.iter().map(|points| pairs(points)), &over.label)
+        }
     };
     let remark = |facet: usize| {
         let mut remarks = Vec::new();
