@@ -132,6 +132,31 @@ fn files_of_an_unused_recipe_need_not_be_there() {
     assert!(told.as_ref().is_err_and(|told| told.contains("file_missing")), "{:?}", told.err());
 }
 
+/// Words of a command line; quotes hold words together.
+fn words(line: &str) -> Vec<String> {
+    let pieces = line.split('"').enumerate();
+    pieces
+        .flat_map(|(place, piece)| match place % 2 {
+            1 => vec![piece.to_string()],
+            _ => piece.split_whitespace().map(str::to_string).collect(),
+        })
+        .collect()
+}
+
+/// The commands of docs/findings.md are of files and params that are there.
+#[test]
+fn commands_of_the_findings_are_planned() {
+    let docs = include_str!("../../docs/findings.md").replace("\\\n", " ");
+    let commands: Vec<Vec<String>> =
+        docs.lines().filter(|line| line.starts_with("xd run paper.xd")).map(words).collect();
+    assert_eq!(commands.len(), 5);
+    for command in commands {
+        let sets: Vec<&str> = command[3..].iter().map(String::as_str).filter(|word| *word != "--set").collect();
+        let planned = plan(&Shipped { weights: true }, &sets).unwrap_or_else(|told| panic!("{command:?}: {told}"));
+        assert!(planned.steps.iter().any(|step| step.kind == "patch"), "{command:?}");
+    }
+}
+
 /// Short enough to be read at a glance.
 #[test]
 fn it_has_under_60_lines() {
