@@ -342,6 +342,8 @@ crosscoder cc {
   train {
     batch  = 200 tokens
     length = 4 epochs
+    # Stored and streamed rows are then trained on in the same order.
+    shuffle = none
   }
 }
 examples shown {

@@ -374,7 +374,7 @@ fn a_perfect_dictionary_closes_everything_and_leaves_no_error() {
             assert_eq!(patched.closed(0, 0, 0, 0), Some(0.0));
             // The untouched model is at zero, to the bit, and agrees with itself.
             assert_eq!(patched.clean(0, 0).unwrap().mean, 0.0);
-            assert_eq!(patched.clean(0, 4).unwrap().mean, 1.0);
+            assert_eq!(patched.clean(0, 5).unwrap().mean, 1.0);
         }
     }
 }

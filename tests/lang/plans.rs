@@ -1,7 +1,7 @@
 //! Files without mistakes: what is planned.
 
-use xd::lang::plan::{Cost, Plan};
 use xd::lang::plan::spec::{Loss, Operand, Spec, TableColumn};
+use xd::lang::plan::{Cost, Plan};
 
 use crate::memory::Memory;
 
