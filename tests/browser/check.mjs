@@ -309,7 +309,7 @@ async function realTexts(page, scheme) {
   holds(shaded >= 2, `${shaded} shades of tokens`);
   const texts = await page.$eval(".card .texts", (part) => part.textContent);
   for (const step of ["shown[", "talked["]) holds(texts.includes(step), `the texts of ${step}`);
-  holds(texts.includes("50 to 100 % of its largest activation"), "the bins of the second step are its own");
+  holds(/talked\[[^\]]*\](0 to 50|50 to 100) % of its largest activation/.test(texts), "the bins of the second step are its own");
   const said = await page.$eval(".card .steering", (part) => part.textContent);
   for (const part of ["hello there", "without it", "strength 2", "base_voice[", "voice["]) holds(said.includes(part), `steering says ${part}`);
   const card = await page.$eval(".card", (card) => card.innerText);
