@@ -220,17 +220,13 @@ fn report_unused(kind: &str, given: &Given, sink: &mut Sink) {
                 .filter(|kind| *kind != step.kind)
                 .collect();
             let help = match others.first() {
-                Some(other) => format!("they stand beside {} step: name it too", article_of(other)),
+                Some(other) => format!("they stand beside {} {other} step: name it too", article(other)),
                 None => format!("leave `{}` out", step.text),
             };
             let message = format!("no {kind} of the paper is made of `{}` here", step.text);
             sink.push(Diagnostic::new(Code::UnknownArgument, step.span, message).label("nothing reads it").help(help));
         }
     }
-}
-
-fn article_of(kind: &str) -> String {
-    format!("{} {kind}", article(kind))
 }
 
 /// The declarations of a kind with their names replaced.
