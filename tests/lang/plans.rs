@@ -234,3 +234,24 @@ fn costs_of_training_follow_steps_latents_and_k() {
     assert!((entries(cost(1000, 64, 24)) / entries(cost(1000, 64, 16)) - 2.0).abs() < 1e-9);
     assert!(cost(1000, 128, 8).flops > one.flops && cost(1000, 128, 8).bytes > one.bytes);
 }
+
+/// One seed against each of the others, losses apart; the seed against itself is left out, and can be asked for.
+#[test]
+fn a_comparison_has_a_point_for_each_value_that_one_side_leaves_open() {
+    let seeds = REAL.replace("batch_topk(k = 32)] {", "batch_topk(k = 32)], train.seed in 0..3 {");
+    let compared = |a: &str, b: &str| {
+        let plan = Memory::organism()
+            .plan(&format!("{seeds}\ncompare one {{ a = {a}\n  b = {b} }}\ntable t {{ rows = one }}"));
+        let steps = plan.steps.iter().filter(|step| step.kind == "compare");
+        steps.map(|step| inputs(&plan, &step.address.to_string()).join(", ")).collect::<Vec<_>>()
+    };
+    let both = |loss: &str, a: u32, b: u32| {
+        format!("a: cc[loss = {loss}, train.seed = {a}], b: cc[loss = {loss}, train.seed = {b}]")
+    };
+    let others = [both("l1", 0, 1), both("l1", 0, 2), both("batch_topk", 0, 1), both("batch_topk", 0, 2)];
+    assert_eq!(compared("cc[train.seed = 0]", "cc"), others);
+    assert_eq!(compared("cc[loss = l1, train.seed = 0]", "cc[loss = l1, train.seed = 0]"), [both("l1", 0, 0)]);
+    let across = compared("cc[loss = l1]", "cc[loss = batch_topk]");
+    assert_eq!(across.len(), 3, "{across:?}");
+    assert!(across[1].ends_with("l1, train.seed = 1], b: cc[loss = batch_topk, train.seed = 1]"), "{across:?}");
+}

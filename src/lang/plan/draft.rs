@@ -1,6 +1,6 @@
 //! A step before it has a key: specification, inputs and facts.
 
-use crate::lang::resolve::{DeclId, Fields, Node, Point, Resolution, Scope, Sink, StepRef, matching};
+use crate::lang::resolve::{DeclId, Fields, Node, Point, Resolution, Scope, Sink, StepRef, matching, side};
 use crate::lang::source::{Sources, Span};
 use crate::lang::world::World;
 
@@ -46,7 +46,11 @@ impl<'a> At<'a> {
     /// The one step that a reference means from this point.
     pub fn step(&self, step: &StepRef) -> Option<(DeclId, usize, &'a Draft)> {
         let target = self.resolution.get(step.target);
-        let index = *matching(target, step, &self.point.coordinates).first()?;
+        let compares = self.scope.get(self.id).kind.is_some_and(|kind| kind.word == "compare");
+        let index = match compares {
+            true => side(target, step, &self.point.coordinates)?,
+            false => *matching(target, step, &self.point.coordinates).first()?,
+        };
         Some((step.target, index, self.drafts[step.target.0].get(index)?))
     }
 

@@ -24,7 +24,7 @@ mod typed;
 pub use axis::{AxisId, AxisView};
 pub use fields::Fields;
 pub use params::values as param_values;
-pub use point::{Point, matching};
+pub use point::{Point, matching, side};
 pub use reader::Reader;
 pub use resolver::{Resolution, Resolved, resolve};
 pub use scope::{DeclId, Declared, ParamInForce, Scope, VALUE, Written};

@@ -29,6 +29,17 @@ pub fn matching(target: &Resolved, step: &StepRef, coordinates: &BTreeMap<AxisId
         .collect()
 }
 
+/// The step that one side of a `compare` means: an axis that its address fixes has that value whatever the point, since the other side may
+/// have it open (`a = cc[train.seed = 0]`, `b = cc`).
+pub fn side(target: &Resolved, step: &StepRef, coordinates: &BTreeMap<AxisId, usize>) -> Option<usize> {
+    let fixed = |axis: &AxisId| {
+        let labels = target.axes.iter().filter(|a| a.id == *axis).flat_map(|a| &a.labels);
+        labels.into_iter().any(|label| step.selectors.iter().any(|s| s.label == *label))
+    };
+    let open = coordinates.iter().filter(|(axis, _)| !fixed(axis)).map(|(axis, value)| (*axis, *value)).collect();
+    matching(target, step, &open).first().copied()
+}
+
 /// True when the point satisfies the selectors that name axes of it.
 pub fn selected(step: &StepRef, point: &Point) -> bool {
     step.selectors.iter().all(|selector| {

@@ -11,7 +11,7 @@ use crate::lang::syntax::tree::{Value, ValueKind};
 
 use super::axis::{AxisId, AxisView, OwnAxis, own_axes};
 use super::fields::Fields;
-use super::point::{Point, matching, same, selected};
+use super::point::{Point, matching, same, selected, side};
 use super::query;
 use super::reader::{Reader, dotted};
 use super::scope::{BLOCK, DeclId, Scope, VALUE};
@@ -446,6 +446,9 @@ impl Resolver<'_> {
                 resolved.points.push(Point { coordinates, combination, labels });
             }
         }
+        if kind.word == "compare" {
+            self.leave_out_itself(resolved);
+        }
         resolved.axes = axes;
         let known = resolved.refs.iter().all(|step| !self.resolution.get(step.target).points.is_empty());
         if resolved.points.is_empty() && known && !resolved.broken && !resolved.axes_unknown {
@@ -516,8 +519,26 @@ impl Resolver<'_> {
         fields.nodes.values().for_each(|node| node.refs(&mut found));
         found.iter().all(|step| {
             let target = self.resolution.get(step.target);
-            target.points.is_empty() || !matching(target, step, coordinates).is_empty()
+            target.points.is_empty()
+                || match kind.word {
+                    "compare" => side(target, step, coordinates).is_some(),
+                    _ => !matching(target, step, coordinates).is_empty(),
+                }
         })
+    }
+
+    /// Drops the points of a comparison at which both sides are one step, where it has others.
+    fn leave_out_itself(&self, resolved: &mut Resolved) {
+        let [a, b] = &resolved.refs[..] else { return };
+        if a.target != b.target {
+            return;
+        }
+        let target = self.resolution.get(a.target);
+        let itself = |p: &Point| side(target, a, &p.coordinates) == side(target, b, &p.coordinates);
+        if resolved.points.iter().any(|p| !itself(p)) {
+            let points = std::mem::take(&mut resolved.points);
+            resolved.points = points.into_iter().filter(|p| !itself(p)).collect();
+        }
     }
 
     /// Two axes with one label: the later one carries the name of its owner.

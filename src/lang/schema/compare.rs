@@ -4,7 +4,9 @@ pub const KIND: Kind = Kind {
     word: "compare",
     doc: "Matches the latents of two crosscoders of the same width by their decoders: one row a latent of `a`.",
     details: "The match of a latent is the latent of `b` with the largest cosine of the two decoders laid side by side, [d^base, d^tuned]; of \
-              equal ones the first. A latent whose decoder is zero has none.",
+              equal ones the first. A latent whose decoder is zero has none.\n\nAn axis that one side leaves open makes a point for each of its \
+              values: `a = cc[train.seed = 0]` and `b = cc` compare every other seed with the first, loss by loss. An axis that both leave open is the same on both. \
+              A crosscoder is compared with itself only where nothing else is asked.",
     section: "",
     value: None,
     fields: &[
