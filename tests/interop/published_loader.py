@@ -161,15 +161,17 @@ def main():
     xd("export", "e.xd", "acts", "--as", "cache", "--out", "cache", "--part", "validate")
     xd("export", "e.xd", "nu[loss=batch_topk]", "--as", "latent_df", "--out", "latent_df.csv")
     rows = safetensors.torch.load_file(folder / "acts.safetensors")
-    x = rows["activations"][:512]
-
-    # What xd itself gives: the delphi export holds f_j S_j of every validation row; for the others xd's import compares both on a probe.
+    # What xd itself gives: the delphi export holds f_j S_j of all validation rows but the last ones; for the others xd's import compares both on a
+    # probe.
     ours = features_of_delphi(folder / "delphi", rows, torch)
-    inner = features_of_delphi(folder / "inner-delphi", rows, torch)[:512]
+    held = ~ours.isnan().any(1)
+    x = rows["activations"][held][:512]
+    ours = ours[held]
+    inner = features_of_delphi(folder / "inner-delphi", rows, torch)[held][:512]
 
     own = {point: own_features(folder / f"{point}-published", x, torch, safetensors.torch) for point in points}
     top = own["topk"][0] * own["topk"][2]
-    theirs = features_of_delphi(folder / "topk-delphi", rows, torch)[:512]
+    theirs = features_of_delphi(folder / "topk-delphi", rows, torch)[held][:512]
     said("top-k: formulas / xd's encode", apart(theirs, top), f"{(top > 0).sum(1).float().mean():.1f} active a row")
     scaled = own["batch_topk"][0] * own["batch_topk"][2]
     said("published: formulas / xd's encode", apart(ours[:512], scaled), f"{(scaled > 0).sum(1).float().mean():.1f} active a row")
@@ -212,18 +214,34 @@ def load_module(package, name):
     import importlib
     return importlib.import_module(f"dictionary_learning.{name}")
 
+def delphi_places(rows, context):
+    """Where each row of a portion stands in delphi's cache: documents lie one behind the other, each up to its last row, in sequences of `context`
+    tokens. Rows of the last sequence, which is not full, are left out."""
+    ends = {}
+    for c, s, p in zip(*(rows[k].tolist() for k in ["corpus", "sequence", "position"])):
+        ends[(c, s)] = max(ends.get((c, s), 0), p + 1)
+    starts, total = {}, 0
+    for document in sorted(ends):
+        starts[document] = total
+        total += ends[document]
+    index = [starts[(c, s)] + p for c, s, p in zip(*(rows[k].tolist() for k in ["corpus", "sequence", "position"]))]
+    return {divmod(i, context): row for row, i in enumerate(index) if i < total // context * context}
+
 def features_of_delphi(folder, rows, torch):
+    """f_j S_j [rows, D]; rows that the cache does not hold are NaN."""
     from safetensors.torch import load_file
-    sequences = sorted(set(zip(rows["corpus"].tolist(), rows["sequence"].tolist())))
-    index = {sequence: place for place, sequence in enumerate(sequences)}
-    row_of = {(index[(c, s)], p): row for row, (c, s, p) in enumerate(zip(*(rows[k].tolist() for k in ["corpus", "sequence", "position"])))}
     files = list((folder / "crosscoder").glob("*.safetensors"))
     latents = 1 + max(int(f.stem.split("_")[1]) for f in files)
-    dense = torch.zeros(len(row_of), latents)
+    dense = torch.full((len(rows["tokens"]), latents), float("nan"))
     for file in files:
         data, first = load_file(file), int(file.stem.split("_")[0])
+        tokens = data["tokens"]
+        places = delphi_places(rows, tokens.shape[1])
+        for (s, p), row in places.items():
+            assert tokens[s, p] == rows["tokens"][row], f"another token at {s}, {p}"
+            dense[row, first:int(file.stem.split("_")[1]) + 1] = 0
         for (s, p, j), value in zip(data["locations"].tolist(), data["activations"].tolist()):
-            dense[row_of[(s, p)], first + j] = value
+            dense[places[(s, p)], first + j] = value
     return dense
 
 def own_features(folder, x, torch, safetensors):
@@ -325,16 +343,16 @@ def delphi(folder, rows, torch, safetensors):
     except Exception as error:
         return skipped("delphi", f"{error} (the package of that name on PyPI is another one)")
     f, _, norms = own_features(folder / "batch_topk-published", rows["activations"], torch, safetensors)
-    sequences = sorted(set(zip(rows["corpus"].tolist(), rows["sequence"].tolist())))
-    index = {sequence: place for place, sequence in enumerate(sequences)}
-    places = {(index[(c, s)], p): row for row, (c, s, p) in enumerate(zip(*(rows[k].tolist() for k in ["corpus", "sequence", "position"])))}
     dense = torch.zeros_like(f)
     for file in (folder / "delphi/crosscoder").glob("*.safetensors"):
         buffer = TensorBuffer(str(file), "crosscoder")
+        places = delphi_places(rows, buffer.tokens.shape[1])
         for latent, locations, activations in zip(*buffer.load_data_per_latent()):
             for (s, p, _), value in zip(locations.tolist(), activations.tolist()):
                 dense[places[(s, p)], int(latent)] = value
                 assert buffer.tokens[s, p] == rows["tokens"][places[(s, p)]]
+    kept = sorted(places.values())
+    dense, f = dense[kept], f[kept]
     said("delphi: TensorBuffer", apart(dense, f * norms), f"{int((dense > 0).sum())} activations, tokens checked")
 
 def cache(folder, rows, torch, numpy):

@@ -321,6 +321,7 @@ fn names_and_points() {
     one("classify c { of = acts }", "wrong_kind", "acts");
     one("classify c { of = cc[loss = l1, sed = 1] }", "unknown_point", "sed");
     one("classify c { of = real[loss = l1] }", "unknown_point", "loss");
+    one("param l1 = 0.5\nclassify c { of = cc[loss = l1] }", "unknown_point", "l1");
     one("classify c { of = c }", "step_cycle", "c");
     one("scaling s { of = cc\n  latents = classes }", "wrong_type", "classes");
     one("scaling s { of = cc\n  latents = classes.tuned }", "unknown_variant", "tuned");

@@ -28,9 +28,13 @@ pub fn unknown_axis(declared: &Declared, selector: &Selector, labels: &[&str], c
         .help(help)
 }
 
-/// `cc[loss = l2]`.
-pub fn unknown_value(declared: &Declared, selector: &Selector, names: &[&str]) -> Diagnostic {
+/// `cc[loss = l2]`. `written` is the value before params were filled in.
+pub fn unknown_value(declared: &Declared, selector: &Selector, written: &str, names: &[&str]) -> Diagnostic {
     let help = match suggest(&selector.value, names) {
+        _ if written != selector.value && names.contains(&written) => {
+            let value = &selector.value;
+            format!("`{written}` is a param here, and has the value {value}: give the param another name")
+        }
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the values of `{}` are {}", selector.label, names.join(", ")),
     };

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan,
+    SpanContents,
+};
 use serde::Serialize;
 
 use super::{Diagnostic, Severity};
@@ -138,7 +141,7 @@ impl Record {
 #[derive(Debug)]
 struct Shown<'d> {
     diagnostic: &'d Diagnostic,
-    source: NamedSource<String>,
+    source: Text,
     labels: Vec<LabeledSpan>,
     elsewhere: Vec<Elsewhere>,
 }
@@ -147,7 +150,7 @@ struct Shown<'d> {
 #[derive(Debug)]
 struct Elsewhere {
     message: String,
-    source: NamedSource<String>,
+    source: Text,
     labels: Vec<LabeledSpan>,
 }
 
@@ -175,11 +178,37 @@ impl<'d> Shown<'d> {
     }
 }
 
-fn source(file: FileId, sources: &Sources) -> NamedSource<String> {
+/// Lines between two labels that are shown rather than left out.
+const FEW: usize = 4;
+
+/// A file as miette reads it.
+#[derive(Debug)]
+struct Text {
+    path: String,
+    text: String,
+}
+
+impl SourceCode for Text {
+    /// The lines of a span and those around it. miette 7.6 counts an excerpt's lines from the start of the file, and therefore takes two
+    /// labels far apart for one excerpt with everything between them; here they are the lines of the excerpt, and a few: what would
+    /// leave out less than that stays whole.
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let read = self.text.read_span(span, before, after)?;
+        let lines = read.data().iter().filter(|byte| **byte == b'\n').count() + FEW;
+        let (data, at, path) = (read.data(), *read.span(), self.path.clone());
+        Ok(Box::new(MietteSpanContents::new_named(path, data, at, read.line(), read.column(), lines)))
+    }
+}
+
+fn source(file: FileId, sources: &Sources) -> Text {
     let source = sources.get(file);
     // Tabs would shift the carets.
-    let text = source.text.replace('\t', " ");
-    NamedSource::new(&source.path, text)
+    Text { path: source.path.clone(), text: source.text.replace('\t', " ") }
 }
 
 /// A label that stays on the line where its span begins: drawing a whole block says less than its first line.

@@ -353,7 +353,9 @@ impl Resolver<'_> {
                 Some((axis, at)) => {
                     let mut names: Vec<&str> = axis.values.iter().map(|names| names[at].as_str()).collect();
                     names.dedup();
-                    problems.push(check::points::unknown_value(declared, selector, &names));
+                    let span = selector.value_span;
+                    let written = &self.sources.get(span.file).text[span.start..span.end];
+                    problems.push(check::points::unknown_value(declared, selector, written, &names));
                 }
                 None if is_expect && check::points::is_text_column(declared, &selector.label) => {}
                 None => {

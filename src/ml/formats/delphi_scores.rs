@@ -2,7 +2,8 @@
 //!
 //! An explanation is a JSON string. A score is a JSON list of the texts that the scorer was shown: `activating` says whether the latent
 //! fires on it, `correct` whether the scorer said so too (`null` where its answer could not be read), and `distance` the quantile of its
-//! activation where it fires, -1 for a random text and another negative number for a similar one where it does not.
+//! activation where it fires; where it does not, -1 for a random text (or one of delphi's FAISS constructor) and another negative number for one of a
+//! neighbouring latent.
 //!
 //! The published project keeps the counts of all latents in one JSON, `{latent: {quantile: {TP, TN, FP, FN}}}`, with the quantiles 0 for
 //! random and -1 for similar texts.
