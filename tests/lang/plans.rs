@@ -1,7 +1,7 @@
 //! Files without mistakes: what is planned.
 
 use xd::lang::plan::spec::{Loss, Operand, Spec, TableColumn};
-use xd::lang::plan::{Cost, Plan};
+use xd::lang::plan::{Cost, Origin, Plan};
 
 use crate::memory::Memory;
 
@@ -233,6 +233,25 @@ fn costs_of_training_follow_steps_latents_and_k() {
     assert!(entries(cost(1000, 64, 16)) > 0.0);
     assert!((entries(cost(1000, 64, 24)) / entries(cost(1000, 64, 16)) - 2.0).abs() < 1e-9);
     assert!(cost(1000, 128, 8).flops > one.flops && cost(1000, 128, 8).bytes > one.bytes);
+}
+
+/// A default that follows from what a table reads stands among its values, with where it comes from.
+#[test]
+fn a_table_that_takes_means_over_seeds_says_so() {
+    let seeds = REAL.replace("batch_topk(k = 32)] {", "batch_topk(k = 32)], train.seed in 0..3 {");
+    let over = |text: &str| {
+        let plan = Memory::organism().plan(text);
+        let counts = plan.steps.iter().find(|step| step.address.name == "counts").expect("the table");
+        counts
+            .resolved
+            .iter()
+            .find(|f| f.path == "over")
+            .map(|f| (f.value.clone(), matches!(f.origin, Origin::Default(_))))
+    };
+    assert_eq!(over(REAL), None);
+    assert_eq!(over(&seeds), Some(("train.seed".to_string(), true)));
+    let pooled = seeds.replace("group = [loss, class]", "group = [loss, class]\n  over = none");
+    assert_eq!(over(&pooled), Some(("none".to_string(), false)));
 }
 
 /// One seed against each of the others, losses apart; the seed against itself is left out, and can be asked for.

@@ -93,7 +93,7 @@ pub fn plan(
                 spec: spec.clone(),
                 inputs,
                 span: declared.name_span,
-                resolved: with_pins(resolved_fields(scope, id, fields, &point.labels), spec),
+                resolved: with_seeds(with_pins(resolved_fields(scope, id, fields, &point.labels), spec), spec),
                 cost: cost(spec, &draft.facts),
             });
         }
@@ -167,6 +167,22 @@ fn with_pins(mut fields: Vec<ResolvedField>, spec: &super::spec::Spec) -> Vec<Re
         let pinned = ResolvedField { path: format!("{prefix}commit"), value: pin.commit.clone(), origin: Origin::Lock };
         fields.insert(place, pinned);
     }
+    fields
+}
+
+/// The seeds over which a table takes means though nobody wrote `over`.
+fn with_seeds(mut fields: Vec<ResolvedField>, spec: &super::spec::Spec) -> Vec<ResolvedField> {
+    let super::spec::Spec::Table(table) = spec else { return fields };
+    if table.over.is_empty() || fields.iter().any(|field| field.path == "over") {
+        return fields;
+    }
+    let value = match &table.over[..] {
+        [one] => one.clone(),
+        several => format!("[{}]", several.join(", ")),
+    };
+    let origin = Origin::Default("the seeds of its rows".to_string());
+    let place = fields.iter().position(|field| field.path == "columns").unwrap_or(fields.len());
+    fields.insert(place, ResolvedField { path: "over".to_string(), value, origin });
     fields
 }
 

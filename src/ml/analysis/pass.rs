@@ -28,6 +28,7 @@ impl Pass<'_> {
         let (chunk, both) = (chunk_rows(width), 2 * width);
         let mut values = vec![0.0f32; chunk * both];
         let mut infos = vec![RowInfo::default(); chunk];
+        let mut encoder = self.crosscoder.encoder();
         let (mut start, mut seen) = (0, 0);
         while start < total {
             if self.watch.stop() {
@@ -38,7 +39,7 @@ impl Pass<'_> {
             self.rows.info(start, &mut infos[..count])?;
             let kept = self.keep(&mut infos[..count], &mut values, both);
             if kept > 0 {
-                each(&infos[..kept], &self.crosscoder.encode(&values[..kept * both]));
+                each(&infos[..kept], &encoder.encode(&values[..kept * both]));
             }
             start += count as u64;
             seen += kept as u64;

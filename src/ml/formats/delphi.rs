@@ -123,6 +123,7 @@ pub fn write_delphi(
     let mut counted = 0;
     let norms = crosscoder.code_norms();
     let mut x = Vec::new();
+    let mut encoder = crosscoder.encoder();
     let step = crosscoder.rows_at_a_time();
     for start in (0..places.infos.len()).step_by(step) {
         if watch.stop() {
@@ -131,7 +132,7 @@ pub fn write_delphi(
         let infos = &places.infos[start..places.infos.len().min(start + step)];
         x.resize(infos.len() * 2 * crosscoder.width, 0.0);
         rows.read(start as u64, &mut x)?;
-        let code = crosscoder.encode(&x);
+        let code = encoder.encode(&x);
         for (i, info) in infos.iter().enumerate() {
             let Some((row, column)) = places.place(info) else { continue };
             counted += 1;
