@@ -1,6 +1,6 @@
 //! Latent Scaling against its definition.
 
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 use xd::ml::scaling::{Betas, Direction, Fit, Interval, ScalingConfig, Verdict, control_sample, scale};
 use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo, Rows};
@@ -98,6 +98,7 @@ fn orthogonal_latents_return_the_planted_betas() {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     // Latent j reads coordinate 6 + j of the base, where nothing else is written, and writes coordinate j of both models.
     for j in 0..latents {
@@ -140,6 +141,7 @@ fn artefacts() -> (Crosscoder, MemoryRows) {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     let mut latent = |j: usize, reads: usize, writes: usize, norms: [f32; 2]| {
         cc.encoder_weight[(width + reads) * latents + j] = 1.0;
