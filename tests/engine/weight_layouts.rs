@@ -263,7 +263,7 @@ fn a_published_autoencoder_is_read_once_it_is_known_of_what() {
     assert!(facts.autoencoder && facts.reads.is_none(), "{facts:?}");
     let error = open().load(&Choices::default()).unwrap_err().to_string();
     assert!(error.contains("sparse autoencoder of one vector") && error.contains("--reads tuned"), "{error}");
-    let error = WeightsFile::open(&fixture("checkpoint_20000"), None)
+    let error = WeightsFile::open(&fixture("batch_topk_march_2025"), None)
         .unwrap()
         .reading(xd::ml::crosscoder::Target::Tuned)
         .map(|_| ())

@@ -1,6 +1,6 @@
 //! The encoder of a crosscoder, laid out for many rows.
 
-use super::{Activation, Autoencoder, Crosscoder, SparseCode};
+use super::{Activation, Crosscoder, SparseCode};
 use crate::ml::kernels::{Candidates, Latents, Preactivations, Rounded, Side, Unit, dots, transposed};
 
 /// What turns rows into codes: made once, used for as many rows as there are. Its codes do not depend on how rows are cut into portions.
@@ -20,10 +20,12 @@ impl<'a> Encoder<'a> {
     /// Of a crosscoder as it is.
     pub fn new(crosscoder: &'a Crosscoder) -> Self {
         let both = crosscoder.variant.row(crosscoder.width);
-        let weight = match Autoencoder::of(crosscoder) {
-            Some(own) => own.encoder,
-            None => transposed(&crosscoder.encoder_weight, both, crosscoder.latents),
+        let columns = match crosscoder.variant.target() {
+            // Its own encoder stands where its target has the sign 1.
+            Some(target) => &crosscoder.encoder_weight[target.model() * both * crosscoder.latents..],
+            None => &crosscoder.encoder_weight[..],
         };
+        let weight = transposed(&columns[..both * crosscoder.latents], both, crosscoder.latents);
         let is_threshold = matches!(crosscoder.activation, Activation::Threshold { threshold, .. } if threshold >= 0.0);
         let unit = Unit::here().filter(|_| is_threshold && Candidates::fit(both));
         let rounded = unit.map(|unit| {
