@@ -141,7 +141,7 @@ fn config(loss: Loss) -> TrainerConfig {
         resample: None,
     };
     let init = Init { norm: Some(1.0), encoder: InitEncoder::Transpose, same: true };
-    TrainerConfig { latents: LATENTS, loss, init, train }
+    TrainerConfig { latents: LATENTS, variant: Variant::SharedCode, loss, init, train }
 }
 
 /// With the K largest scores of each row.

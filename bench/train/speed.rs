@@ -10,7 +10,7 @@ use serde::Deserialize;
 use xd::ml::crosscoder::tensor_file::TensorFile;
 use xd::ml::crosscoder::{
     AdamConfig, CodeNorm, Crosscoder, Init, InitEncoder, Loss, Reconstruction, Shuffle, TopK, Train, Trainer,
-    TrainerConfig,
+    TrainerConfig, Variant,
 };
 use xd::ml::kernels::{Matrix, product};
 use xd::ml::lm::tune_allocator;
@@ -55,6 +55,7 @@ impl Setting {
             AdamConfig { learning_rate: self.rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, warmup: 0, decay: 0 };
         Ok(TrainerConfig {
             latents,
+            variant: Variant::SharedCode,
             loss,
             init: Init { norm: None, encoder: InitEncoder::Transpose, same: true },
             train: Train {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::lang::plan::spec::Target;
 use crate::lang::world::{CacheFacts, CrosscoderFacts};
 use crate::ml::Error;
 use crate::ml::formats::{CacheFolder, WeightsFile, cache_rows};
@@ -20,6 +21,12 @@ pub fn crosscoder(path: &Path, prefix: Option<&str>) -> Result<CrosscoderFacts, 
         expects: facts.expects.map(str::to_string),
         assumed: facts.assumed,
         unusable: facts.activation.err(),
+        autoencoder: facts.autoencoder,
+        reads: facts.reads.map(|target| match target {
+            crate::ml::crosscoder::Target::Base => Target::Base,
+            crate::ml::crosscoder::Target::Tuned => Target::Tuned,
+            crate::ml::crosscoder::Target::Difference => Target::Difference,
+        }),
         beside: names.map(|name| name.to_string_lossy().to_string()).collect(),
     })
 }

@@ -9,7 +9,7 @@ use super::session::ended;
 use super::{Format, Status};
 use crate::exec::latent_counts::latent_counts;
 use crate::exec::latent_df;
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Target};
 use crate::ml::formats::{
     Choices, Comparison, DelphiCache, Layout, WeightsFacts, WeightsFile, delphi_reader, verify_import,
 };
@@ -38,12 +38,24 @@ pub struct ImportArgs {
     /// An autoencoder of SAELens that reads both models' activations side by side, base first, and does not say so.
     #[arg(long)]
     pub side_by_side: bool,
+    /// What an autoencoder of one vector reads (a published SAE or diff-SAE, or one of SAELens), where its files do not say it.
+    #[arg(long, value_enum, conflicts_with = "side_by_side")]
+    pub reads: Option<Reads>,
     /// The code norm, where the files do not name it.
     #[arg(long, value_enum)]
     pub norm: Option<Norm>,
     /// How to report: for people, one line, or JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+/// What an autoencoder reads, on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Reads {
+    Base,
+    Tuned,
+    /// Tuned minus base.
+    Difference,
 }
 
 /// A code norm on the command line.
@@ -81,6 +93,13 @@ fn crosscoder(args: &ImportArgs) -> Done {
         true => file.side_by_side().map_err(|error| (Status::Usage, error.to_string()))?,
         false => file,
     };
+    let file = match args.reads {
+        Some(Reads::Base) => file.reading(Target::Base),
+        Some(Reads::Tuned) => file.reading(Target::Tuned),
+        Some(Reads::Difference) => file.reading(Target::Difference),
+        None => Ok(file),
+    };
+    let file = file.map_err(|error| (Status::Usage, error.to_string()))?;
     let facts = file.facts().map_err(failed)?;
     let choices = choices(args, &facts)?;
     // A folder beside the target takes the files until they have been read back.
@@ -165,6 +184,9 @@ fn notes(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder) -> Ve
     // The sentence about the norm is the first.
     let decided = usize::from(facts.norm_assumed && args.norm.is_some());
     notes.extend(facts.assumed.iter().skip(decided).cloned());
+    if let Some(target) = crosscoder.variant.target() {
+        notes.push(format!("it is a sparse autoencoder: `variant = sae(on = {})`", target.word()));
+    }
     if facts.normalizes {
         notes.push(
             "it normalises its rows by its own mean and scale; they are kept, so use it with `normalize = none`".into(),
@@ -181,7 +203,8 @@ fn notes(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder) -> Ve
     if facts.layout == Layout::Crosscode && matches!(crosscoder.activation, Activation::TopK { .. }) {
         notes.push("crosscode also keeps negative preactivations when fewer than k are positive; xd does not".into());
     }
-    if facts.layout == Layout::Saelens && matches!(crosscoder.activation, Activation::TopK { .. }) {
+    if facts.layout == Layout::Saelens && matches!(crosscoder.activation, Activation::TopK { .. }) && !facts.autoencoder
+    {
         notes.push(match crosscoder.code_norm {
             CodeNorm::None => "features are those of SAELens: where a code norm was put into the weights, they are f_j times it",
             _ => "it ranks by the norms of whole decoder rows; features of SAELens are f_j times that norm, those of xd f_j",
@@ -240,8 +263,16 @@ fn report(args: &ImportArgs, facts: &WeightsFacts, crosscoder: &Crosscoder, prob
 
 /// Options of crosscoders.
 fn no_options(args: &ImportArgs, what: &str) -> Result<(), (Status, String)> {
-    if args.threshold.is_some() || args.norm.is_some() || args.prefix.is_some() || args.side_by_side {
-        return Err((Status::Usage, format!("{what} has no threshold, norm, prefix or sides; leave the option out")));
+    if args.threshold.is_some()
+        || args.norm.is_some()
+        || args.prefix.is_some()
+        || args.side_by_side
+        || args.reads.is_some()
+    {
+        return Err((
+            Status::Usage,
+            format!("{what} has no threshold, norm, prefix, sides or target; leave the option out"),
+        ));
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ fn crosscoder(
             options.out.display()
         )));
     }
-    if layout == ExportLayout::Saelens {
+    if layout == ExportLayout::Saelens && crosscoder.variant.target().is_none() {
         let [base, tuned] = slices_apart(&crosscoder, options.out)?;
         notes.push(format!(
             "`joint` is the whole crosscoder, over both models' activations side by side. The slices `base` and `tuned` decode exactly; \

@@ -1,6 +1,7 @@
 //! What the language half asks of the outside. The command line answers from the disk, tests answer from memory.
 
 use super::hub::{HubRef, HubWanted, Lock};
+use super::plan::spec::Target;
 
 /// Facts of a model that can be read without loading its weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,10 @@ pub struct CrosscoderFacts {
     pub assumed: Vec<String>,
     /// Why it cannot be used as it is, such as a threshold that is missing; it can still be started from.
     pub unusable: Option<String>,
+    /// It is an autoencoder of vectors of one model, or of the difference.
+    pub autoencoder: bool,
+    /// What an autoencoder reads, where its files say it.
+    pub reads: Option<Target>,
     /// Names of the files beside a single file that say how it is read, such as `config.json`.
     pub beside: Vec<String>,
 }

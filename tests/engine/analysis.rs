@@ -4,7 +4,7 @@ use xd::ml::analysis::{
     ClassRecovery, ClassThresholds, CountedGroup, LatentClass, TokensConfig, classify, recover, recover_unflagged,
     tokens,
 };
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 use xd::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use xd::ml::watch::Unwatched;
 use xd::ml::{BASE, MemoryRows, TUNED, TokenGroup};
@@ -140,6 +140,7 @@ fn latents_of(dictionary: &Dictionary, latents: &[(usize, [f32; 2], bool)]) -> C
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     for (j, (k, norms, _)) in latents.iter().enumerate() {
         for m in 0..2 {

@@ -1,5 +1,6 @@
 //! Crosscoder training against the published trainers, finite differences and itself.
 
+mod autoencoder;
 mod exact;
 mod gradient;
 mod reference;

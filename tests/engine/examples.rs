@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use xd::ml::analysis::examples::{self, ExamplesConfig, Kept, SequenceId, sample};
 use xd::ml::analysis::largest_activations;
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 use xd::ml::data::Tokenizer;
 use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo, Rows};
@@ -32,6 +32,7 @@ fn crosscoder(activation: Activation) -> Crosscoder {
         code_norm: CodeNorm::Sum,
         activation,
         normalizer: None,
+        variant: Variant::SharedCode,
     }
 }
 

@@ -8,7 +8,7 @@ use xd::ml::analysis::TappedPair;
 use xd::ml::analysis::patch::{
     Entry, Metric, Mode, PatchConfig, Patched, Positions, PromptSums, WINDOW, patch, predicting,
 };
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, Autoencoder, CodeNorm, Crosscoder, Target, Variant};
 use xd::ml::data::TokenSequence;
 use xd::ml::lm::{Decoder, Dtype, Prediction, Reading, Site, Weights, predictions};
 use xd::ml::watch::Unwatched;
@@ -61,6 +61,7 @@ pub fn crosscoder(width: usize, latents: usize) -> Crosscoder {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     }
 }
 
@@ -345,6 +346,7 @@ pub fn perfect(width: usize) -> Crosscoder {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     }
 }
 
@@ -615,6 +617,28 @@ fn autoencoders_of_the_tuned_model_and_of_the_difference_are_crosscoders() {
             sum / tokens
         };
         let want = [kl_with(0.0), kl_with(1.0)];
+        // As it is trained: its own weights, in the form of a crosscoder.
+        let own = Autoencoder {
+            on: if of_difference { Target::Difference } else { Target::Tuned },
+            width: d,
+            encoder: (0..n * d).map(|place| encoder[place % d * n + place / d]).collect(),
+            encoder_bias: b_enc.clone(),
+            decoder: decoder.clone(),
+            bias: b_dec.clone(),
+        };
+        let trained = own.crosscoder(Activation::Relu);
+        let pair = TappedPair { crosscoder: &trained, ..pair };
+        let entries = [Mode::Add, Mode::Replace].map(|mode| Entry::LatentsBy(mode, chosen.clone())).to_vec();
+        let config = PatchConfig { entries, ..config };
+        let by_itself = run(&pair, &texts, &config);
+        for entry in 0..2 {
+            let got = by_itself.entry(entry, 0, 0).unwrap().mean;
+            assert!(
+                (got - want[0]).abs() < 2e-5 * (1.0 + want[0]),
+                "{of_difference}, {entry}: {got}, slowly {}",
+                want[0]
+            );
+        }
         assert!((want[0] - want[1]).abs() > 1e-4, "the bias changes nothing: {want:?}");
         for (entry, want) in want.into_iter().cycle().take(4).enumerate() {
             let got = patched.entry(entry, 0, 0).unwrap().mean;

@@ -257,3 +257,64 @@ fn the_paper_runs_on_the_embedded_pair() {
     };
     assert!(kl("everything") < kl("nothing") && kl("error") < kl("nothing"), "{rows:?}");
 }
+
+#[test]
+fn diff_sae_trains_patches_and_measures_autoencoders() {
+    let lab = Lab::new("xd 1\n");
+    run_with(&lab, "diff_sae", &small_diff_sae(), &[0, 4]);
+    let fit = table(&lab, "explained.csv");
+    let cell = |row: &[(String, String)], name: &str| row.iter().find(|(column, _)| column == name).unwrap().1.clone();
+    let models: Vec<String> = fit.iter().map(|row| cell(row, "model")).collect();
+    assert_eq!(models, ["tuned", "difference"]);
+    for row in &fit {
+        let number = |name: &str| cell(row, name).parse::<f64>().unwrap();
+        assert!(number("fve") > 0.1 && number("fve") < 1.0, "{row:?}");
+        assert!(number("kl_spliced") > 0.0 && number("ce_spliced") > 0.0, "{row:?}");
+    }
+    let effects = table(&lab, "effects.csv");
+    let mean = |variant: &str, insert: &str| {
+        let is = |row: &&Vec<(String, String)>| {
+            cell(row, "variant") == variant && cell(row, "insert") == insert && cell(row, "positions") == "all"
+        };
+        cell(effects.iter().find(is).unwrap(), "mean").parse::<f64>().unwrap()
+    };
+    assert_eq!(mean("tuned", "nothing"), mean("difference", "nothing"));
+    assert!(mean("difference", "everything") < mean("difference", "nothing"));
+    // What the difference's autoencoder leaves, put in alone, is further from the tuned model than its latents are.
+    assert!(mean("difference", "error") > 0.0);
+    let specific = table(&lab, "specific.csv");
+    assert!(specific.iter().all(|row| cell(row, "nu_activation").parse::<f64>().unwrap().abs() < 0.3));
+
+    // The artifact is the published class; every layout that has a place for it gives the same on a probe.
+    let file = root().join("experiments/diff_sae.xd").display().to_string();
+    let store = lab.path().join("store").display().to_string();
+    let sets = small_diff_sae();
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    for (layout, status) in [("published", 0), ("torch", 0), ("saelens", 0), ("tensors", 0), ("kissane", 3)] {
+        let mut arguments = vec!["export", &file, "dictionary[variant = difference]", "--as", layout, "--out", layout];
+        arguments.extend(["--store", &store]);
+        arguments.extend(&sets);
+        let output = lab.xd(&arguments);
+        assert_eq!(output.status.code(), Some(status), "{layout}: {}", said(&output));
+    }
+    for (path, reads, status) in [
+        ("published", None, 0),
+        ("saelens", None, 0),
+        ("torch", Some("difference"), 0),
+        ("torch", None, 3),
+        ("published", Some("tuned"), 1),
+    ] {
+        let mut arguments = vec!["import", path, "--out", "again"];
+        arguments.extend(reads.iter().flat_map(|reads| ["--reads", reads]));
+        let output = lab.xd(&arguments);
+        assert_eq!(output.status.code(), Some(status), "{path} {reads:?}: {}", said(&output));
+        let told = said(&output).contains("`variant = sae(on = difference)`");
+        assert!(status != 0 || told, "{}", said(&output));
+    }
+}
+
+fn small_diff_sae() -> Vec<String> {
+    ["train_length=7 epochs", "prompts=3 prompts", "rows=6K tokens", "held_out=1K tokens", "latents=128"]
+        .map(String::from)
+        .to_vec()
+}

@@ -1,6 +1,6 @@
 //! Latent Scaling against its definition.
 
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, Autoencoder, CodeNorm, Crosscoder, Target, Variant};
 use xd::ml::scaling::{Betas, Direction, Fit, Interval, ScalingConfig, Verdict, control_sample, scale};
 use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo, Rows};
@@ -83,6 +83,44 @@ fn every_target_of_every_latent_equals_the_leave_one_out_definition() {
     }
 }
 
+/// Its one vector is fitted to the activations of both models, and there is nothing else to say (docs/method.md 1.7).
+#[test]
+fn of_an_autoencoder_only_the_activations_are_measured() {
+    let (d, latents) = (10, 24);
+    let rows = toy::rows(d, 300, 7, 1);
+    let of = toy::crosscoder(d, latents, Activation::Relu, 2);
+    for (on, fit) in [(Target::Base, Fit::Base), (Target::Tuned, Fit::Tuned), (Target::Difference, Fit::Both)] {
+        let own = Autoencoder {
+            on,
+            width: d,
+            encoder: of.encoder_weight[..d * latents].to_vec(),
+            encoder_bias: of.encoder_bias.clone(),
+            decoder: of.decoder_weight[..d * latents].to_vec(),
+            bias: of.decoder_bias[..d].to_vec(),
+        };
+        let made = own.crosscoder(Activation::Relu);
+        let scaling =
+            scale(&made, &rows, &ScalingConfig { fit, intervals: 20, ..ScalingConfig::default() }, &Unwatched).unwrap();
+        let writes = on.model();
+        let mut measured = 0;
+        for j in 0..latents {
+            let Some(betas) = scaling.betas[j] else { continue };
+            measured += 1;
+            let [want, ..] = naive(&made, &rows, j, writes);
+            assert!((0..2).all(|m| close(betas.activation[m], want[m])), "{on:?} {j}: {betas:?} for {want:?}");
+            assert!([betas.activation_no_bias, betas.reconstruction, betas.error].iter().flatten().all(|b| b.is_nan()));
+            let nus = scaling.nus[j];
+            assert!(close(nus.activation.unwrap(), want[1 - writes] / want[writes]));
+            assert_eq!((nus.activation_no_bias, nus.reconstruction, nus.error), (None, None, None));
+            let intervals = scaling.intervals[j].unwrap();
+            assert!(intervals.activation.is_some() && intervals.error.is_none() && intervals.reconstruction.is_none());
+            assert_eq!((scaling.rank[j], scaling.within_shared[j]), (None, None));
+            assert_eq!(scaling.verdict[j].name(), "");
+        }
+        assert!(measured > 15, "only {measured} latents fire: the test says too little");
+    }
+}
+
 /// The published code's own check: orthogonal latents, data = beta f d plus something orthogonal to all of them.
 #[test]
 fn orthogonal_latents_return_the_planted_betas() {
@@ -98,6 +136,7 @@ fn orthogonal_latents_return_the_planted_betas() {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     // Latent j reads coordinate 6 + j of the base, where nothing else is written, and writes coordinate j of both models.
     for j in 0..latents {
@@ -140,6 +179,7 @@ fn artefacts() -> (Crosscoder, MemoryRows) {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     let mut latent = |j: usize, reads: usize, writes: usize, norms: [f32; 2]| {
         cc.encoder_weight[(width + reads) * latents + j] = 1.0;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use xd::ml::activations::{Normalize, Normalizer};
 use xd::ml::analysis::{HeldOut, Spliced, TappedPair, splice};
-use xd::ml::crosscoder::Crosscoder;
+use xd::ml::crosscoder::{Activation, Autoencoder, Crosscoder, Target, Variant};
 use xd::ml::data::TokenSequence;
 use xd::ml::lm::{Decoder, Site};
 use xd::ml::watch::Unwatched;
@@ -70,7 +70,14 @@ fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) ->
                 .collect();
             let value = |i: usize| {
                 let sum: f64 = (0..c.latents).map(|j| f[j] * f64::from(c.decoder_row(model, j)[i])).sum();
-                raw(model, i, sum + f64::from(c.decoder_bias[model * d + i])) as f32
+                // The difference's reconstruction stands on the base.
+                let below = match c.variant {
+                    Variant::Sae(Target::Difference) => {
+                        (f64::from(rows[BASE][t][i]) - shift(BASE, i)) * f64::from(scale[BASE])
+                    }
+                    _ => 0.0,
+                };
+                raw(model, i, below + sum + f64::from(c.decoder_bias[model * d + i])) as f32
             };
             (0..d).map(value).collect()
         };
@@ -154,6 +161,40 @@ fn splices_agree_with_a_slow_rerun() {
                 assert_eq!(got.count, 13 + 8);
             }
         }
+    }
+}
+
+#[test]
+fn an_autoencoder_is_spliced_into_the_model_that_it_writes_to() {
+    let base = Decoder::load(fixture("gemma2")).unwrap();
+    let tuned = tuned(&base, "gemma2");
+    let (width, documents) = (base.width(), documents(base.vocabulary()));
+    let of = crosscoder(width, 60);
+    let mean: Vec<f32> = (0..2 * width).map(|i| (i % 7) as f32 * 0.1 - 0.3).collect();
+    let read_as = BTreeMap::new();
+    for (on, by) in [
+        (Target::Base, Normalize::Rms(4.0)),
+        (Target::Tuned, Normalize::None),
+        (Target::Difference, Normalize::Rms(4.0)),
+    ] {
+        let own = Autoencoder {
+            on,
+            width,
+            encoder: of.encoder_weight[..width * 60].to_vec(),
+            encoder_bias: of.encoder_bias.clone(),
+            decoder: of.decoder_weight[..width * 60].to_vec(),
+            bias: of.decoder_bias[..width].to_vec(),
+        };
+        let made = own.crosscoder(Activation::Relu);
+        let normalizer = normalizer(width, by);
+        let pair = pair([&base, &tuned], &made, &normalizer, &read_as, Site::ResidualPost);
+        let found = splice(&pair, &documents, &mean, &Unwatched).unwrap();
+        let (got, slow) = (&found[on.model()], slow(&pair, &documents, &mean, on.model()));
+        for (got, at) in [(got.clean, 0), (got.spliced, 1), (got.zero, 2), (got.mean, 3), (got.kl, 4)] {
+            let [want, _] = of_two(&slow, |d| d[at], |d| d[7]);
+            assert!((got.value - want).abs() < 1e-4 * (1.0 + want), "{on:?} {at}: {} {want}", got.value);
+        }
+        assert_eq!(found[1 - on.model()].count, 0, "{on:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use xd::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 use xd::ml::{MemoryRows, RowInfo};
 
 pub fn random(count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
@@ -22,6 +22,7 @@ pub fn crosscoder(width: usize, latents: usize, activation: Activation, seed: u6
         code_norm: CodeNorm::Sum,
         activation,
         normalizer: None,
+        variant: Variant::SharedCode,
     }
 }
 

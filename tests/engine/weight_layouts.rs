@@ -247,13 +247,29 @@ fn what_xd_has_not_is_refused_by_name() {
     for (name, words) in [
         ("decoupled", "DECOUPLED"),
         ("crosscode_no_thresholds", "no `_activation_fn.log_threshold_L`"),
-        ("sae.pt", "sparse autoencoder of one model"),
         ("../torch/nested.pt", "no crosscoder in a layout that is known"),
         ("../torch/evil.pt", "would run `posix.system`"),
         (".", "several files of weights"),
     ] {
         assert!(said(name).contains(words), "{name}: {}", said(name));
     }
+}
+
+/// A state dict of the published class for one vector: what it reads is for the user to say.
+#[test]
+fn a_published_autoencoder_is_read_once_it_is_known_of_what() {
+    let open = || WeightsFile::open(&fixture("sae.pt"), None).unwrap();
+    let facts = open().facts().unwrap();
+    assert!(facts.autoencoder && facts.reads.is_none(), "{facts:?}");
+    let error = open().load(&Choices::default()).unwrap_err().to_string();
+    assert!(error.contains("sparse autoencoder of one vector") && error.contains("--reads tuned"), "{error}");
+    let error = WeightsFile::open(&fixture("batch_topk_march_2025"), None)
+        .unwrap()
+        .reading(xd::ml::crosscoder::Target::Tuned)
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("no autoencoder of one vector"), "{error}");
 }
 
 #[test]

@@ -407,6 +407,8 @@ fn changes() -> BTreeMap<String, (String, String)> {
         let file = |value: &str| cc("train.optimizer", &format!("adam({warmup}{argument} = {value})"));
         add(&format!("crosscoder.train.optimizer:adam.{argument}"), file(before), file(after));
     }
+    add("crosscoder.variant", cc("variant", "shared_code"), cc("variant", "sae(on = tuned)"));
+    add("crosscoder.variant:sae.on", cc("variant", "sae(on = tuned)"), cc("variant", "sae(on = difference)"));
     add("crosscoder.train.clip:norm.max", cc("train.clip", "norm(1.0)"), cc("train.clip", "norm(2.0)"));
     // A crosscoder trained elsewhere, and weights to start from.
     let trained = |value: &str| block("crosscoder", &[("on", "rows"), ("from", value)]);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use xd::lang::hub::{HubRef, HubWanted, Lock};
 use xd::lang::plan::Plan;
+use xd::lang::plan::spec::Target;
 use xd::lang::world::{CacheFacts, CrosscoderFacts, ModelFacts, World};
 use xd::lang::{Analysis, Sources, analyse};
 
@@ -73,7 +74,7 @@ impl Memory {
             memory.tensors.insert(("rows.safetensors".to_string(), key.to_string()), vec![50_000, 2, 64]);
             memory.tensors.insert(("more.safetensors".to_string(), key.to_string()), vec![50_000, 2, 64]);
         }
-        for folder in ["normalizing", "kissane", "old", "no_threshold"] {
+        for folder in ["normalizing", "kissane", "old", "no_threshold", "sae", "sae_of_tuned"] {
             memory.texts.insert(folder.to_string(), folder.to_string());
             memory.tensors.insert((folder.to_string(), "encoder.bias".to_string()), vec![512]);
         }
@@ -185,6 +186,8 @@ impl World for Memory {
             normalizes: path.contains("normalizing"),
             expects: path.contains("kissane").then(|| "per_model_scale".to_string()),
             assumed: if path == "old" { vec!["the files do not say it".to_string()] } else { Vec::new() },
+            autoencoder: path.contains("sae"),
+            reads: path.contains("sae_of_tuned").then_some(Target::Tuned),
             beside: Vec::new(),
             unusable: path.contains("no_threshold").then(|| "it has no threshold".to_string()),
         })

@@ -1,5 +1,8 @@
 //! Mistakes in a few words: what is written beside a sound file, and what is said of it.
 
+use xd::lang::plan::Spec;
+use xd::lang::plan::spec::{CodeNorm, Loss, Reconstruction, Target, Variant};
+
 use crate::memory::{Memory, short};
 
 const SOUND: &str = "xd 1
@@ -422,6 +425,17 @@ fn values() {
     one("crosscoder x { on = planted }", "missing_field", "x");
     one("crosscoder x { on = planted\n  from = folder(\"no_threshold\") }", "unusable", "\"no_threshold\"");
     one("crosscoder x { on = planted\n  from = folder(\"organism/base\") }", "unusable", "\"organism/base\"");
+    let elsewhere = |folder: &str, variant: &str| {
+        format!("crosscoder x {{ on = planted\n  from = folder(\"{folder}\")\n  {variant} }}")
+    };
+    one(&elsewhere("sae", ""), "unusable", "\"sae\"");
+    one(&elsewhere("sae_of_tuned", "variant = sae(on = base)"), "unusable", "sae(on = base)");
+    one(&elsewhere("trained", "variant = sae(on = base)"), "unusable", "sae(on = base)");
+    one(
+        "crosscoder x { on = planted\n  latents = 512\n  loss = topk(k = 4)\n  train.optimizer = adam(warmup = 5 steps)\n  init.from = folder(\"sae\") }",
+        "unusable",
+        "\"sae\"",
+    );
     one("crosscoder x { on = planted\n  from = folder(\"old\") }", "assumed", "\"old\"");
     one("crosscoder x { on = planted\n  from = folder(\"kissane\") }", "assumed", "\"kissane\"");
     let scaled =
@@ -597,5 +611,39 @@ fn mutilated_files_are_answered() {
             let (analysis, sources) = memory.analyse(&cut);
             assert_eq!(analysis.plan.is_none(), analysis.has_errors(), "{cut}\n{}", short(&analysis, &sources));
         }
+    }
+}
+
+/// An autoencoder as it is written, as its files say, and its defaults in what `show` prints.
+#[test]
+fn autoencoders_have_losses_of_their_own_and_are_told_from_crosscoders() {
+    let memory = Memory::organism();
+    let prelude = "xd 1\npair toy = synthetic(width = 64)\nactivations planted { of = toy\n  train = 1M tokens\n  validate = 10K tokens }\n";
+    let trained = |rest: &str| {
+        format!(
+            "{prelude}crosscoder x {{ on = planted\n  loss = batch_topk(k = 4{rest})\n  variant = sae(on = difference)\n  train.optimizer = adam(warmup = 5 steps) }}\n"
+        )
+    };
+    let spec = |file: &str| {
+        let plan = memory.plan(file);
+        let step = plan.steps.into_iter().find(|s| s.address.name == "x").unwrap();
+        let Spec::Crosscoder(spec) = step.spec else { panic!() };
+        spec
+    };
+    let of = spec(&trained(""));
+    assert_eq!(of.variant, Variant::Sae(Target::Difference));
+    let Loss::BatchTopK(top) = of.loss else { panic!() };
+    assert_eq!((top.reconstruction, top.norm), (Reconstruction::Mse, CodeNorm::None));
+    let Loss::BatchTopK(top) = spec(&trained(", reconstruction = l2")).loss else { panic!() };
+    assert_eq!((top.reconstruction, top.norm), (Reconstruction::L2, CodeNorm::None));
+    assert_eq!(spec(&trained(", norm = none")), spec(&trained("")));
+    for (folder, variant, expected) in [
+        ("sae", "variant = sae(on = base)", Variant::Sae(Target::Base)),
+        ("sae_of_tuned", "", Variant::Sae(Target::Tuned)),
+        ("sae_of_tuned", "variant = sae(on = tuned)", Variant::Sae(Target::Tuned)),
+        ("trained", "", Variant::SharedCode),
+    ] {
+        let file = format!("{prelude}crosscoder x {{ on = planted\n  from = folder(\"{folder}\")\n  {variant} }}\n");
+        assert_eq!(spec(&file).variant, expected, "{folder} {variant}");
     }
 }

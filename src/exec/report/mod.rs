@@ -12,7 +12,7 @@ use crate::exec::status::is_stored;
 use crate::exec::steps::plot::{first_sentence, labels, title_and_caption};
 use crate::exec::store::write_whole;
 use crate::exec::wiring::file_name;
-use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, TopKLoss};
+use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, Target, TopKLoss, Variant};
 use crate::lang::plan::{Origin, Plan, Spec, Step};
 use crate::lang::schema;
 use crate::out::report::{
@@ -272,7 +272,11 @@ fn words(step: &Step) -> BTreeSet<String> {
 /// What a crosscoder minimises, written out.
 fn loss(step: &Step) -> Option<LossInForce> {
     let Spec::Crosscoder(spec) = &step.spec else { return None };
-    Some(LossInForce { step: step.address.to_string(), text: loss_in_words(&spec.loss) })
+    let text = match spec.variant {
+        Variant::SharedCode => loss_in_words(&spec.loss),
+        Variant::Sae(target) => of_autoencoder(target, &loss_in_words(&spec.loss)),
+    };
+    Some(LossInForce { step: step.address.to_string(), text })
 }
 
 /// The loss in force as a formula, such as `mean ||eps|| + 0.03 * mean sum f (||d_base|| + ||d_tuned||)`.
@@ -286,6 +290,17 @@ pub fn loss_in_words(loss: &Loss) -> String {
         Loss::BatchTopK(top) => top_k(top, "the batch keeps its B·k largest"),
         Loss::TopK(top) => top_k(top, "each row keeps its k largest"),
     }
+}
+
+/// The same of an autoencoder, which has one error and ranks by f itself.
+fn of_autoencoder(target: Target, loss: &str) -> String {
+    let x = match target {
+        Target::Base => "h_base",
+        Target::Tuned => "h_tuned",
+        Target::Difference => "h_tuned − h_base",
+    };
+    let loss = loss.replace("over rows and models of", "over rows of").replace("f · 1", "f");
+    format!("{loss}; ε = x − x̂ of x = {x}, ‖d‖ = 1")
 }
 
 fn top_k(top: &TopKLoss, keeps: &str) -> String {

@@ -8,13 +8,13 @@ use crate::exec::wiring::{input, path_of};
 use crate::exec::{Error, Result, hub, rows};
 use crate::lang::hub::HubRef;
 use crate::lang::plan::spec::{self, CrosscoderSpec, WeightsRef};
-use crate::lang::plan::{Plan, Spec};
+use crate::lang::plan::{Plan, Spec, StepIndex};
 use crate::ml::crosscoder::sweep::CHECKPOINT;
 use crate::ml::crosscoder::{
     Activation, AdamConfig, CodeNorm, Crosscoder, Evaluation, Init, InitEncoder, Loss, Pace, Reconstruction, Shuffle,
-    SweepPoint, TopK, Train, TrainerConfig, evaluate, train_sweep,
+    SweepPoint, Target, TopK, Train, TrainerConfig, Variant, evaluate, train_sweep,
 };
-use crate::ml::formats::WeightsFile;
+use crate::ml::formats::{Choices, WeightsFile};
 use crate::ml::{Progress, Watch};
 use crate::out::{Column, Frame};
 
@@ -49,7 +49,7 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
     let opened = rows::open(first, first.input("on")?)?;
     let spec = crosscoder_spec(first)?;
     if let Some(from) = &spec.from {
-        let crosscoder = load(first, from)?;
+        let crosscoder = load(first, from, variant(spec.variant).target())?;
         let evaluation = evaluate(&crosscoder, opened.validate.as_ref(), None, first.watch)?;
         save(first, &crosscoder, &evaluation, None, 0)?;
         return Ok(vec![Ok(Made::default())]);
@@ -57,7 +57,8 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
     let mut points = Vec::new();
     for job in jobs {
         let spec = crosscoder_spec(job)?;
-        let from = spec.init.from.as_ref().map(|from| load_to_start_from(job, from)).transpose()?;
+        let reads = variant(spec.variant).target();
+        let from = spec.init.from.as_ref().map(|from| load_to_start_from(job, from, reads)).transpose()?;
         points.push(SweepPoint::open(config(spec), opened.train.width(), from.as_ref(), job.folder)?);
     }
     let together = Together { jobs };
@@ -86,6 +87,15 @@ fn crosscoder_spec<'a>(job: &Job<'a>) -> Result<&'a CrosscoderSpec> {
     }
 }
 
+/// The variant of a crosscoder, or of that behind its classes.
+pub(super) fn variant_of(job: &Job<'_>, index: StepIndex) -> Variant {
+    let step = &job.plan.steps[index.0];
+    match &step.spec {
+        Spec::Crosscoder(spec) => variant(spec.variant),
+        _ => input(step, "of").map_or(Variant::SharedCode, |of| variant_of(job, of)),
+    }
+}
+
 /// Each point of a common training has a line of its own.
 struct Together<'a> {
     jobs: &'a [Job<'a>],
@@ -107,12 +117,20 @@ impl Watch for Together<'_> {
     }
 }
 
-/// Weights that the file names.
-fn load(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder> {
-    Ok(match weights {
-        WeightsRef::Folder { path, .. } => Crosscoder::load(&path_of(path))?,
-        WeightsRef::Tensors { path, prefix } => Crosscoder::load_tensors(&path_of(path), prefix)?,
-        WeightsRef::Hub { repository } => Crosscoder::load(&brought(job, repository)?)?,
+/// Weights that the file names; an autoencoder's read `reads`.
+fn load(job: &Job<'_>, weights: &WeightsRef, reads: Option<Target>) -> Result<Crosscoder> {
+    Ok(open(job, weights, reads)?.load(&Choices::default())?)
+}
+
+fn open(job: &Job<'_>, weights: &WeightsRef, reads: Option<Target>) -> Result<WeightsFile> {
+    let file = match weights {
+        WeightsRef::Folder { path, .. } => WeightsFile::open(&path_of(path), None)?,
+        WeightsRef::Tensors { path, prefix } => WeightsFile::open(&path_of(path), Some(prefix))?,
+        WeightsRef::Hub { repository } => WeightsFile::open(&brought(job, repository)?, None)?,
+    };
+    Ok(match reads {
+        Some(target) => file.reading(target)?,
+        None => file,
     })
 }
 
@@ -123,13 +141,8 @@ fn brought(job: &Job<'_>, repository: &HubRef) -> Result<PathBuf> {
 }
 
 /// Weights that training starts from; what only their use needs, such as a threshold, may be missing.
-fn load_to_start_from(job: &Job<'_>, weights: &WeightsRef) -> Result<Crosscoder> {
-    let file = match weights {
-        WeightsRef::Folder { path, .. } => WeightsFile::open(&path_of(path), None)?,
-        WeightsRef::Tensors { path, prefix } => WeightsFile::open(&path_of(path), Some(prefix))?,
-        WeightsRef::Hub { repository } => WeightsFile::open(&brought(job, repository)?, None)?,
-    };
-    Ok(file.load_to_start_from()?)
+fn load_to_start_from(job: &Job<'_>, weights: &WeightsRef, reads: Option<Target>) -> Result<Crosscoder> {
+    Ok(open(job, weights, reads)?.load_to_start_from()?)
 }
 
 /// The published files and one row of numbers; the checkpoint goes.
@@ -139,11 +152,12 @@ fn save(job: &Job<'_>, crosscoder: &Crosscoder, evaluation: &Evaluation, loss: O
         &Activation::Threshold { threshold, .. } => Some(f64::from(threshold)),
         Activation::Relu | Activation::TopK { .. } | Activation::JumpRelu { .. } => None,
     };
+    let [fve_base, fve_tuned] = evaluation.fve_by_model(crosscoder.variant);
     Frame::new()
         .with("l0", Column::real([evaluation.l0_training]))?
         .with("l0_inference", Column::real([evaluation.l0]))?
-        .with("fve_base", Column::real([evaluation.base.fve]))?
-        .with("fve_tuned", Column::real([evaluation.tuned.fve]))?
+        .with("fve_base", Column::Real(vec![fve_base]))?
+        .with("fve_tuned", Column::Real(vec![fve_tuned]))?
         .with("fve", Column::real([evaluation.joint.fve]))?
         .with("loss", Column::Real(vec![loss]))?
         .with("dead", Column::real([evaluation.dead]))?
@@ -161,6 +175,7 @@ fn config(spec: &CrosscoderSpec) -> TrainerConfig {
     let train = &spec.train;
     TrainerConfig {
         latents: spec.latents as usize,
+        variant: variant(spec.variant),
         loss: loss(&spec.loss),
         init: Init {
             norm: spec.init.norm,
@@ -192,6 +207,15 @@ fn config(spec: &CrosscoderSpec) -> TrainerConfig {
             seed: train.seed,
             resample: train.resample,
         },
+    }
+}
+
+fn variant(variant: spec::Variant) -> Variant {
+    match variant {
+        spec::Variant::SharedCode => Variant::SharedCode,
+        spec::Variant::Sae(spec::Target::Base) => Variant::Sae(Target::Base),
+        spec::Variant::Sae(spec::Target::Tuned) => Variant::Sae(Target::Tuned),
+        spec::Variant::Sae(spec::Target::Difference) => Variant::Sae(Target::Difference),
     }
 }
 

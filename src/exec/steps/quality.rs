@@ -13,7 +13,7 @@ use crate::ml::crosscoder::{Crosscoder, evaluate};
 use crate::ml::{BASE, TUNED};
 use crate::out::{Column, Frame};
 
-/// Measures and writes a row for the base, the tuned model, and both.
+/// Measures and writes a row for the base, the tuned model, and both; of an autoencoder one row.
 ///
 /// # Errors
 /// When the crosscoder, the rows or the models cannot be read.
@@ -28,7 +28,7 @@ pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
     // Rows that are streamed hold the models too.
     drop(opened);
     let spliced = spliced(job, &crosscoder, behind, &places, &found.mean)?;
-    let models = [("base", found.base), ("tuned", found.tuned), ("joint", found.joint)];
+    let models = found.of(crosscoder.variant);
     type Pick = fn(&Spliced) -> Option<Ratio>;
     let predictions: [(&str, Pick); 11] = [
         ("ce_clean", |s| Some(s.clean)),
@@ -50,14 +50,19 @@ pub fn make(job: &Job<'_>, spec: &QualitySpec) -> Result<Made> {
         .with("l0", Column::real(models.iter().map(|_| found.l0)))?
         .with("l0_training", Column::real(models.iter().map(|_| found.l0_training)))?
         .with("dead", Column::real(models.iter().map(|_| found.dead)))?;
-    let of = |model: usize, pick: Pick| spliced.as_ref().and_then(|both: &[Spliced; 2]| pick(&both[model]));
+    // Which model each row is about; both together predict nothing.
+    let about: Vec<Option<usize>> = match crosscoder.variant.target() {
+        Some(target) => vec![Some(target.model())],
+        None => vec![Some(BASE), Some(TUNED), None],
+    };
+    let of = |model: Option<usize>, pick: Pick| pick(&spliced.as_ref()?[model?]);
     for (name, pick) in predictions {
-        let values = [BASE, TUNED].map(|model| of(model, pick).map(|found| found.value));
-        frame.push(name, Column::Real(vec![values[BASE], values[TUNED], None]))?;
+        let values = about.iter().map(|model| of(*model, pick).map(|found| found.value));
+        frame.push(name, Column::Real(values.collect()))?;
     }
     for (name, pick) in predictions {
-        let halves = [BASE, TUNED].map(|model| of(model, pick).and_then(|found| found.ci95));
-        frame.push(format!("{name}_ci95"), Column::Real(vec![halves[BASE], halves[TUNED], None]))?;
+        let halves = about.iter().map(|model| of(*model, pick).and_then(|found| found.ci95));
+        frame.push(format!("{name}_ci95"), Column::Real(halves.collect()))?;
     }
     frame.write(&job.folder.join(ROWS))?;
     Ok(Made { tokens: found.tokens })
@@ -94,7 +99,7 @@ fn spliced(
         normalizer: &normalizer,
     };
     let found = splice(&pair, &documents, mean, job.watch)?;
-    if found[BASE].count == 0 {
+    if found.iter().all(|found| found.count == 0) {
         job.watch.note("no held-out document has two tokens: nothing is spliced");
         return Ok(None);
     }

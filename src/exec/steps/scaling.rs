@@ -5,7 +5,7 @@ use crate::exec::frames::ROWS;
 use crate::exec::{Error, Result, rows};
 use crate::lang::plan::spec::{self, ScalingSpec};
 use crate::ml::crosscoder::Crosscoder;
-use crate::ml::scaling::{Fit, Interval, Scaling, ScalingConfig, control_sample, scale};
+use crate::ml::scaling::{Fit, Interval, Scaling, ScalingConfig, Verdict, control_sample, scale};
 use crate::ml::{BASE, TUNED};
 use crate::out::frame::Cell;
 use crate::out::{Column, Frame};
@@ -71,8 +71,9 @@ fn frame(scaling: &Scaling) -> Result<Frame> {
     ];
     for (target, pick) in targets {
         for (model, word) in [(BASE, "base"), (TUNED, "tuned")] {
-            let cells = scaling.betas.iter().map(|betas| betas.as_ref().map(|betas| pick(betas)[model])).collect();
-            frame.push(format!("beta_{target}_{word}"), Column::Real(cells))?;
+            let cells = scaling.betas.iter().map(|betas| betas.as_ref().map(|betas| pick(betas)[model]));
+            let known = cells.map(|beta| beta.filter(|beta| !beta.is_nan())).collect();
+            frame.push(format!("beta_{target}_{word}"), Column::Real(known))?;
         }
     }
     frame.push("nu_activation", Column::Real(scaling.nus.iter().map(|nu| nu.activation).collect()))?;
@@ -87,7 +88,8 @@ fn frame(scaling: &Scaling) -> Result<Frame> {
         frame.push(format!("{name}_high"), Column::Real(bounds.iter().map(|b| b.map(|b| b.high)).collect()))?;
     }
     frame.push("rank", Column::Real(scaling.rank.clone()))?;
-    frame.push("verdict", Column::text(scaling.verdict.iter().map(|v| v.name())))?;
+    let judged = |v: &Verdict| (*v != Verdict::Unjudged).then(|| v.name().into());
+    frame.push("verdict", Column::Text(scaling.verdict.iter().map(judged).collect()))?;
     frame.push("within_shared", Column::Truth(scaling.within_shared.clone()))?;
     frame.push("active_tokens", Column::whole(scaling.active_tokens.iter().map(|&n| n as i64)))?;
     frame.push("control", Column::truth(scaling.control.iter().copied()))?;

@@ -1,6 +1,7 @@
 //! What can be wrong with a file, one file a subject. The words of each mistake stand here.
 
 pub mod activations;
+pub mod autoencoders;
 pub mod classes;
 pub mod columns;
 pub mod corpora;

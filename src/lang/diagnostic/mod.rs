@@ -87,6 +87,7 @@ codes! {
     ComparesDifferentPoints "compares_different_points" Error,
     FileMissing "file_missing" Error,
     NotBuiltYet "not_built_yet" Error,
+    NotForSae "not_for_sae" Error,
     NormalizedTwice "normalized_twice" Error,
     Unusable "unusable" Error,
     Assumed "assumed" Warning,

@@ -135,10 +135,16 @@ fn read(cost: Cost, own: &Facts, rows: u64) -> Cost {
     }
 }
 
+/// Half of the numbers of a row that are encoded: d, and d / 2 of an autoencoder.
+fn half_row(own: &Facts) -> u64 {
+    let width = own.width.unwrap_or(0);
+    if own.sae.is_some() { width / 2 } else { width }
+}
+
 /// Training as [`effort`] counts it, and an evaluation of the held-out rows at the end and as often as `validate` says. Latents that AuxK
 /// revives are not known beforehand and not counted. In memory: weights, gradients and two moments in f32, and the scores of a batch.
 fn crosscoder(spec: &CrosscoderSpec, own: &Facts) -> Cost {
-    let (width, latents) = (own.width.unwrap_or(0), spec.latents);
+    let (width, latents) = (half_row(own), spec.latents);
     let weights = 4 * width * latents + latents + 2 * width;
     let held_out = own.validate.unwrap_or(0);
     if spec.from.is_some() {
@@ -171,7 +177,7 @@ fn crosscoder(spec: &CrosscoderSpec, own: &Facts) -> Cost {
 
 /// One pass of the encoder over `tokens`, with what an analysis does there.
 fn encoded(own: &Facts, tokens: u64) -> Cost {
-    let (width, latents) = (own.width.unwrap_or(0), own.latents.unwrap_or(0));
+    let (width, latents) = (half_row(own), own.latents.unwrap_or(0));
     let row = effort::PASS * 4.0 * (width * latents) as f64 + effort::ROW * 2.0 * width as f64;
     let cost = Cost {
         tokens,

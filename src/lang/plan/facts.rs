@@ -1,6 +1,6 @@
 //! What is known of a step before it is run, for the checks and costs of the steps that read it.
 
-use crate::lang::plan::spec::Dtype;
+use crate::lang::plan::spec::{Dtype, Target};
 use crate::lang::world::ModelFacts;
 
 /// Every fact is `None` where it does not apply or is not known.
@@ -31,6 +31,8 @@ pub struct Facts {
     /// Of a crosscoder.
     pub latents: Option<u64>,
     pub loss: Option<&'static str>,
+    /// Of a crosscoder that is an autoencoder, what it reads.
+    pub sae: Option<Target>,
     pub k: Option<u64>,
     /// Tokens it is trained on.
     pub trained: Option<u64>,

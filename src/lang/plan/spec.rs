@@ -323,11 +323,41 @@ pub struct CrosscoderSpec {
     /// D, the number of latents (a multiple of the width has been turned into a number); 0 while it is not known, which is
     /// only before the files of a hub reference are here.
     pub latents: u64,
+    #[serde(default, skip_serializing_if = "Variant::is_shared_code")]
+    pub variant: Variant,
     pub loss: Loss,
     pub init: Init,
     /// Trained elsewhere, analysed as it is: then `train` is unused and absent from the key.
     pub from: Option<WeightsRef>,
     pub train: Train,
+}
+
+/// The shape of the code (docs/method.md 1.1, 1.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// One code for both models.
+    #[default]
+    SharedCode,
+    /// A sparse autoencoder of one vector.
+    Sae(Target),
+}
+
+impl Variant {
+    /// True of the paper's crosscoder; keys of before there were others hold nothing about it.
+    pub fn is_shared_code(&self) -> bool {
+        *self == Variant::SharedCode
+    }
+}
+
+/// What an autoencoder reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Base,
+    Tuned,
+    /// Tuned minus base.
+    Difference,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -54,6 +54,11 @@ impl Reader<'_> {
             Default::ByLoss { l1, topk, source } => (if loss? == "l1" { l1 } else { topk }, source),
             Default::Required | Default::Absent(_) => return None,
         };
+        self.default_text(field, text, source, at)
+    }
+
+    /// A text that holds where a field was not written, and where it comes from.
+    pub fn default_text(&mut self, field: &Field, text: &'static str, source: &str, at: Span) -> Option<Node> {
         let value = literal(text)?;
         let mut inner = Reader {
             scope: self.scope,

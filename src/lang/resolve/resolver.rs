@@ -16,7 +16,7 @@ use super::query;
 use super::reader::{Reader, dotted};
 use super::scope::{BLOCK, DeclId, Scope, VALUE};
 use super::sink::Sink;
-use super::typed::{Node, StepRef};
+use super::typed::{Node, StepRef, Typed};
 
 /// A declaration with its values and points.
 #[derive(Clone, Debug, Default)]
@@ -299,12 +299,27 @@ impl Resolver<'_> {
                 }
             }
         }
+        if kind.word == "crosscoder" && fields.call("variant").is_some_and(|variant| variant.word == "sae") {
+            self.defaults_of_sae(id, fields);
+        }
         if missing.len() > strangers && !unreadable && !*reported {
             *reported = true;
             let problem = check::fields::missing(kind, self.scope.get(id), &missing);
             self.sink.push(problem);
         }
         missing.is_empty()
+    }
+
+    /// Arguments of the loss that were not written and have another default for autoencoders.
+    fn defaults_of_sae(&mut self, id: DeclId, fields: &mut Fields) {
+        let Some(Node { value: Typed::Call(loss), .. }) = fields.nodes.get_mut("loss") else { return };
+        for (field, node) in &mut loss.arguments {
+            if let (Origin::Default(source), Some(text)) = (&node.origin, field.default_of_sae)
+                && let Some(other) = self.reader(id).default_text(field, text, source, node.span)
+            {
+                *node = other;
+            }
+        }
     }
 
     // -- references --------------------------------------------------------------------------------------------------

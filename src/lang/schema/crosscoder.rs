@@ -46,12 +46,23 @@ const VARIANTS: &[Variant] = &[
         "sae",
         &[Field::new(
             "on",
-            Type::Word(&[Word::new("base", ""), Word::new("tuned", ""), Word::new("difference", "")]),
-            "What it reads.",
+            Type::Word(&[
+                Word::new("base", "The base's activations."),
+                Word::new("tuned", "The tuned model's activations."),
+                Word::new(
+                    "difference",
+                    "Tuned minus base, of activations as `normalize` scales them: a diff-SAE. Base minus tuned is the same training with other signs.",
+                ),
+            ]),
+            "What it reads and reconstructs.",
         )],
-        "A sparse autoencoder on one model or on the difference.",
+        "A sparse autoencoder on one model or on the difference, trained as published: x - b_dec is read, decoder vectors keep norm 1, and the \
+         gradient along them is left out. Losses: `batch_topk` and `topk`, on f itself, with `reconstruction = mse`.",
     )
-    .later("use `shared_code`"),
+    .formula(
+        "f = ReLU(W_e (x - b_dec) + b_e), the loss's selection; xhat = sum_j f_j d_j + b_dec, ||d_j|| = 1; L = mean ||x - xhat||^2 + aux * AuxK",
+        "published code",
+    ),
 ];
 
 const ADAM: &[Field] = &[
@@ -108,7 +119,11 @@ pub const KIND: Kind = Kind {
             "A crosscoder trained elsewhere, analysed as it is; then there is no `loss`, `init` or `train`.",
         )
         .absent("train it here"),
-        Field::new("variant", Type::Variant(VARIANTS), "Shape of the code.").default("shared_code", "paper"),
+        Field::new(
+            "variant",
+            Type::Variant(VARIANTS),
+            "Shape of the code. Beside `from` it says what an autoencoder reads, where its files do not.",
+        ).default("shared_code", "paper"),
         Field::new("train.batch", Type::Amount { units: &[Unit::Tokens], low: 1.0 }, "Tokens a step.")
             .default("2048 tokens", "published code"),
         Field::new(
@@ -179,10 +194,11 @@ pub const KIND: Kind = Kind {
         Column::real("l0_inference", "Active latents a token with the inference threshold.").unit("latents / token"),
         Column::real(
             "fve_base",
-            "Fraction of variance explained in the base: 1 - sum ||h - hhat||^2 / sum ||h - mean h||^2 over all held-out tokens.",
+            "Fraction of variance explained in the base: 1 - sum ||h - hhat||^2 / sum ||h - mean h||^2 over all held-out tokens; empty for an \
+             autoencoder that does not write there.",
         ),
-        Column::real("fve_tuned", "The same in the tuned model."),
-        Column::real("fve", "The same over both models together."),
+        Column::real("fve_tuned", "The same in the tuned model; for `sae(on = difference)` of the difference."),
+        Column::real("fve", "The same over both models together; of an autoencoder, of what it reads."),
         Column::real("loss", "Loss on the held-out tokens; write `name.loss` beside an axis called loss."),
         Column::real("dead", "Share of latents that never fire on the held-out tokens."),
         Column::real("threshold", "Inference threshold on f_j * codenorm_j; empty for l1."),

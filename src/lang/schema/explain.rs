@@ -109,13 +109,8 @@ fn kind_page(kind: &Kind) -> String {
     if !kind.fields.is_empty() {
         page += "\n\nFields:";
         for field in kind.fields {
-            page += &format!(
-                "\n  {}: {} {}{}",
-                field.path,
-                field.doc,
-                default_words(&field.default),
-                short_not_yet(&field.built)
-            );
+            page +=
+                &format!("\n  {}: {} {}{}", field.path, field.doc, default_words(field), short_not_yet(&field.built));
         }
     }
     if !kind.columns.is_empty() {
@@ -128,7 +123,7 @@ fn kind_page(kind: &Kind) -> String {
 }
 
 fn field_page(field: &Field) -> String {
-    let mut page = format!("{}\nTakes {}. {}", field.doc, field.ty.describe(), default_words(&field.default));
+    let mut page = format!("{}\nTakes {}. {}", field.doc, field.ty.describe(), default_words(field));
     if field.harmless {
         page += " It changes no result.";
     }
@@ -146,7 +141,7 @@ fn variant_page(variant: &Variant, place: &str) -> String {
     if !variant.arguments.is_empty() {
         page += "\n\nArguments:";
         for argument in variant.arguments {
-            page += &format!("\n  {}: {} {}", argument.path, argument.doc, default_words(&argument.default));
+            page += &format!("\n  {}: {} {}", argument.path, argument.doc, default_words(argument));
         }
     }
     page + &not_yet(&variant.built)
@@ -197,11 +192,15 @@ pub(super) fn signature(variant: &Variant) -> String {
 }
 
 /// The default in words.
-pub(super) fn default_words(default: &Default) -> String {
-    match default {
+pub(super) fn default_words(field: &Field) -> String {
+    let of_sae = match field.default_of_sae {
+        Some(text) => format!(", {text} with `variant = sae(..)`"),
+        None => String::new(),
+    };
+    match &field.default {
         Default::Required => "Must be written.".to_string(),
         Default::Absent(meaning) => format!("Default: none ({meaning})."),
-        Default::Text { text, source } => format!("Default: {text} ({source})."),
+        Default::Text { text, source } => format!("Default: {text}{of_sae} ({source})."),
         Default::ByLoss { l1, topk, source } => {
             format!("Default: {l1} for l1, {topk} for batch_topk and topk ({source}).")
         }

@@ -9,6 +9,8 @@ pub struct Field {
     pub path: &'static str,
     pub ty: Type,
     pub default: Default,
+    /// The default of a crosscoder with `variant = sae(..)`, where that is another.
+    pub default_of_sae: Option<&'static str>,
     /// One sentence.
     pub doc: &'static str,
     /// It never changes a result, so it stays out of the content key.
@@ -48,6 +50,7 @@ impl Field {
             path,
             ty,
             default: Default::Required,
+            default_of_sae: None,
             doc,
             harmless: false,
             built: Built::Yes,
@@ -59,6 +62,12 @@ impl Field {
     /// With a default and its source.
     pub const fn default(mut self, text: &'static str, source: &'static str) -> Self {
         self.default = Default::Text { text, source };
+        self
+    }
+
+    /// With another default for autoencoders, of the same source.
+    pub const fn of_sae(mut self, text: &'static str) -> Self {
+        self.default_of_sae = Some(text);
         self
     }
 

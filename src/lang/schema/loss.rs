@@ -39,8 +39,8 @@ const TOPK: &[Field] = &[
         "`(from, steps)`: k goes linearly from `from` to `k` in so many steps.",
     )
     .default("none", "published code"),
-    RECONSTRUCTION,
-    NORM,
+    RECONSTRUCTION.of_sae("mse"),
+    NORM.of_sae("none"),
 ];
 
 const JUMPRELU: &[Field] = &[

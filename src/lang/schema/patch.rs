@@ -72,7 +72,7 @@ pub const KIND: Kind = Kind {
     details: "h_S = h^base + sum over j in S of f_j (d_j^tuned - d_j^base) at every position of the sequence (`mode = add`: f_j d_j^tuned), with f of both models' \
               activations on the same tokens; the finishing model's blocks above the layer run on h_S. With `into = tuned` and `finish = base` the other way \
               round. Positions that the activations leave out (`skip`, `exclude`) are patched too. At the sites `mlp_out` and `attn_out` h_S takes their place in \
-              the finishing model's own run. Decoder biases are not exchanged. Conversations are those of the corpus in its order that have a token of the \
+              the finishing model's own run. Decoder biases are not exchanged. Of an autoencoder this adds f_j d_j to the base. Conversations are those of the corpus in its order that have a token of the \
               assistant, cut to `context`, first those that the crosscoder was not trained on; measured are the positions that predict tokens of the assistant.",
     section: "paper",
     value: None,

@@ -5,7 +5,7 @@ const HALF: &str =
 
 pub const KIND: Kind = Kind {
     word: "quality",
-    doc: "How well a crosscoder reconstructs held-out activations: one row a model, and one for both.",
+    doc: "How well a crosscoder reconstructs held-out activations: one row a model, and one for both; of an autoencoder one row.",
     details: "Spliced: the reconstruction hhat takes the place of h at the crosscoder's layer, at every position whose row is kept, and the same model goes on; zeros and \
               the mean of h over the held-out rows are the ablations it is measured against. FVE = 1 - sum_i ||h_i - hhat_i||^2 / sum_i ||h_i - mean h||^2, over all held-out tokens at once (not a mean of batch ratios).",
     section: "published code",
@@ -23,7 +23,11 @@ pub const KIND: Kind = Kind {
         .default("4K tokens", "xd"),
     ],
     columns: &[
-        Column::words("model", &["base", "tuned", "joint"], "Which model the row is about."),
+        Column::words(
+            "model",
+            &["base", "tuned", "joint", "difference"],
+            "Which model the row is about; of an autoencoder what it reads, in its only row.",
+        ),
         Column::real("fve", "Fraction of variance explained, global over the set."),
         Column::real("mse", "Mean squared norm of the error."),
         Column::real("l0", "Active latents a token, with the inference threshold.").unit("latents / token"),

@@ -86,7 +86,7 @@ fn form(variant: &Variant) -> String {
 }
 
 fn row(field: &Field) -> String {
-    let default = default_words(&field.default);
+    let default = default_words(field);
     let default = default.strip_prefix("Default: ").unwrap_or(&default).trim_end_matches('.');
     let harmless = if field.harmless { " Changes no result." } else { "" };
     format!(

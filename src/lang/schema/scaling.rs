@@ -15,7 +15,8 @@ pub const KIND: Kind = Kind {
     details: "beta_j(y) = argmin over beta of sum_i ||beta f_ij d_j - y_i||^2 = sum_i f_ij <d_j, y_i> / (||d_j||^2 sum_i f_ij^2), for y the activations, \
               reconstruction and leave-one-out error of each model, with d_j = d_j^tuned. nu = beta_base / beta_tuned. nu_error near 1: the base has it but the \
               loss shrank it away (Complete Shrinkage). nu_reconstruction near 1: other latents write it in the base (Latent Decoupling). Measured on the \
-              first training tokens, as in the paper; every target for every latent in one pass.",
+              first training tokens, as in the paper; every target for every latent in one pass. Of an autoencoder d_j is its one vector, and only the activations are \
+              measured: the other columns are empty.",
     section: "paper 2.3",
     value: None,
     fields: &[

@@ -13,12 +13,12 @@ const COLUMNS: usize = 4096;
 /// Columns that one thread looks at.
 const STRIPE: usize = 256;
 
-/// [d_j^base, d_j^tuned] of every latent, of norm 1.
+/// [d_j^base, d_j^tuned] of every latent, of norm 1; or d_j^m of one model, where an autoencoder has but one vector.
 #[derive(Clone, Debug)]
 pub struct Directions {
-    /// `[D, 2d]`.
+    /// `[D, 2d]` or `[D, d]`.
     rows: Vec<f32>,
-    /// 2d.
+    /// 2d or d.
     width: usize,
     /// Whether both decoder vectors are zero.
     zero: Vec<bool>,
@@ -27,12 +27,21 @@ pub struct Directions {
 impl Directions {
     /// Of a crosscoder. Where it brought a normaliser along, its decoders are compared on the normaliser's scale (docs/method.md 1.6).
     pub fn of(crosscoder: &Crosscoder) -> Self {
-        let both = |j: usize| -> Vec<f32> {
-            let of = |m| crosscoder.decoder_row(m, j).iter().map(move |x| x * crosscoder.norm_unit(m));
-            of(BASE).chain(of(TUNED)).collect()
+        Directions::among(crosscoder, &[BASE, TUNED])
+    }
+
+    /// Of one model's decoders alone.
+    pub fn in_model(crosscoder: &Crosscoder, model: usize) -> Self {
+        Directions::among(crosscoder, &[model])
+    }
+
+    fn among(crosscoder: &Crosscoder, models: &[usize]) -> Self {
+        let laid = |j: usize| -> Vec<f32> {
+            let of = |m: usize| crosscoder.decoder_row(m, j).iter().map(move |x| x * crosscoder.norm_unit(m));
+            models.iter().flat_map(|&m| of(m)).collect()
         };
-        let rows = unit_rows((0..crosscoder.latents).map(both));
-        let width = 2 * crosscoder.width;
+        let rows = unit_rows((0..crosscoder.latents).map(laid));
+        let width = models.len() * crosscoder.width;
         let zero = rows.chunks(width.max(1)).map(|row| row.iter().all(|x| *x == 0.0)).collect();
         Directions { rows, width, zero }
     }

@@ -129,5 +129,6 @@ fn part(of: &Crosscoder, latents: &[u32]) -> Crosscoder {
             other => other.clone(),
         },
         normalizer: of.normalizer.clone(),
+        variant: of.variant,
     }
 }

@@ -86,7 +86,8 @@ const RUNS: usize = 3;
 /// ```
 ///
 /// Every next token of every document counts, as that model reads it; so do those after positions that keep h. `mean [2, d]` is that
-/// of the rows as the crosscoder sees them. Progress is in tokens of both models. Gives `[base, tuned]`.
+/// of the rows as the crosscoder sees them. Progress is in tokens of both models. Gives `[base, tuned]`; an autoencoder's is the model that it writes to,
+/// and the other counts nothing.
 pub fn splice(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], watch: &dyn Watch) -> Result<[Spliced; 2]> {
     pair.check()?;
     let mut mean = mean.to_vec();
@@ -109,6 +110,14 @@ pub fn splice(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], watch: &dy
     Ok(sums.map(|sums| Spliced::of(&sums)))
 }
 
+/// The models that the crosscoder reconstructs.
+fn measured(pair: &TappedPair) -> Vec<usize> {
+    match pair.crosscoder.variant.target() {
+        Some(target) => vec![target.model()],
+        None => vec![BASE, TUNED],
+    }
+}
+
 /// Adds up each document of a window.
 fn measure(
     pair: &TappedPair,
@@ -128,8 +137,8 @@ fn measure(
             streams[model].extend(both[model].values()?);
         }
     }
-    let reconstruction = pair.reconstruct(&pair.encode([&streams[BASE], &streams[TUNED]]));
-    for model in [BASE, TUNED] {
+    let reconstruction = pair.reconstruct([&streams[BASE], &streams[TUNED]]);
+    for model in measured(pair) {
         let both = texts.iter().zip(&held);
         let subjects: Vec<Subject> = both
             .map(|(text, both)| Subject {

@@ -1,13 +1,14 @@
 //! What is added to a model's stream to have a latent in it.
 
-use crate::ml::crosscoder::Crosscoder;
+use crate::ml::crosscoder::{Crosscoder, Target};
 
 /// v = m_j d_j / ||d_j||, `[d]`, on the scale of the model's stream (docs/method.md 6.4): m_j is the latent's largest f_j S_j, `most`, and d_j its
 /// decoder vector in `model`. A crosscoder sees y = (x - mean) scale of its rows x, so v is divided by that `scale`, and by that of
 /// a normaliser which the crosscoder brought along: in what it sees, the shift is m_j long. Zeros for a latent without a
-/// decoder vector.
+/// decoder vector. The one vector of an autoencoder's latent is added to either model.
 pub fn steering_vector(crosscoder: &Crosscoder, model: usize, latent: usize, most: f32, scale: f32) -> Vec<f32> {
-    let row = crosscoder.decoder_row(model, latent);
+    let from = crosscoder.variant.target().map_or(model, Target::model);
+    let row = crosscoder.decoder_row(from, latent);
     let norm = row.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     if norm == 0.0 {
         return vec![0.0; row.len()];
@@ -20,7 +21,7 @@ pub fn steering_vector(crosscoder: &Crosscoder, model: usize, latent: usize, mos
 mod tests {
     use super::*;
     use crate::ml::crosscoder::weights::FoldedNormalizer;
-    use crate::ml::crosscoder::{Activation, CodeNorm};
+    use crate::ml::crosscoder::{Activation, CodeNorm, Variant};
 
     #[test]
     fn in_what_the_crosscoder_sees_the_shift_is_as_long_as_the_largest_activation() {
@@ -36,6 +37,7 @@ mod tests {
             code_norm: CodeNorm::Sum,
             activation: Activation::Relu,
             normalizer: None,
+            variant: Variant::SharedCode,
         };
         let seen = |v: &[f32], scale: f32| v.iter().map(|x| f64::from(*x) * f64::from(scale)).collect::<Vec<f64>>();
         let check = |shift: &[f64], from: &[f32]| {

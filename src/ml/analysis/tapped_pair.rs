@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 
 use crate::ml::activations::Normalizer;
-use crate::ml::crosscoder::{Crosscoder, SparseCode};
+use crate::ml::crosscoder::{Crosscoder, SparseCode, Variant};
 use crate::ml::kernels::gather_sum;
 use crate::ml::lm::{Decoder, Held, Site};
 use crate::ml::{BASE, Error, Result};
@@ -56,6 +56,11 @@ impl TappedPair<'_> {
 
     /// f of rows `h^m [T, d]` of both models.
     pub fn encode(&self, streams: [&[f32]; 2]) -> SparseCode {
+        self.crosscoder.encode(&self.rows(streams))
+    }
+
+    /// Rows `[T, 2, d]` as the crosscoder sees them.
+    fn rows(&self, streams: [&[f32]; 2]) -> Vec<f32> {
         let width = self.crosscoder.width;
         let mut rows = vec![0.0; 2 * streams[0].len()];
         for (model, stream) in streams.into_iter().enumerate() {
@@ -64,7 +69,7 @@ impl TappedPair<'_> {
             }
         }
         self.normalizer.apply(&mut rows);
-        self.crosscoder.encode(&rows)
+        rows
     }
 
     /// `out += sign sum over t of values_t d_(latents_t)^m / s^m`: what latents write, on the scale of the model.
@@ -77,9 +82,18 @@ impl TappedPair<'_> {
         out.iter_mut().zip(sum).for_each(|(out, sum)| *out += sign * (sum / scale));
     }
 
-    /// hhat^m = mean^m + (sum over j of f_j d_j^m + b^m) / s^m of every row of a code, `[T, 2, d]`.
-    pub fn reconstruct(&self, code: &SparseCode) -> Vec<f32> {
-        let mut rows = self.crosscoder.decode(code);
+    /// hhat^m = mean^m + (sum over j of f_j d_j^m + b^m) / s^m of rows `h^m [T, d]` of both models, `[T, 2, d]`. An autoencoder leaves the model
+    /// alone that it does not write to, and to one of the difference hhat^tuned is h^base with the rest added: h less what it misses.
+    pub fn reconstruct(&self, streams: [&[f32]; 2]) -> Vec<f32> {
+        let mut rows = self.rows(streams);
+        let code = self.crosscoder.encode(&rows);
+        match self.crosscoder.variant {
+            Variant::SharedCode => rows = self.crosscoder.decode(&code),
+            Variant::Sae(_) => {
+                let errors = self.crosscoder.errors(&rows, &code);
+                rows.iter_mut().zip(errors).for_each(|(row, error)| *row -= error);
+            }
+        }
         self.normalizer.undo(&mut rows);
         rows
     }

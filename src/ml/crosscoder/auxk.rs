@@ -18,6 +18,8 @@ pub struct AuxK {
     pub upstream: Vec<f32>,
     /// weight * dL_aux/dp for each entry of the code.
     pub gradients: Vec<f32>,
+    /// Most latents of a row: d / 2.
+    pub most: usize,
     /// L_aux = mean_i ||e_i - ehat_i||^2 / mean_i ||e_i - mean e||^2, without its weight.
     pub loss: f64,
     /// x W_enc of the dead latents alone `[B, dead]`, their biases and their S.
@@ -28,11 +30,11 @@ pub struct AuxK {
 }
 
 impl AuxK {
-    /// Of rows x and their (detached) errors e, both `[B, 2d]`; `norms` is S, `dead` is ascending.
+    /// Of what the encoder reads, x, and the (detached) errors e, both `[B, 2d]`; `norms` is S, `dead` is ascending.
     pub fn fill(&mut self, weight: f64, x: &[f32], error: &[f32], state: &State, norms: &[f32], dead: &[u32]) {
         let both = state.decoder_bias.value.len();
         let rows = (error.len() / both) as f64;
-        let keep = (both / 4).min(dead.len());
+        let keep = self.most.min(dead.len());
         self.code.offsets.clear();
         self.code.latents.clear();
         self.code.values.clear();

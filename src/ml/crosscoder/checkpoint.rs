@@ -31,7 +31,7 @@ fn essence(config: &TrainerConfig) -> TrainerConfig {
 impl Trainer {
     /// Writes everything that later steps depend on. A reader never sees half a file.
     pub fn checkpoint(&self, path: &Path) -> Result<()> {
-        let (both, latents) = (2 * self.width, self.config.latents);
+        let (both, latents) = (self.row(), self.config.latents);
         let state = &self.state;
         let note = Note {
             config: essence(&self.config),
@@ -69,7 +69,7 @@ impl Trainer {
         if (&note.config, note.width) != (&essence(&config), width) {
             return Err(file.bad("the checkpoint was made with another configuration"));
         }
-        let (both, latents) = (2 * width, config.latents);
+        let (both, latents) = (config.variant.row(width), config.latents);
         let parameter = |names: &[&str; 3], shape: &[usize]| -> Result<Parameter> {
             let shape: Vec<Option<usize>> = shape.iter().map(|&size| Some(size)).collect();
             let [value, mean, square] = names.map(|name| file.matrix(name, &shape).map(|(_, values)| values));

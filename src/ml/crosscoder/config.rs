@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::CodeNorm;
+use super::{CodeNorm, Variant};
 
 /// Everything that [`super::Trainer`] needs besides the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainerConfig {
     /// D.
     pub latents: usize,
+    #[serde(default)]
+    pub variant: Variant,
     pub loss: Loss,
     pub init: Init,
     pub train: Train,

@@ -6,7 +6,7 @@ use crate::ml::kernels::{Candidates, Latents, Preactivations, Rounded, Side, Uni
 /// What turns rows into codes: made once, used for as many rows as there are. Its codes do not depend on how rows are cut into portions.
 pub struct Encoder<'a> {
     crosscoder: &'a Crosscoder,
-    /// By latent, `[D, 2d]`.
+    /// By latent, `[D, 2d]`; of an autoencoder `[D, d]`.
     weight: Vec<f32>,
     /// S `[D]`.
     norms: Vec<f32>,
@@ -19,8 +19,13 @@ pub struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     /// Of a crosscoder as it is.
     pub fn new(crosscoder: &'a Crosscoder) -> Self {
-        let both = 2 * crosscoder.width;
-        let weight = transposed(&crosscoder.encoder_weight, both, crosscoder.latents);
+        let both = crosscoder.variant.row(crosscoder.width);
+        let columns = match crosscoder.variant.target() {
+            // Its own encoder stands where its target has the sign 1.
+            Some(target) => &crosscoder.encoder_weight[target.model() * both * crosscoder.latents..],
+            None => &crosscoder.encoder_weight[..],
+        };
+        let weight = transposed(&columns[..both * crosscoder.latents], both, crosscoder.latents);
         let is_threshold = matches!(crosscoder.activation, Activation::Threshold { threshold, .. } if threshold >= 0.0);
         let unit = Unit::here().filter(|_| is_threshold && Candidates::fit(both));
         let rounded = unit.map(|unit| {
@@ -38,12 +43,18 @@ impl<'a> Encoder<'a> {
         self
     }
 
-    /// x W_enc `[B, D]` of rows x `[B, 2, d]`, without the bias.
+    /// x W_enc `[B, D]` of rows x `[B, 2, d]`, without the bias. An autoencoder of the difference subtracts first, which keeps the digits
+    /// that the two products would lose.
     pub fn products(&mut self, x: &[f32]) -> &[f32] {
-        let both = 2 * self.crosscoder.width;
-        self.products.resize(x.len() / both * self.crosscoder.latents, 0.0);
-        dots(&mut self.products, x, &self.weight, both, None);
+        let (variant, width) = (self.crosscoder.variant, self.crosscoder.width);
+        self.multiply(&variant.seen(x, width));
         &self.products
+    }
+
+    fn multiply(&mut self, seen: &[f32]) {
+        let both = self.crosscoder.variant.row(self.crosscoder.width);
+        self.products.resize(seen.len() / both * self.crosscoder.latents, 0.0);
+        dots(&mut self.products, seen, &self.weight, both, None);
     }
 
     /// Code of rows x `[B, 2, d]` by the activation for use.
@@ -56,6 +67,8 @@ impl<'a> Encoder<'a> {
     }
 
     fn portion(&mut self, rows: &[f32]) -> SparseCode {
+        let (variant, width) = (self.crosscoder.variant, self.crosscoder.width);
+        let rows = &variant.seen(rows, width);
         let bias = &self.crosscoder.encoder_bias;
         if let (Some((unit, rounded)), Activation::Threshold { threshold, .. }) =
             (&self.rounded, &self.crosscoder.activation)
@@ -65,7 +78,7 @@ impl<'a> Encoder<'a> {
                 return code;
             }
         }
-        self.products(rows);
+        self.multiply(rows);
         self.crosscoder.activation.code(Preactivations { products: &self.products, bias, norms: &self.norms })
     }
 }

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! and joint FVE sums over the dimensions of both models (the formula of the published code, docs/method.md 2, which takes
-//! it per batch and averages).
+//! it per batch and averages). An autoencoder is measured on its target: of the difference, h is h^tuned - h^base.
 
-use super::{Activation, Crosscoder, SparseCode};
+use super::{Activation, Crosscoder, SparseCode, Variant};
 use crate::ml::kernels::{Preactivations, batch_top_k};
 use crate::ml::watch::{Progress, Watch};
 use crate::ml::{Error, Result, Rows};
@@ -26,8 +26,10 @@ pub struct Quality {
 /// What [`evaluate`] measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
+    /// Of an autoencoder NaN where it does not write; one of the difference writes to the tuned model.
     pub base: Quality,
     pub tuned: Quality,
+    /// Of an autoencoder: of its target.
     pub joint: Quality,
     /// Mean number of active latents a row, by the activation for use.
     pub l0: f64,
@@ -39,6 +41,22 @@ pub struct Evaluation {
     /// Rows read, and their mean `[2, d]`.
     pub tokens: u64,
     pub mean: Vec<f32>,
+}
+
+impl Evaluation {
+    /// FVE of what is written into each model's half, `[base, tuned]`; `None` where an autoencoder does not write.
+    pub fn fve_by_model(&self, variant: Variant) -> [Option<f64>; 2] {
+        let writes = |model: usize| variant.target().is_none_or(|target| target.model() == model);
+        [0, 1].map(|model| writes(model).then(|| [self.base, self.tuned][model].fve))
+    }
+
+    /// What is reported, with its name: both models and both together, or an autoencoder's target.
+    pub fn of(&self, variant: Variant) -> Vec<(&'static str, Quality)> {
+        match variant {
+            Variant::SharedCode => vec![("base", self.base), ("tuned", self.tuned), ("joint", self.joint)],
+            Variant::Sae(target) => vec![(target.word(), self.joint)],
+        }
+    }
 }
 
 /// Encodes and decodes the first `limit` rows (all when `None`). Memory is bounded by a portion of rows.
@@ -53,6 +71,8 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
     let portion = crosscoder.rows_at_a_time().min(2048) as u64;
     let mut encoder = crosscoder.encoder().in_f32();
     let mut moments = Moments::new(width);
+    // Of the rows themselves, where an autoencoder's target is another thing.
+    let mut whole = (crosscoder.variant != Variant::SharedCode).then(|| Moments::new(width));
     let mut fired = vec![false; crosscoder.latents];
     let (mut active, mut active_training) = (0u64, 0u64);
     let mut x = Vec::new();
@@ -67,9 +87,10 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
         active += code.values.len() as u64;
         active_training += training as u64;
         code.latents.iter().for_each(|&latent| fired[latent as usize] = true);
-        let mut error = crosscoder.decode(&code);
-        error.iter_mut().zip(&x).for_each(|(e, x)| *e = x - *e);
-        moments.add(&x, &error);
+        moments.add(&crosscoder.variant.targets(&x, width), &crosscoder.errors(&x, &code));
+        if let Some(whole) = &mut whole {
+            whole.add(&x, &x);
+        }
         start += count;
         watch.progress(&Progress { done: start, total, loss: None });
         if watch.stop() {
@@ -78,16 +99,20 @@ pub fn evaluate(crosscoder: &Crosscoder, rows: &dyn Rows, limit: Option<u64>, wa
     }
     let [fve_base, fve_tuned] = moments.fve();
     let [mse_base, mse_tuned] = moments.mse();
+    let mse = match crosscoder.variant {
+        Variant::SharedCode => (mse_base + mse_tuned) / 2.0,
+        Variant::Sae(target) => [mse_base, mse_tuned][target.model()],
+    };
     let tokens = total.max(1) as f64;
     Ok(Evaluation {
         base: Quality { fve: fve_base, mse: mse_base },
         tuned: Quality { fve: fve_tuned, mse: mse_tuned },
-        joint: Quality { fve: moments.fve_joint(), mse: (mse_base + mse_tuned) / 2.0 },
+        joint: Quality { fve: moments.fve_joint(), mse },
         l0: active as f64 / tokens,
         l0_training: active_training as f64 / tokens,
         dead: fired.iter().filter(|&&fired| !fired).count() as f64 / crosscoder.latents.max(1) as f64,
         tokens: total,
-        mean: moments.mean(),
+        mean: whole.unwrap_or(moments).mean(),
     })
 }
 

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::CodeNorm;
+use super::autoencoder::without_parallel;
 use crate::ml::kernels::{Columns, gather_sum, squared_norm};
 
 /// Latents whose gradients one thread makes at a time.
@@ -34,6 +35,8 @@ pub enum Gradient<'a> {
         auxiliary: &'a [f32],
         /// Which latents those are, `[D]`.
         is_auxiliary: &'a [bool],
+        /// Decoder vectors keep norm 1: what would change it is left out.
+        unit: bool,
     },
     /// Made by dense products.
     Dense {
@@ -91,12 +94,15 @@ impl Gradient<'_> {
         out.decoder.fill(0.0);
         out.bias = 0.0;
         let activity = match self {
-            Gradient::Sparse { columns, x, upstream, auxiliary, is_auxiliary } => {
+            Gradient::Sparse { columns, x, upstream, auxiliary, is_auxiliary, unit } => {
                 let (rows, values, gradients) = columns.column(j);
                 if rows.is_empty() {
                     return false;
                 }
                 gather_sum(&mut out.decoder, values, rows, if is_auxiliary[j] { auxiliary } else { upstream });
+                if *unit {
+                    without_parallel(row, &mut out.decoder);
+                }
                 gather_sum(&mut out.encoder, gradients, rows, x);
                 out.bias = gradients.iter().sum();
                 values.iter().sum()
@@ -115,6 +121,35 @@ impl Gradient<'_> {
             penalty.add(activity, row, norms, &mut out.decoder);
         }
         true
+    }
+
+    /// dL/db_j, which is also what flows back through the encoder of latent j.
+    fn bias(&self, j: usize) -> f32 {
+        match self {
+            Gradient::Sparse { columns, .. } => columns.column(j).2.iter().sum(),
+            Gradient::Dense { bias, .. } => bias[j],
+        }
+    }
+
+    /// sum_i dL/dx_i = sum_j dL/db_j e_j `[2d]`, through encoder rows `[D, 2d]`, in chunks of latents summed in order.
+    pub fn through_encoder(&self, encoder: &[f32], both: usize) -> Vec<f64> {
+        let parts: Vec<Vec<f64>> = encoder
+            .par_chunks(CHUNK * both)
+            .enumerate()
+            .map(|(chunk, rows)| {
+                let mut sum = vec![0f64; both];
+                for (i, row) in rows.chunks(both).enumerate() {
+                    let flow = f64::from(self.bias(chunk * CHUNK + i));
+                    if flow != 0.0 {
+                        sum.iter_mut().zip(row).for_each(|(s, &e)| *s += flow * f64::from(e));
+                    }
+                }
+                sum
+            })
+            .collect();
+        let mut total = vec![0f64; both];
+        parts.iter().for_each(|part| total.iter_mut().zip(part).for_each(|(t, p)| *t += p));
+        total
     }
 
     /// Squared norm of the gradient of all latents' weights.

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::events::EventFile;
-use super::{Evaluation, StepReport, tensor_file};
+use super::{Evaluation, StepReport, Variant, tensor_file};
 use crate::ml::{Error, Result};
 
 /// Columns of `log.csv`.
@@ -64,10 +64,9 @@ impl StepLog {
     }
 
     /// Adds the rows of a validation after a step.
-    pub fn validation(&mut self, report: &StepReport, evaluation: &Evaluation) -> Result<()> {
-        let models = [("base", evaluation.base), ("tuned", evaluation.tuned), ("joint", evaluation.joint)];
+    pub fn validation(&mut self, report: &StepReport, evaluation: &Evaluation, variant: Variant) -> Result<()> {
         let mut rows = String::new();
-        for (model, quality) in models {
+        for (model, quality) in evaluation.of(variant) {
             let numbers = [quality.fve, quality.mse, evaluation.l0, evaluation.dead].map(number).join(",");
             rows += &format!("{},{},{model},{numbers}\n", report.step, report.tokens);
         }

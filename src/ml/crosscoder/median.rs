@@ -2,14 +2,14 @@
 
 /// Most rounds of Weiszfeld's algorithm.
 const ROUNDS: usize = 100;
-/// It has converged when no model's guess moves further.
+/// It has converged when no part's guess moves further.
 const CLOSE: f64 = 1e-5;
 
-/// Per model, the point with the least sum of distances to the rows x `[B, 2, d]`: `[2, d]`, by Weiszfeld's algorithm
-/// from the mean, as published; a row that equals the guess counts with distance 1e-12 where the published code divides
-/// by zero.
-pub fn geometric_median(x: &[f32], width: usize) -> Vec<f32> {
-    let both = 2 * width;
+/// Per part, the point with the least sum of distances to the rows x `[B, parts, d]`: `[parts, d]` (two models, or the one vector of an
+/// autoencoder), by Weiszfeld's algorithm from the mean, as published; a row that equals the guess counts with distance 1e-12 where the
+/// published code divides by zero.
+pub fn geometric_median(x: &[f32], width: usize, parts: usize) -> Vec<f32> {
+    let both = parts * width;
     let rows = (x.len() / both) as f64;
     let mut guess = vec![0f64; both];
     for row in x.chunks_exact(both) {
@@ -17,7 +17,7 @@ pub fn geometric_median(x: &[f32], width: usize) -> Vec<f32> {
     }
     for _ in 0..ROUNDS {
         let mut moved = 0f64;
-        for model in 0..2 {
+        for model in 0..parts {
             let part = model * width..(model + 1) * width;
             let next = improve(x, both, part.clone(), &guess[part.clone()]);
             moved = moved.max(distance(next.iter().copied(), &guess[part.clone()]));
@@ -56,7 +56,7 @@ mod tests {
         // Base: corners of a square and one far point; tuned: constant.
         let rows = [[1.0f32, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0], [1e4, 0.0]];
         let x: Vec<f32> = rows.iter().flat_map(|&[a, b]| [a, b, 3.0, 4.0]).collect();
-        let median = geometric_median(&x, 2);
+        let median = geometric_median(&x, 2, 2);
         assert!(median[0].abs() < 1.0 && median[1].abs() < 1e-3, "{median:?}");
         assert_eq!(&median[2..], [3.0, 4.0]);
     }

@@ -11,8 +11,10 @@ pub mod report;
 pub mod sweep;
 pub mod tensor_file;
 pub mod trainer;
+pub mod variant;
 pub mod weights;
 
+mod autoencoder;
 mod auxk;
 mod checkpoint;
 mod encoder;
@@ -24,6 +26,7 @@ mod resample;
 mod rows_pass;
 mod start;
 
+pub use autoencoder::Autoencoder;
 pub use code::SparseCode;
 pub use config::{AdamConfig, Init, InitEncoder, Loss, Reconstruction, Shuffle, TopK, Train, TrainerConfig};
 pub use encoder::Encoder;
@@ -32,4 +35,5 @@ pub use median::geometric_median;
 pub use report::StepReport;
 pub use sweep::{Pace, SweepPoint, train_sweep};
 pub use trainer::Trainer;
+pub use variant::{Target, Variant};
 pub use weights::{Activation, CodeNorm, Crosscoder};

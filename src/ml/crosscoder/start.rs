@@ -3,7 +3,8 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Activation, Crosscoder, InitEncoder, Loss, TrainerConfig};
+use super::autoencoder::to_unit_norm;
+use super::{Activation, Autoencoder, Crosscoder, InitEncoder, Loss, TrainerConfig, Variant};
 use crate::ml::kernels::squared_norm;
 
 /// Streams of the seeded generator, one a purpose.
@@ -11,7 +12,8 @@ const ENCODER_STREAM: u64 = 1;
 const DECODER_STREAM: u64 = 2;
 
 /// Kaiming-uniform weights (torch's `kaiming_uniform_` bounds: fan-in is every dimension but the first), every column of
-/// each model scaled to `init.norm`; the decoder is the transpose or a draw of its own; biases 0.
+/// each model scaled to `init.norm`; the decoder is the transpose or a draw of its own; biases 0. An autoencoder has one draw, and decoder
+/// vectors of norm 1 whatever `init.norm` is.
 pub fn start(config: &TrainerConfig, width: usize) -> Crosscoder {
     let (d, latents, init) = (width, config.latents, config.init);
     let fan_in = |same: usize, both: usize| if init.same { same } else { both } as f64;
@@ -20,6 +22,18 @@ pub fn start(config: &TrainerConfig, width: usize) -> Crosscoder {
         InitEncoder::Transpose => columns.clone(),
         InitEncoder::Independent => draw(config, DECODER_STREAM, d, fan_in(d, d * latents)),
     };
+    let activation = match config.loss {
+        Loss::L1 { .. } => Activation::Relu,
+        Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: -1.0 },
+        Loss::TopK(top) => Activation::TopK { k: top.k },
+    };
+    if let Variant::Sae(on) = config.variant {
+        let one = d * latents;
+        let mut decoder = rows[..one].to_vec();
+        decoder.chunks_exact_mut(d).for_each(to_unit_norm);
+        let (encoder, encoder_bias) = (columns[..one].to_vec(), vec![0.0; latents]);
+        return Autoencoder { on, width, encoder, encoder_bias, decoder, bias: vec![0.0; d] }.crosscoder(activation);
+    }
     let mut encoder_weight = vec![0.0; 2 * d * latents];
     for model in 0..2 {
         for latent in 0..latents {
@@ -36,12 +50,9 @@ pub fn start(config: &TrainerConfig, width: usize) -> Crosscoder {
         decoder_weight: rows,
         decoder_bias: vec![0.0; 2 * d],
         code_norm: config.loss.norm(),
-        activation: match config.loss {
-            Loss::L1 { .. } => Activation::Relu,
-            Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: -1.0 },
-            Loss::TopK(top) => Activation::TopK { k: top.k },
-        },
+        activation,
         normalizer: None,
+        variant: Variant::SharedCode,
     }
 }
 

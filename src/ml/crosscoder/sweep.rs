@@ -222,7 +222,8 @@ impl Sweep<'_> {
         if let (Some(log), Some(rows)) = (&mut point.validation, self.validation)
             && (report.step + 1).is_multiple_of(train.validate)
         {
-            log.validation(report, &evaluate(&point.trainer.crosscoder(), rows, None, &Unwatched)?)?;
+            let evaluation = evaluate(&point.trainer.crosscoder(), rows, None, &Unwatched)?;
+            log.validation(report, &evaluation, point.trainer.config().variant)?;
         }
         if last {
             point.save()?;

@@ -4,16 +4,19 @@
 //! gradients touch only the active entries. Adam runs for every latent that ever had a gradient, because its moments keep
 //! moving a weight after the gradient is gone and the next encoding needs every weight.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
+use super::autoencoder::to_unit_norm;
 use super::auxk::AuxK;
 use super::gradient::{Gradient, LatentGradient, Penalty};
 use super::guess::Guess;
 use super::parameter::{Parameter, ParameterPart};
 use super::rows_pass::{self, back_to_code, column_sums, decode};
 use super::{
-    Activation, CodeNorm, Crosscoder, Loss, SparseCode, StepReport, TopK, TrainerConfig, geometric_median, resample,
-    start,
+    Activation, Autoencoder, CodeNorm, Crosscoder, Loss, SparseCode, StepReport, TopK, TrainerConfig, Variant,
+    geometric_median, resample, start,
 };
 use crate::ml::kernels::{
     AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Side, Unit,
@@ -44,7 +47,7 @@ pub(super) struct State {
     pub step: u64,
     /// Rows trained on.
     pub tokens: u64,
-    /// Rows of the encoder, `[D, 2d]`.
+    /// Rows of the encoder, `[D, 2d]`; of an autoencoder `[D, d]`, and so wherever 2d stands below.
     pub encoder: Parameter,
     /// `[D]`.
     pub encoder_bias: Parameter,
@@ -140,14 +143,30 @@ impl Trainer {
                 &drawn
             }
         };
+        if config.variant != weights.variant {
+            return Err(Error::invalid("train", "the crosscoder to start from is of another variant"));
+        }
+        let published = !matches!(config.loss, Loss::L1 { .. }) && config.train.resample.is_none();
+        if config.variant != Variant::SharedCode && !published {
+            return Err(Error::invalid("train", "an autoencoder is trained with a top-k loss and without resampling"));
+        }
         let latents = config.latents;
+        let [encoder, encoder_bias, decoder, decoder_bias] = match Autoencoder::of(weights) {
+            Some(own) => [own.encoder, own.encoder_bias, own.decoder, own.bias],
+            None => [
+                transposed(&weights.encoder_weight, 2 * width, latents),
+                weights.encoder_bias.clone(),
+                by_latent(&weights.decoder_weight, width, latents),
+                weights.decoder_bias.clone(),
+            ],
+        };
         let state = State {
             step: 0,
             tokens: 0,
-            encoder: Parameter::new(transposed(&weights.encoder_weight, 2 * width, latents)),
-            encoder_bias: Parameter::new(weights.encoder_bias.clone()),
-            decoder: Parameter::new(by_latent(&weights.decoder_weight, width, latents)),
-            decoder_bias: Parameter::new(weights.decoder_bias.clone()),
+            encoder: Parameter::new(encoder),
+            encoder_bias: Parameter::new(encoder_bias),
+            decoder: Parameter::new(decoder),
+            decoder_bias: Parameter::new(decoder_bias),
             idle_tokens: vec![0; latents],
             idle_steps: vec![0; latents],
             threshold: -1.0,
@@ -159,7 +178,8 @@ impl Trainer {
     pub(super) fn with_state(config: TrainerConfig, width: usize, state: State) -> Self {
         let mut trainer = Trainer { config, width, state, work: Workspace::default() };
         trainer.measure_norms();
-        let both = 2 * width;
+        trainer.work.auxk.most = width / 2;
+        let both = trainer.row();
         let unit = Unit::here().filter(|_| Candidates::fit(both));
         if let (Loss::BatchTopK(_), Some(unit)) = (trainer.config.loss, unit) {
             let mut rounded = Rounded::empty(Side::Left);
@@ -193,6 +213,16 @@ impl Trainer {
         self.width
     }
 
+    /// Numbers of a row that it learns from: 2d, or d of an autoencoder.
+    pub(super) fn row(&self) -> usize {
+        self.config.variant.row(self.width)
+    }
+
+    /// Decoder vectors keep norm 1, and x - b_dec is read in the place of x.
+    fn is_autoencoder(&self) -> bool {
+        self.config.variant != Variant::SharedCode
+    }
+
     /// Steps done.
     pub fn steps_done(&self) -> u64 {
         self.state.step
@@ -221,12 +251,14 @@ impl Trainer {
             let problem = format!("a batch of {} numbers is not [B, 2, {}]", batch.len(), self.width);
             return Err(Error::invalid("train", problem));
         }
+        let seen = self.config.variant.seen(batch, self.width);
         if self.state.step == 0 && !matches!(self.config.loss, Loss::L1 { .. }) {
-            self.state.decoder_bias.value = geometric_median(batch, self.width);
+            self.state.decoder_bias.value = geometric_median(&seen, self.width, self.row() / self.width);
         }
         let rate = self.config.train.rate_at(self.state.step);
         let mut work = std::mem::take(&mut self.work);
-        let outcome = self.learn(batch, rate, &mut work);
+        let input = self.input(&seen);
+        let outcome = self.learn(&seen, &input, rate, &mut work);
         self.work = work;
         let (terms, gradient_norm) = outcome?;
         let report = StepReport {
@@ -249,11 +281,15 @@ impl Trainer {
         Ok(report)
     }
 
-    /// 1 - Var(eps) / Var(h) of each model over the last batch, with its training code (docs/method.md 2).
+    /// 1 - Var(eps) / Var(h) of each model over the last batch, with its training code (docs/method.md 2). Of an autoencoder that of its target, in
+    /// the place of the model that it writes to; NaN in the other.
     pub fn batch_fve(&self, batch: &[f32]) -> [f64; 2] {
         let mut sums = super::evaluate::Moments::new(self.width);
-        if batch.len() == self.work.error.len() {
-            sums.add(batch, &self.work.error);
+        let variant = self.config.variant;
+        let targets = variant.targets(batch, self.width);
+        let errors = variant.spread(Cow::Borrowed(&self.work.error), self.width);
+        if targets.len() == errors.len() {
+            sums.add(&targets, &errors);
         }
         sums.fve()
     }
@@ -261,6 +297,17 @@ impl Trainer {
     /// The crosscoder as it is now, in the published layout, with its activation for use.
     pub fn crosscoder(&self) -> Crosscoder {
         let (width, latents) = (self.width, self.config.latents);
+        let activation = match self.config.loss {
+            Loss::L1 { .. } => Activation::Relu,
+            Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: self.state.threshold },
+            Loss::TopK(top) => Activation::TopK { k: top.k },
+        };
+        if let Variant::Sae(on) = self.config.variant {
+            let state = &self.state;
+            let [encoder, encoder_bias, decoder, bias] =
+                [&state.encoder, &state.encoder_bias, &state.decoder, &state.decoder_bias].map(|p| p.value.clone());
+            return Autoencoder { on, width, encoder, encoder_bias, decoder, bias }.crosscoder(activation);
+        }
         Crosscoder {
             width,
             latents,
@@ -269,13 +316,22 @@ impl Trainer {
             decoder_weight: by_model(&self.state.decoder.value, width, latents),
             decoder_bias: self.state.decoder_bias.value.clone(),
             code_norm: self.config.loss.norm(),
-            activation: match self.config.loss {
-                Loss::L1 { .. } => Activation::Relu,
-                Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: self.state.threshold },
-                Loss::TopK(top) => Activation::TopK { k: top.k },
-            },
+            activation,
             normalizer: None,
+            variant: Variant::SharedCode,
         }
+    }
+
+    /// What the encoder reads of rows `[B, 2d]`: themselves, and of an autoencoder x - b_dec.
+    fn input<'a>(&self, seen: &'a [f32]) -> Cow<'a, [f32]> {
+        if !self.is_autoencoder() {
+            return Cow::Borrowed(seen);
+        }
+        let bias = &self.state.decoder_bias.value;
+        let mut input = seen.to_vec();
+        let rows = input.par_chunks_exact_mut(bias.len());
+        rows.for_each(|row| row.iter_mut().zip(bias).for_each(|(x, b)| *x -= b));
+        Cow::Owned(input)
     }
 
     /// The trained crosscoder.
@@ -283,8 +339,8 @@ impl Trainer {
         self.crosscoder()
     }
 
-    /// Forward, backward and update; the norm of the gradient when it is clipped.
-    fn learn(&mut self, batch: &[f32], rate: f64, work: &mut Workspace) -> Result<(Terms, Option<f64>)> {
+    /// Forward, backward and update on rows of which the encoder reads `input`; the norm of the gradient when it is clipped.
+    fn learn(&mut self, batch: &[f32], input: &[f32], rate: f64, work: &mut Workspace) -> Result<(Terms, Option<f64>)> {
         work.error.resize(batch.len(), 0.0);
         work.upstream.resize(batch.len(), 0.0);
         match self.config.loss {
@@ -310,9 +366,9 @@ impl Trainer {
             }
             Loss::BatchTopK(top) => {
                 let k = top.k_at(self.state.step);
-                let keep = (batch.len() / (2 * self.width)).saturating_mul(k as usize);
-                let (code, least) = self.batch_code(batch, keep, work);
-                let outcome = self.learn_top(batch, rate, work, top, &code, k);
+                let keep = (batch.len() / self.row()).saturating_mul(k as usize);
+                let (code, least) = self.batch_code(input, keep, work);
+                let outcome = self.learn_top((batch, input), rate, work, top, &code, k);
                 work.code = code;
                 let outcome = outcome?;
                 if self.state.step > top.threshold_from {
@@ -324,9 +380,9 @@ impl Trainer {
             }
             Loss::TopK(top) => {
                 let k = top.k_at(self.state.step);
-                self.preactivations(batch, work);
+                self.preactivations(input, work);
                 let code = row_top_k(self.scores(work), k as usize, None);
-                self.learn_top(batch, rate, work, top, &code, k)
+                self.learn_top((batch, input), rate, work, top, &code, k)
             }
         }
     }
@@ -336,7 +392,7 @@ impl Trainer {
     }
 
     fn preactivations(&self, batch: &[f32], work: &mut Workspace) {
-        let (both, latents) = (2 * self.width, self.config.latents);
+        let (both, latents) = (self.row(), self.config.latents);
         let rows = batch.len() / both;
         work.products.resize(rows * latents, 0.0);
         dots(&mut work.products, batch, &self.state.encoder.value, both, None);
@@ -365,7 +421,7 @@ impl Trainer {
 
     /// Reconstruction from a code: fills eps, G and the entries' gradients.
     fn reconstruct(&self, batch: &[f32], code: &SparseCode, work: &mut Workspace) -> f64 {
-        let both = 2 * self.width;
+        let both = self.row();
         decode(code, &self.state.decoder.value, &self.state.decoder_bias.value, &mut work.error);
         let form = self.config.loss.reconstruction();
         let term = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
@@ -374,9 +430,10 @@ impl Trainer {
         term
     }
 
+    /// On rows, and what the encoder reads of them.
     fn learn_top(
         &mut self,
-        batch: &[f32],
+        (batch, input): (&[f32], &[f32]),
         rate: f64,
         work: &mut Workspace,
         top: TopK,
@@ -387,7 +444,7 @@ impl Trainer {
         self.count_idle(code);
         let dead = self.dead_latents(top.dead_after);
         let mut auxk = std::mem::take(&mut work.auxk);
-        auxk.fill(top.aux, batch, &work.error, &self.state, &work.scales, &dead);
+        auxk.fill(top.aux, input, &work.error, &self.state, &work.scales, &dead);
         let mut is_auxiliary = std::mem::take(&mut work.is_auxiliary);
         is_auxiliary.clear();
         is_auxiliary.resize(self.config.latents, false);
@@ -407,10 +464,11 @@ impl Trainer {
         let upstream = std::mem::take(&mut work.upstream);
         let gradient = Gradient::Sparse {
             columns: &columns,
-            x: batch,
+            x: input,
             upstream: &upstream,
             auxiliary: &auxk.upstream,
             is_auxiliary: &is_auxiliary,
+            unit: self.is_autoencoder(),
         };
         let norm = self.update(&gradient, &upstream, rate, terms.loss, None, work);
         (work.columns, work.upstream) = (columns, upstream);
@@ -456,6 +514,7 @@ impl Trainer {
             upstream: &upstream,
             auxiliary: &[],
             is_auxiliary: &is_auxiliary,
+            unit: false,
         };
         let norm = self.update(&gradient, &upstream, rate, terms.loss, Some(penalty), work);
         (work.columns, work.upstream) = (columns, upstream);
@@ -548,8 +607,13 @@ impl Trainer {
         penalty: Option<Penalty>,
         work: &mut Workspace,
     ) -> Result<Option<f64>> {
-        let both = 2 * self.width;
-        let bias_gradient = column_sums(upstream, both);
+        let (both, is_autoencoder) = (self.row(), self.is_autoencoder());
+        let mut bias_gradient = column_sums(upstream, both);
+        if is_autoencoder {
+            // x - b_dec is what the encoder reads.
+            let through = gradient.through_encoder(&self.state.encoder.value, both);
+            bias_gradient.iter_mut().zip(through).for_each(|(b, e)| *b = (f64::from(*b) - e) as f32);
+        }
         let mut scale = 1.0;
         let mut norm = None;
         if let Some(bound) = self.config.train.clip {
@@ -588,6 +652,9 @@ impl Trainer {
                         rounded.set(i, &encoder.value[row.clone()]);
                     }
                     decoder.step(row.clone(), &latent.decoder, &step);
+                    if is_autoencoder {
+                        to_unit_norm(&mut decoder.value[row.clone()]);
+                    }
                     biases.step(i..i + 1, &[latent.bias], &step);
                     norms[i] = two_norms(&decoder.value[row], width);
                     scales[i] = code_norm.of(norms[i][0], norms[i][1]);
@@ -654,7 +721,7 @@ impl Trainer {
     }
 
     fn measure_norms(&mut self) {
-        let (both, width) = (2 * self.width, self.width);
+        let (both, width) = (self.row(), self.width);
         let rows = self.state.decoder.value.par_chunks(both);
         self.work.norms = rows.map(|row| two_norms(row, width)).collect();
         let norm: CodeNorm = self.config.loss.norm();

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Encoder, SparseCode};
+use super::{Autoencoder, Encoder, SparseCode, Variant};
 use crate::ml::kernels::{Preactivations, gather_sum, over_each, over_threshold, positive, row_top_k, squared_norm};
 
 /// How the two decoder norms make one code norm S_j (docs/method.md 1.2).
@@ -86,6 +86,8 @@ pub struct Crosscoder {
     pub activation: Activation,
     /// The normaliser that a published crosscoder brought along; the weights above read and write raw rows.
     pub normalizer: Option<FoldedNormalizer>,
+    /// Whether it is one of both models or an autoencoder.
+    pub variant: Variant,
 }
 
 /// How a published crosscoder of mid-2025 on scales its rows: x^m -> (x^m - mean^m) scale^m, and what it decodes the other way
@@ -137,8 +139,13 @@ impl Crosscoder {
         self.normalizer.as_ref().map_or(1.0, |normalizer| 1.0 / normalizer.scale[model])
     }
 
-    /// Takes a normaliser into the weights, so that they read and write raw rows.
+    /// Takes a normaliser into the weights, so that they read and write raw rows. Of an autoencoder nothing of it is kept beside them.
     pub fn fold(&mut self, normalizer: FoldedNormalizer) {
+        if let Some(own) = Autoencoder::of(self) {
+            let folded = own.folded(&normalizer).crosscoder(self.activation.clone());
+            *self = Crosscoder { code_norm: self.code_norm, ..folded };
+            return;
+        }
         let (d, latents) = (self.width, self.latents);
         let mut shift = vec![0.0f64; latents];
         for (row, (weights, &mean)) in self.encoder_weight.chunks_mut(latents).zip(&normalizer.mean).enumerate() {
@@ -194,6 +201,14 @@ impl Crosscoder {
     /// Rows that are encoded at a time, for whoever reads rows in portions.
     pub fn rows_at_a_time(&self) -> usize {
         (PREACTIVATIONS / self.latents.max(1)).clamp(64, 4096)
+    }
+
+    /// What it leaves of rows x `[B, 2, d]`, in their layout: x - hhat; of an autoencoder what it leaves of its target.
+    pub fn errors(&self, x: &[f32], code: &SparseCode) -> Vec<f32> {
+        let mut errors = self.decode(code);
+        let targets = self.variant.targets(x, self.width);
+        errors.par_iter_mut().zip(&*targets).for_each(|(error, target)| *error = target - *error);
+        errors
     }
 
     /// Code of rows x `[B, 2, d]` by the activation for use.

@@ -4,7 +4,7 @@ use super::Layout;
 use super::kissane::models_first;
 use super::weights_file::{WeightsFacts, WeightsFile};
 use crate::ml::Result;
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 
 /// Logarithms of the thresholds on preactivations of a JumpReLU crosscoder, `[D]`: f = p [p > exp(..)].
 pub(super) const LOG_THRESHOLD: &str = "_activation_fn.log_threshold_L";
@@ -52,6 +52,8 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         normalizes: false,
         expects,
         assumed: Vec::new(),
+        autoencoder: false,
+        reads: None,
     })
 }
 
@@ -72,5 +74,6 @@ pub(super) fn load(file: &WeightsFile, facts: &WeightsFacts) -> Result<Crosscode
         code_norm: facts.norm,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     })
 }

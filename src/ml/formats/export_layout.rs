@@ -14,7 +14,8 @@ use super::weights_file::{Choices, WeightsFile};
 use super::{saelens_writer, write_torch};
 use crate::ml::crosscoder::file::THRESHOLDS;
 use crate::ml::crosscoder::tensor_file::{Tensor, write_text};
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, Autoencoder, CodeNorm, Crosscoder};
+use crate::ml::kernels::transposed;
 use crate::ml::{Error, Result};
 
 /// Where a crosscoder can go.
@@ -28,7 +29,7 @@ pub enum ExportLayout {
     Kissane,
     /// Folder: model.pt, model_cfg.yaml.
     Crosscode,
-    /// Folder with `joint`, `base` and `tuned`.
+    /// Folder with `joint`, `base` and `tuned`; of an autoencoder the folder itself.
     Saelens,
 }
 
@@ -39,6 +40,9 @@ fn thresholds(crosscoder: &Crosscoder, threshold: f32) -> Vec<f32> {
 
 /// What of this crosscoder a layout has no place for, a sentence each.
 pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
+    if crosscoder.variant.target().is_some() {
+        return lost_of_autoencoder(crosscoder, layout);
+    }
     let mut lost = Vec::new();
     let norm = crosscoder.code_norm.word();
     // One scale for both models leaves the norms in proportion.
@@ -100,6 +104,25 @@ pub fn lost(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
     lost
 }
 
+/// The same of an autoencoder of one vector.
+fn lost_of_autoencoder(crosscoder: &Crosscoder, layout: ExportLayout) -> Vec<String> {
+    let mut lost = Vec::new();
+    match (layout, &crosscoder.activation) {
+        (ExportLayout::Kissane | ExportLayout::Crosscode, _) => lost.push(
+            "the layout is one of crosscoders and does not say that this is an autoencoder: it would be read as a crosscoder whose other half is zero"
+                .into(),
+        ),
+        (ExportLayout::Published | ExportLayout::Torch, Activation::Relu | Activation::JumpRelu { .. }) => lost.push(
+            "the published project has top-k autoencoders only: its loader would not take this one".into(),
+        ),
+        (ExportLayout::Torch, Activation::TopK { .. }) => lost.push(
+            "one file of tensors does not say that the k largest of each row stay active: its loader would use the threshold".into(),
+        ),
+        _ => {}
+    }
+    lost
+}
+
 /// What a file of tensors alone does not hold of a mixed code norm: its two numbers, unless they are those that readers assume.
 pub fn lost_alphas(crosscoder: &Crosscoder) -> Option<String> {
     match crosscoder.code_norm {
@@ -129,8 +152,12 @@ pub fn export_crosscoder(crosscoder: &Crosscoder, layout: ExportLayout, out: &Pa
     }
 }
 
-/// The state dict of `CrossCoder` and `BatchTopKCrossCoder`.
+/// The state dict of `CrossCoder` and `BatchTopKCrossCoder`, or of `BatchTopKSAE` and `AutoEncoderTopK`.
 fn torch(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
+    if let Some(own) = Autoencoder::of(crosscoder) {
+        let columns = transposed(&own.decoder, own.latents(), own.width);
+        return write_torch(out, &own.tensors(&columns, crosscoder.code_norm, &crosscoder.activation).0);
+    }
     let (d, latents) = (crosscoder.width, crosscoder.latents);
     let (weights, normalizer) = crosscoder.unfolded();
     let off = vec![f32::NAN; 2 * d];
@@ -232,9 +259,15 @@ pub fn verify_export(crosscoder: &Crosscoder, layout: ExportLayout, out: &Path) 
     let code = crosscoder.encode(&x);
     let decoded = crosscoder.decode(&code);
     let norms = crosscoder.code_norms();
-    let read = if layout == ExportLayout::Saelens { out.join("joint") } else { out.to_path_buf() };
-    let slow = SlowCrosscoder::open(&WeightsFile::open(&read, None)?, &Choices::default())?;
-    let scaled = layout == ExportLayout::Saelens && matches!(&crosscoder.activation, Activation::TopK { .. });
+    let target = crosscoder.variant.target();
+    let joint = layout == ExportLayout::Saelens && target.is_none();
+    let read = if joint { out.join("joint") } else { out.to_path_buf() };
+    let mut file = WeightsFile::open(&read, None)?;
+    if let Some(target) = target {
+        file = file.reading(target)?;
+    }
+    let slow = SlowCrosscoder::open(&file, &Choices::default())?;
+    let scaled = joint && matches!(&crosscoder.activation, Activation::TopK { .. });
     Ok(compare(&slow.code(&x), &code, &decoded, scaled.then_some(&norms[..])))
 }
 

@@ -3,7 +3,7 @@
 use super::Layout;
 use super::weights_file::{WeightsFacts, WeightsFile};
 use crate::ml::Result;
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 
 /// What can be said without reading the matrices.
 pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
@@ -26,6 +26,8 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         normalizes: false,
         expects: Some("per_model_scale"),
         assumed: Vec::new(),
+        autoencoder: false,
+        reads: None,
     })
 }
 
@@ -42,6 +44,7 @@ pub(super) fn load(file: &WeightsFile, facts: &WeightsFacts) -> Result<Crosscode
         code_norm: facts.norm,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Files of other projects: `torch.save`, crosscoder layouts, activation caches (docs/formats.md, docs/method.md 9).
 
+pub mod autoencoder;
 pub mod cache_folder;
 pub mod cache_rows;
 pub mod cache_tokens;

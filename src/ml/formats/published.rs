@@ -5,20 +5,15 @@ use serde_json::Value;
 use super::Layout;
 use super::weights_file::{WeightsFacts, WeightsFile};
 use crate::ml::Result;
-use crate::ml::crosscoder::file::THRESHOLDS;
+use crate::ml::crosscoder::file::{RELU_SAE, THRESHOLDS};
 use crate::ml::crosscoder::weights::FoldedNormalizer;
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 
 /// `alpha_sae` and `alpha_cc` of MIXED where nothing states them.
 pub(super) const MIXED: (f32, f32) = (1.0, 0.1);
 
 /// What can be said without reading the matrices.
 pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
-    if let Some(shape) = file.tensors.shape(&file.name("encoder.weight")).filter(|shape| shape.len() == 2) {
-        return Err(file.bad(&format!(
-            "it is a sparse autoencoder of one model (`encoder.weight` {shape:?}), not a crosscoder of two"
-        )));
-    }
     let [models, width, latents] = file.shape("encoder.weight")?;
     if models != 2 {
         return Err(file.bad(&format!("it encodes {models} models or layers; xd reads crosscoders of two models")));
@@ -36,6 +31,8 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         normalizes: normalizer.is_some(),
         expects: None,
         assumed,
+        autoencoder: false,
+        reads: None,
     })
 }
 
@@ -52,6 +49,7 @@ pub(super) fn load(file: &WeightsFile, facts: &WeightsFacts) -> Result<Crosscode
         code_norm: facts.norm,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     if let Some(normalizer) = normalizer(file, d)? {
         crosscoder.fold(normalizer);
@@ -61,8 +59,8 @@ pub(super) fn load(file: &WeightsFile, facts: &WeightsFacts) -> Result<Crosscode
 
 /// By the buffer, by a config, by the older keys of a config, or assumed as the published loader does; and whether it was.
 fn norm(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<(CodeNorm, bool)> {
-    if let Some(id) = file.tensors.integers(&file.name("code_normalization_id"))?.and_then(|ids| ids.first().copied()) {
-        return Ok((of_word(file, &id.to_string(), assumed)?, false));
+    if let Some(norm) = stated_norm(file, assumed)? {
+        return Ok((norm, false));
     }
     let stated = [
         &file.config["code_normalization"],
@@ -77,6 +75,12 @@ fn norm(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<(CodeNorm, bool
         "the files do not say how decoder norms make one code norm: `sum` (CROSSCODER) is assumed, as the published loader does".into(),
     );
     Ok((CodeNorm::Sum, true))
+}
+
+/// By the buffer alone.
+pub(super) fn stated_norm(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<Option<CodeNorm>> {
+    let ids = file.tensors.integers(&file.name("code_normalization_id"))?;
+    ids.and_then(|ids| ids.first().copied()).map(|id| of_word(file, &id.to_string(), assumed)).transpose()
 }
 
 fn of_word(file: &WeightsFile, word: &str, assumed: &mut Vec<String>) -> Result<CodeNorm> {
@@ -110,11 +114,15 @@ fn mixed(file: &WeightsFile, assumed: &mut Vec<String>) -> Result<CodeNorm> {
     Ok(CodeNorm::Mixed { sae: alphas[0], cc: alphas[1] })
 }
 
-fn activation(file: &WeightsFile) -> Result<std::result::Result<Activation, String>> {
+pub(super) fn activation(file: &WeightsFile) -> Result<std::result::Result<Activation, String>> {
     let class = file.trainer["dict_class"].as_str();
     let k = file.k()?;
     if let Some((_, thresholds)) = file.tensors.floats(&file.name(THRESHOLDS))? {
         return Ok(Ok(Activation::JumpRelu { thresholds }));
+    }
+    // The published class for a top-k of each row has a threshold that it does not use.
+    if let (Some("AutoEncoderTopK"), Some(k)) = (class, k) {
+        return Ok(Ok(Activation::TopK { k }));
     }
     if let Some((_, values)) = file.tensors.floats(&file.name("threshold"))? {
         return match values[..] {
@@ -130,14 +138,20 @@ fn activation(file: &WeightsFile) -> Result<std::result::Result<Activation, Stri
         (Some("JumpReLUCrossCoder"), _) => {
             return Err(file.bad(&format!("it is a JumpReLU crosscoder without its tensor `{THRESHOLDS}`")));
         }
-        (Some("CrossCoder"), _) | (None, None) => Ok(Activation::Relu),
-        (Some("BatchTopKCrossCoder"), _) | (None, Some(_)) => Err(
-            "it is a BatchTopK crosscoder without its `threshold`; encoded as a plain ReLU it would fire on nearly everything. \
+        (Some("CrossCoder" | RELU_SAE), _) | (None, None) => Ok(Activation::Relu),
+        (Some("BatchTopKCrossCoder" | "BatchTopKSAE"), _) | (None, Some(_)) => Err(
+            "it is a BatchTopK dictionary without its `threshold`; encoded as a plain ReLU it would fire on nearly everything. \
              Give the threshold of its training: `xd import PATH --threshold NUMBER --out FOLDER`"
                 .into(),
         ),
         (Some(other), _) => return Err(file.bad(&format!("its class `{other}` is not one that xd reads"))),
     })
+}
+
+/// Its rows are centred and scaled by buffers of its own.
+pub(super) fn normalizer_is_on(file: &WeightsFile) -> Result<bool> {
+    let mean = file.tensors.floats(&file.name("activation_mean"))?;
+    Ok(mean.is_some_and(|(_, mean)| mean.iter().all(|value| !value.is_nan())))
 }
 
 /// `activation_mean`, `activation_std` [2, d] and `activation_global_scale` ([] or [2]); NaN means off.

@@ -9,7 +9,7 @@ use super::Layout;
 use super::kissane::models_first;
 use super::weights_file::{WeightsFacts, WeightsFile};
 use crate::ml::Result;
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Variant};
 
 /// Name of the file of tensors.
 pub(super) const WEIGHTS: &str = "sae_weights.safetensors";
@@ -251,6 +251,8 @@ pub(super) fn facts(file: &WeightsFile) -> Result<WeightsFacts> {
         normalizes: false,
         expects: None,
         assumed,
+        autoencoder: false,
+        reads: None,
     })
 }
 
@@ -358,5 +360,6 @@ pub(super) fn load(file: &WeightsFile, facts: &WeightsFacts) -> Result<Crosscode
         code_norm: facts.norm,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     })
 }

@@ -5,21 +5,26 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::autoencoder::{READS, target_word};
 use super::kissane::latents_first;
 use super::saelens::{CONFIG, Part, WEIGHTS};
 use crate::ml::crosscoder::tensor_file::{self, Tensor};
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, Autoencoder, CodeNorm, Crosscoder};
+use crate::ml::kernels::transposed;
 use crate::ml::{Error, Result};
 
 /// Writes three folders: `joint` reads both models' activations side by side `[2 d]` and has the crosscoder's features; `base` and `tuned`
 /// are the slices of one model each, whose decoders are exact and whose encoders see half of what the crosscoder sees.
 ///
 /// Thresholds on f_j S_j become thresholds theta / S_j on preactivations (`jumprelu`). For top-k, S_j goes into the weights, so that SAELens ranks
-/// as the crosscoder does; features are then f_j S_j.
+/// as the crosscoder does; features are then f_j S_j. An autoencoder of one vector is written as it is, into the folder itself.
 ///
 /// # Errors
 /// Files cannot be written.
 pub fn write_saelens(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
+    if let Some(own) = Autoencoder::of(crosscoder) {
+        return write_one(&own, crosscoder, out);
+    }
     let (d, latents) = (crosscoder.width, crosscoder.latents);
     let norms = crosscoder.code_norms();
     let mut encoder = crosscoder.encoder_weight.clone();
@@ -86,4 +91,47 @@ pub fn write_saelens(crosscoder: &Crosscoder, out: &Path) -> Result<()> {
         tensor_file::write_text(&folder.join(CONFIG), &text)?;
     }
     Ok(())
+}
+
+/// p = (x - b_dec) W_enc + b_enc, as SAELens has it with `apply_b_dec_to_input`; a threshold on f is the same for all latents.
+fn write_one(own: &Autoencoder, crosscoder: &Crosscoder, out: &Path) -> Result<()> {
+    let (d, latents) = (own.width, own.latents());
+    let encoder = transposed(&own.encoder, latents, d);
+    let norms = crosscoder.code_norms();
+    let each =
+        |threshold: f32| norms.iter().map(|&norm| if norm > 0.0 { threshold / norm } else { f32::MAX }).collect();
+    let (architecture, k, threshold): (_, _, Option<Vec<f32>>) = match &crosscoder.activation {
+        &Activation::Threshold { threshold, .. } if threshold >= 0.0 => ("jumprelu", None, Some(each(threshold))),
+        Activation::Relu | Activation::Threshold { .. } => ("standard", None, None),
+        Activation::JumpRelu { thresholds } => ("jumprelu", None, Some(thresholds.clone())),
+        &Activation::TopK { k } => ("topk", Some(k), None),
+    };
+    std::fs::create_dir_all(out).map_err(|error| Error::file(out, error))?;
+    let mut tensors = BTreeMap::from([
+        ("W_enc", Tensor::f32(&[d, latents], &encoder)),
+        ("b_enc", Tensor::f32(&[latents], &own.encoder_bias)),
+        ("W_dec", Tensor::f32(&[latents, d], &own.decoder)),
+        ("b_dec", Tensor::f32(&[d], &own.bias)),
+    ]);
+    if let Some(threshold) = &threshold {
+        tensors.insert("threshold", Tensor::f32(&[latents], threshold));
+    }
+    tensor_file::write(&out.join(WEIGHTS), &tensors, None)?;
+    let mut config = json!({
+        "architecture": architecture,
+        "d_in": d,
+        "d_sae": latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": true,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": { READS: target_word(own.on) },
+    });
+    if let Some(k) = k {
+        config["k"] = json!(k);
+        config["rescale_acts_by_decoder_norm"] = json!(crosscoder.code_norm != CodeNorm::None);
+    }
+    let text = serde_json::to_string_pretty(&config).unwrap_or_default() + "\n";
+    tensor_file::write_text(&out.join(CONFIG), &text)
 }

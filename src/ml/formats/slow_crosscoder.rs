@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::saelens::Autoencoder;
 use super::weights_file::{Choices, WeightsFile};
-use super::{Layout, crosscode};
+use super::{Layout, autoencoder, crosscode};
 use crate::ml::crosscoder::file::THRESHOLDS;
 use crate::ml::crosscoder::{Activation, CodeNorm};
 use crate::ml::{Error, Result};
@@ -67,16 +67,20 @@ impl SlowCrosscoder {
         let must =
             |name: &str| -> Result<Vec<f32>> { read(name)?.ok_or_else(|| file.bad(&format!("there is no `{name}`"))) };
         let zeros = |name: &str, n: usize| Ok::<_, Error>(read(name)?.unwrap_or_else(|| vec![0.0; n]));
-        let (encoder, encoder_bias, decoder, decoder_bias) = match file.layout {
-            Layout::Published => {
+        let own = facts.autoencoder.then(|| autoencoder::slow_parts(file, &facts)).transpose()?;
+        let subtracted = own.as_ref().map_or_else(|| vec![0.0; 2 * d], |own| own.subtracted.clone());
+        let is_autoencoder = own.is_some();
+        let (encoder, encoder_bias, decoder, decoder_bias) = match (file.layout, own) {
+            (_, Some(own)) => (own.encoder, own.encoder_bias, own.decoder, own.decoder_bias),
+            (Layout::Published, _) => {
                 (must("encoder.weight")?, must("encoder.bias")?, must("decoder.weight")?, must("decoder.bias")?)
             }
-            Layout::Kissane | Layout::Saelens => (must("W_enc")?, must("b_enc")?, must("W_dec")?, must("b_dec")?),
-            Layout::Crosscode => {
+            (Layout::Kissane | Layout::Saelens, _) => (must("W_enc")?, must("b_enc")?, must("W_dec")?, must("b_dec")?),
+            (Layout::Crosscode, _) => {
                 (must("_W_enc_XiDiL")?, zeros("b_enc_L", latents)?, must("_W_dec_LXoDo")?, zeros("_b_dec_XoDo", 2 * d)?)
             }
         };
-        let latents_first = file.layout != Layout::Published;
+        let latents_first = file.layout != Layout::Published && !is_autoencoder;
         let mean = read("activation_mean")?.filter(|mean| mean.iter().all(|value| !value.is_nan()));
         let normalizer = match (mean, read("activation_global_scale")?) {
             (Some(mean), Some(scale)) => {
@@ -108,9 +112,9 @@ impl SlowCrosscoder {
             norms: Vec::new(),
             cut,
             normalizer,
-            subtracted: vec![0.0; 2 * d],
+            subtracted,
         };
-        if file.layout == Layout::Saelens {
+        if file.layout == Layout::Saelens && !is_autoencoder {
             slow.as_saelens(file)?;
         }
         slow.norms = slow.code_norms(file.norm(&facts, choices));

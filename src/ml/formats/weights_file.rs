@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::plain_yaml::read_yaml;
-use super::{Layout, NamedTensors, TorchFile, crosscode, kissane, published, saelens};
+use super::{Layout, NamedTensors, TorchFile, autoencoder, crosscode, kissane, published, saelens};
 use crate::ml::crosscoder::tensor_file::TensorFile;
-use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder};
+use crate::ml::crosscoder::{Activation, CodeNorm, Crosscoder, Target};
 use crate::ml::{Error, Result};
 
 /// Files of weights that a folder is known by, in the order in which they are looked for.
@@ -44,6 +44,9 @@ pub struct WeightsFacts {
     pub expects: Option<&'static str>,
     /// What is not in the files and was assumed, a sentence each.
     pub assumed: Vec<String>,
+    /// It is an autoencoder of vectors `[d]`, and this is what it reads, where that is known.
+    pub autoencoder: bool,
+    pub reads: Option<Target>,
 }
 
 /// Files of a crosscoder, opened.
@@ -62,6 +65,8 @@ pub struct WeightsFile {
     pub(super) tuned: Option<Box<WeightsFile>>,
     /// The user says that an autoencoder reads both models' activations side by side, base first.
     pub(super) side_by_side: bool,
+    /// What an autoencoder reads, as the user says.
+    pub(super) reads: Option<Target>,
 }
 
 impl WeightsFile {
@@ -88,6 +93,7 @@ impl WeightsFile {
             configs: Vec::new(),
             tuned: None,
             side_by_side: false,
+            reads: None,
         };
         if prefix.is_none() {
             opened.read_configs(&file)?;
@@ -105,6 +111,26 @@ impl WeightsFile {
         }
         self.side_by_side = true;
         Ok(self)
+    }
+
+    /// The user says what this autoencoder reads.
+    ///
+    /// # Errors
+    /// It is no autoencoder of vectors of one model, or its files say that it reads something else.
+    pub fn reading(mut self, target: Target) -> Result<Self> {
+        if let Some(other) = autoencoder::reads(&self).filter(|other| *other != target) {
+            return Err(self.bad(&format!("its files say that it reads `{}`, not `{}`", other.word(), target.word())));
+        }
+        self.reads = Some(target);
+        if self.side_by_side || !self.is_autoencoder() {
+            return Err(self.bad("it is a crosscoder of two models and no autoencoder of one vector"));
+        }
+        Ok(self)
+    }
+
+    /// True of one that reads a vector `[d]`.
+    pub(super) fn is_autoencoder(&self) -> bool {
+        autoencoder::is_published(self) || autoencoder::is_saelens(self)
     }
 
     fn read_configs(&mut self, file: &Path) -> Result<()> {
@@ -153,6 +179,7 @@ impl WeightsFile {
     /// Tensors are missing or do not fit together, or the crosscoder is of a kind that is not built.
     pub fn facts(&self) -> Result<WeightsFacts> {
         let facts = match self.layout {
+            _ if self.is_autoencoder() => autoencoder::facts(self),
             Layout::Published => published::facts(self),
             Layout::Kissane => kissane::facts(self),
             Layout::Crosscode => crosscode::facts(self),
@@ -185,6 +212,7 @@ impl WeightsFile {
     pub fn load(&self, choices: &Choices) -> Result<Crosscoder> {
         let facts = self.facts()?;
         let mut crosscoder = match self.layout {
+            _ if facts.autoencoder => autoencoder::load(self, &facts)?,
             Layout::Published => published::load(self, &facts)?,
             Layout::Kissane => kissane::load(self, &facts)?,
             Layout::Crosscode => crosscode::load(self, &facts)?,

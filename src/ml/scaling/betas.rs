@@ -40,6 +40,14 @@ pub struct Nus {
 }
 
 impl Betas {
+    /// NaN throughout: what is not known of an autoencoder stays so.
+    pub(super) const UNKNOWN: Betas = Betas {
+        activation: [f64::NAN; 2],
+        activation_no_bias: [f64::NAN; 2],
+        reconstruction: [f64::NAN; 2],
+        error: [f64::NAN; 2],
+    };
+
     /// beta^act = A/(C D), beta^nobias = (A - F1 (d . b))/(C D), beta^rec = (A - E)/(C D), beta^err = E/(C D) + G/D.
     /// `None` when the latent never fires (C = 0) or its direction is zero (D = 0).
     pub fn new(sums: &Sums, projections: &Projections) -> Option<Self> {

@@ -91,7 +91,26 @@ pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, w
     let mut scaling = table(measured, config, total);
     let shared: Vec<bool> = scaling.latent.iter().map(|&latent| is_shared(crosscoder, latent as usize)).collect();
     scaling.within_shared = within_shared(&scaling.nus, &shared);
+    if crosscoder.variant.target().is_some() {
+        scaling.of_activations();
+    }
     Ok(scaling)
+}
+
+impl Scaling {
+    /// An autoencoder has no reconstruction of the other model: what is about one, or about its error, is not there.
+    fn of_activations(&mut self) {
+        for betas in self.betas.iter_mut().flatten() {
+            *betas = Betas { activation: betas.activation, ..Betas::UNKNOWN };
+        }
+        self.nus = self.nus.iter().map(|nus| Nus { activation: nus.activation, ..Nus::default() }).collect();
+        for intervals in self.intervals.iter_mut().flatten() {
+            *intervals = Intervals { activation: intervals.activation, ..Intervals::default() };
+        }
+        self.rank.fill(None);
+        self.within_shared.fill(None);
+        self.verdict.fill(Verdict::Unjudged);
+    }
 }
 
 fn is_shared(crosscoder: &Crosscoder, latent: usize) -> bool {

@@ -13,6 +13,8 @@ pub enum Verdict {
     Both,
     /// Never active on the measured rows, or its fitted direction is zero: nothing to say.
     Inactive,
+    /// Of an autoencoder, which has neither ratio.
+    Unjudged,
 }
 
 impl Verdict {
@@ -37,6 +39,7 @@ impl Verdict {
             Verdict::Decoupling => "decoupling",
             Verdict::Both => "both",
             Verdict::Inactive => "inactive",
+            Verdict::Unjudged => "",
         }
     }
 }

@@ -32,6 +32,7 @@ fn weights(encoder_bias: f32) -> Crosscoder {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     }
 }
 
@@ -47,7 +48,7 @@ fn followed(config: TrainerConfig, start: &Crosscoder, x: &[f32]) -> (Vec<f64>, 
 
 /// What a top-k training makes of its start before the first step.
 fn centred(start: &Crosscoder, x: &[f32]) -> Crosscoder {
-    Crosscoder { decoder_bias: geometric_median(x, start.width), ..start.clone() }
+    Crosscoder { decoder_bias: geometric_median(x, start.width, 2), ..start.clone() }
 }
 
 fn size(values: impl Iterator<Item = f64>) -> f64 {
@@ -137,6 +138,7 @@ fn loss_by_hand() {
         code_norm: CodeNorm::Sum,
         activation: Activation::Relu,
         normalizer: None,
+        variant: Variant::SharedCode,
     };
     // Row (3, 2): p = 3 + 1 - 1 = 3, f = 3, hhat = (1.5, 0.25), eps = (1.5, 1.75). Row (0, 0): p < 0, eps = (0, -1).
     let x = [3.0, 2.0, 0.0, 0.0];

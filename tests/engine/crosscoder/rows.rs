@@ -41,6 +41,7 @@ pub fn top(k: u64) -> TopK {
 pub fn config(latents: usize, loss: Loss) -> TrainerConfig {
     TrainerConfig {
         latents,
+        variant: Variant::SharedCode,
         loss,
         init: Init { norm: Some(0.5), encoder: InitEncoder::Transpose, same: true },
         train: Train {

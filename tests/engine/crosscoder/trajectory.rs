@@ -37,6 +37,7 @@ fn config(settings: &Value) -> TrainerConfig {
     };
     TrainerConfig {
         latents: number("latents").unwrap() as usize,
+        variant: Variant::SharedCode,
         loss,
         init: Init { norm: None, encoder: InitEncoder::Transpose, same: true },
         train: Train {

@@ -7,6 +7,9 @@ pub fn classify(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let of = at.input("of", "of", draft);
     draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
     check::classes::overlapping(at, sink);
+    let instead = "the share of tokens on which its latents fire stands in `tokens`; `scaling` tells by `nu_activation` how much of a latent the base has";
+    check::autoencoders::two_decoders(at, of, "classes compare the decoder norms of both models", instead, sink)
+        .then_some(())?;
     of?;
     let bounds = |name: &str| at.fields.get(name)?.bounds();
     Some(Spec::Classify(ClassifySpec {
@@ -16,9 +19,10 @@ pub fn classify(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     }))
 }
 
-pub fn scaling(at: &At, draft: &mut Draft) -> Option<Spec> {
+pub fn scaling(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let of = at.input("of", "of", draft);
     draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
+    check::autoencoders::scaling(at, &draft.facts, sink).then_some(())?;
     let latents = class(at, "latents", draft);
     let control = class(at, "control", draft);
     of?;

@@ -3,8 +3,8 @@ use crate::lang::check::weights::Weights;
 use crate::lang::hub::{HubPart, Repository};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{
-    Adam, CodeNorm, CrosscoderSpec, FileRef, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, Spec,
-    TopKLoss, Train, WeightsRef,
+    Adam, CodeNorm, CrosscoderSpec, FileRef, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, Spec, Target,
+    TopKLoss, Train, Variant, WeightsRef,
 };
 use crate::lang::resolve::{Call, Sink, Typed};
 use crate::lang::schema::Unit;
@@ -13,15 +13,20 @@ pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let activations = at.input("on", "on", draft);
     draft.facts = activations.map(|a| a.facts.clone()).unwrap_or_default();
     check::crosscoders::source(at, sink);
+    let variant = variant(at);
     if let Some(from) = at.fields.get("from") {
         let (from, facts) = weights(at, from.call()?, sink)?;
         let latents = facts.latents;
         draft.facts.latents = latents;
+        let variant = check::autoencoders::as_it_is(at, variant, &facts, sink)?;
+        note(variant, draft);
         check::weights::as_it_is(at, &facts, &draft.facts, sink);
         // Those of a crosscoder of the hub are known once its files are here.
         let latents = if matches!(from, WeightsRef::Hub { .. }) { Some(latents.unwrap_or(0)) } else { latents };
-        return Some(Spec::Crosscoder(CrosscoderSpec { latents: latents?, from: Some(from), ..untrained() }));
+        return Some(Spec::Crosscoder(CrosscoderSpec { latents: latents?, variant, from: Some(from), ..untrained() }));
     }
+    let variant = variant?;
+    note(variant, draft);
     let latents = latents(at, draft);
     draft.facts.latents = latents;
     // A multiple of a width that nobody knows yet: the width of a model whose files are still on the hub.
@@ -32,17 +37,39 @@ pub fn crosscoder(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     check::crosscoders::k(at, draft.facts.latents, draft.facts.width, sink);
     let train = train(at, draft);
     check::crosscoders::shuffle(at, draft, sink);
+    let trainable = check::autoencoders::training(at, variant, draft, sink);
     draft.facts.trained = train.as_ref().map(|t| t.steps * t.batch);
     if let Some(train) = &train {
         check::crosscoders::training(at, train, draft, sink);
     }
+    trainable.then_some(())?;
     Some(Spec::Crosscoder(CrosscoderSpec {
         latents: latents?,
+        variant,
         loss: self::loss(loss?)?,
-        init: init(at, draft, sink)?,
+        init: init(at, variant, draft, sink)?,
         from: None,
         train: train?,
     }))
+}
+
+fn variant(at: &At) -> Option<Variant> {
+    let call = at.fields.call("variant")?;
+    if call.word != "sae" {
+        return Some(Variant::SharedCode);
+    }
+    Some(Variant::Sae(match call.get("on")?.word()? {
+        "base" => Target::Base,
+        "tuned" => Target::Tuned,
+        _ => Target::Difference,
+    }))
+}
+
+/// What the steps that read it must know.
+fn note(variant: Variant, draft: &mut Draft) {
+    if let Variant::Sae(target) = variant {
+        draft.facts.sae = Some(target);
+    }
 }
 
 fn latents(at: &At, draft: &Draft) -> Option<u64> {
@@ -121,11 +148,12 @@ fn loss(call: &Call) -> Option<Loss> {
     Some(if call.word == "topk" { Loss::TopK(top) } else { Loss::BatchTopK(top) })
 }
 
-fn init(at: &At, draft: &Draft, sink: &mut Sink) -> Option<Init> {
+fn init(at: &At, variant: Variant, draft: &Draft, sink: &mut Sink) -> Option<Init> {
     let from = match at.fields.call("init.from") {
         Some(call) => {
             let (from, facts) = weights(at, call, sink)?;
             check::weights::to_start_from(at, &facts, &draft.facts, sink);
+            check::autoencoders::to_start_from(variant, &facts, sink).then_some(())?;
             Some(from)
         }
         None => None,
@@ -193,6 +221,7 @@ fn train(at: &At, draft: &Draft) -> Option<Train> {
 fn untrained() -> CrosscoderSpec {
     CrosscoderSpec {
         latents: 0,
+        variant: Variant::SharedCode,
         loss: Loss::L1 { weight: 0.0, warmup: 0, reconstruction: Reconstruction::L2, norm: CodeNorm::Sum },
         init: Init { norm: None, encoder: InitEncoder::Transpose, same: true, from: None },
         from: None,

@@ -149,9 +149,12 @@ pub fn tokens(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     Some(Spec::Tokens(TokensSpec { portions: portions?, groups, above: above? }))
 }
 
-pub fn twins(at: &At, draft: &mut Draft) -> Option<Spec> {
+pub fn twins(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let of = at.input("of", "of", draft);
     draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
+    let instead = "to hold two autoencoders against one another write `compare { a = .., b = .. }`";
+    check::autoencoders::two_decoders(at, of, "twins are pairs of a tuned-only and a base-only latent", instead, sink)
+        .then_some(())?;
     of?;
     Some(Spec::Twins(TwinsSpec { cosine: at.fields.number("cosine")?, seed: at.fields.whole("seed")? }))
 }

@@ -49,6 +49,9 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let metrics = metrics.collect::<Option<Vec<Metric>>>()?;
     let metrics = check::latents::distinct_metrics(at, metrics, sink)?;
     let role = |field: &str| self::role(at, field);
+    if let (Some(of), Some(into)) = (of, role("into")) {
+        check::autoencoders::added(at, &of.facts, into, sink).then_some(())?;
+    }
     of?;
     (whole && models).then_some(())?;
     Some(Spec::Patch(PatchSpec {
