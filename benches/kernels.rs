@@ -146,7 +146,7 @@ fn config(loss: Loss) -> TrainerConfig {
 
 /// With the K largest scores of each row.
 fn crosscoder(loss: Loss) -> Crosscoder {
-    let mut crosscoder = Trainer::new(config(loss), WIDTH, None).expect("a trainer").finish();
+    let mut crosscoder = Trainer::new(config(loss), WIDTH, None).expect("a trainer").finish().expect("weights");
     crosscoder.activation = Activation::TopK { k: K as u64 };
     crosscoder
 }

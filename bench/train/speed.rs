@@ -99,7 +99,7 @@ fn main() -> Result<(), Failure> {
         l0.push(report.l0);
     }
     let peak_bytes = resident("VmHWM:").zip(bare).map(|(most, bare)| most - bare);
-    let encoder = trainer.finish().encoder_weight;
+    let encoder = trainer.finish().expect("weights").encoder_weight;
     let product_ms = product_ms(&rows[..batch * both], &encoder, both, latents);
     println!(
         "{}",

@@ -8,6 +8,7 @@
 pub mod activations;
 pub mod analysis;
 pub mod crosscoder;
+pub mod cuda;
 pub mod data;
 pub mod error;
 pub mod formats;

@@ -206,7 +206,7 @@ fn trained(rows: &dyn Rows, threads: usize) -> Crosscoder {
         let mut points = [point(2), point(3)];
         train_sweep(rows, &mut points, None, Pace::default(), &Unwatched).unwrap();
         let [_, point] = points;
-        point.trainer.finish()
+        point.trainer.finish().unwrap()
     })
 }
 
@@ -269,7 +269,7 @@ fn training_on_shuffled_shards_is_training_on_their_rows() {
         let mut points = [of(2), of(3)];
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| train_sweep(rows, &mut points, None, Pace::default(), &Unwatched)).unwrap();
-        points.map(|point| point.trainer.finish().encoder_weight)
+        points.map(|point| point.trainer.finish().unwrap().encoder_weight)
     };
     for shuffle in [Shuffle::Local, Shuffle::Global] {
         let expected = weights(&Stored(memory.clone()), shuffle, 7, 1);

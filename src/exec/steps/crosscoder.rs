@@ -72,7 +72,7 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
             }
             let loss = point.trainer.last().map(|last| last.loss);
             let tokens = point.trainer.tokens();
-            let crosscoder = point.trainer.finish();
+            let crosscoder = point.trainer.finish()?;
             let evaluation = evaluate(&crosscoder, opened.validate.as_ref(), None, &crate::ml::watch::Unwatched)?;
             save(job, &crosscoder, &evaluation, loss, tokens)?;
             Ok(Made { tokens })

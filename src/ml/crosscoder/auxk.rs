@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::SparseCode;
 use super::rows_pass::{self, CHUNK_ROWS};
-use super::{SparseCode, trainer::State};
+use super::state::State;
 use crate::ml::kernels::{Preactivations, dots, row_top_k, squared_norm};
 
 /// Places whose mean and spread one thread takes.

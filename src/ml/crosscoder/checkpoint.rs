@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::parameter::Parameter;
+use super::state::State;
 use super::tensor_file::{self, Tensor, TensorFile};
-use super::trainer::State;
+use super::trainer::Count;
 use super::{StepReport, Train, Trainer, TrainerConfig};
 use crate::ml::{Error, Result};
 
@@ -32,14 +33,15 @@ impl Trainer {
     /// Writes everything that later steps depend on. A reader never sees half a file.
     pub fn checkpoint(&self, path: &Path) -> Result<()> {
         let (both, latents) = (self.row(), self.config.latents);
-        let state = &self.state;
+        let state = self.state()?;
+        let count = &self.count;
         let note = Note {
             config: essence(&self.config),
             width: self.width,
-            step: state.step,
-            tokens: state.tokens,
-            threshold: state.threshold.to_bits(),
-            last: state.last.clone(),
+            step: count.step,
+            tokens: count.tokens,
+            threshold: count.threshold.to_bits(),
+            last: count.last.clone(),
         };
         let note = serde_json::to_string(&note).map_err(|error| Error::invalid("checkpoint", error.to_string()))?;
         let integers = |values: &[u64]| Tensor::i64(&[latents], &values.iter().map(|&v| v as i64).collect::<Vec<_>>());
@@ -80,19 +82,17 @@ impl Trainer {
             let values = values.ok_or_else(|| file.bad(&format!("`{name}` is not [{latents}]")))?;
             Ok(values.into_iter().map(|value| value as u64).collect())
         };
+        let threshold = f32::from_bits(note.threshold);
+        let count = Count { step: note.step, tokens: note.tokens, threshold, last: note.last };
         let state = State {
-            step: note.step,
-            tokens: note.tokens,
             encoder: parameter(&NAMES[0], &[latents, both])?,
             encoder_bias: parameter(&NAMES[1], &[latents])?,
             decoder: parameter(&NAMES[2], &[latents, both])?,
             decoder_bias: parameter(&NAMES[3], &[both])?,
             idle_tokens: integers("idle.tokens")?,
             idle_steps: integers("idle.steps")?,
-            threshold: f32::from_bits(note.threshold),
-            last: note.last,
         };
-        Ok(Trainer::with_state(config, width, state))
+        Ok(Trainer::with_state(config, width, count, state))
     }
 }
 

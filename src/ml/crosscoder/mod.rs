@@ -14,15 +14,20 @@ pub mod trainer;
 pub mod variant;
 pub mod weights;
 
+pub(crate) mod backend;
+pub(crate) mod layout;
+pub(crate) mod parameter;
+pub(crate) mod resample;
+pub(crate) mod state;
+
 mod autoencoder;
 mod auxk;
 mod checkpoint;
+mod cpu;
 mod encoder;
 mod gradient;
 mod guess;
 mod median;
-mod parameter;
-mod resample;
 mod rows_pass;
 mod start;
 

@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::TrainerConfig;
-use super::trainer::State;
+use super::state::State;
 use crate::ml::kernels::squared_norm;
 
 /// A latent is active in a step when some f is over this.
@@ -22,6 +22,7 @@ pub fn resample(
     state: &mut State,
     config: &TrainerConfig,
     width: usize,
+    step: u64,
     batch: &[f32],
     error: &[f32],
     patience: u64,
@@ -34,7 +35,7 @@ pub fn resample(
     let living = living_norms(state, width, patience);
     let mut generator = ChaCha8Rng::seed_from_u64(config.train.seed);
     generator.set_stream(STREAM);
-    generator.set_word_pos((state.step as u128) << 32);
+    generator.set_word_pos((step as u128) << 32);
     let rows = draw(&mut generator, weights(error, width), dead.len());
     let revived: Vec<usize> = dead.into_iter().take(rows.len()).collect();
     for (&j, &row) in revived.iter().zip(&rows) {

@@ -217,12 +217,12 @@ impl Sweep<'_> {
         if let Some(log) = &mut point.log
             && (report.step % train.log == 0 || last)
         {
-            log.step(report, point.trainer.batch_fve(batch))?;
+            log.step(report, point.trainer.batch_fve(batch)?)?;
         }
         if let (Some(log), Some(rows)) = (&mut point.validation, self.validation)
             && (report.step + 1).is_multiple_of(train.validate)
         {
-            let evaluation = evaluate(&point.trainer.crosscoder(), rows, None, &Unwatched)?;
+            let evaluation = evaluate(&point.trainer.crosscoder()?, rows, None, &Unwatched)?;
             log.validation(report, &evaluation, point.trainer.config().variant)?;
         }
         if last {

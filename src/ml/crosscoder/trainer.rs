@@ -1,35 +1,18 @@
-//! Training of one crosscoder, step by step (docs/method.md 1.3, 1.4, 2.2).
-//!
-//! The gradients are written by hand on the sparse code: reconstruction, the gradient of the code, and both weight
-//! gradients touch only the active entries. Adam runs for every latent that ever had a gradient, because its moments keep
-//! moving a weight after the gradient is gone and the next encoding needs every weight.
+//! Training of one crosscoder, step by step (docs/method.md 1.3, 1.4, 2.2). The heavy part of a step is a [`Backend`]'s.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use rayon::prelude::*;
-
-use super::autoencoder::to_unit_norm;
-use super::auxk::AuxK;
-use super::gradient::{Gradient, LatentGradient, Penalty};
-use super::guess::Guess;
-use super::parameter::{Parameter, ParameterPart};
-use super::rows_pass::{self, back_to_code, column_sums, decode};
-use super::{
-    Activation, Autoencoder, CodeNorm, Crosscoder, Loss, SparseCode, StepReport, TopK, TrainerConfig, Variant,
-    geometric_median, resample, start,
-};
-use crate::ml::kernels::{
-    AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Side, Unit,
-    batch_top_k, count_positive, dot, dots, positive, product, row_top_k, squared_norm, transposed,
-};
+use super::backend::{Backend, Step};
+use super::cpu::Cpu;
+use super::layout::{by_latent, by_model};
+use super::parameter::Parameter;
+use super::state::State;
+use super::{Activation, Autoencoder, Crosscoder, Loss, StepReport, TrainerConfig, Variant, geometric_median, start};
+use crate::ml::cuda::{Gpu, Training};
+use crate::ml::kernels::transposed;
 use crate::ml::{Error, Result};
 
-/// Latents whose weights one thread updates at a time.
-const CHUNK_LATENTS: usize = GROUP;
-/// L1 uses dense products while more than this share of the preactivations is positive (about break-even).
-const DENSE_SHARE: f64 = 0.08;
-/// When a latent of an L1 crosscoder counts as dead (the default of the top-k losses).
-const L1_DEAD_AFTER: u64 = 10_000_000;
 /// Factor of the running average of the threshold.
 const THRESHOLD_BETA: f32 = 0.999;
 
@@ -37,86 +20,26 @@ const THRESHOLD_BETA: f32 = 0.999;
 pub struct Trainer {
     pub(super) config: TrainerConfig,
     pub(super) width: usize,
-    pub(super) state: State,
-    work: Workspace,
+    pub(super) count: Count,
+    backend: Box<dyn Backend>,
 }
 
-/// Everything that a later step depends on.
-pub(super) struct State {
+/// What a later step depends on besides what the backend holds.
+#[derive(Clone)]
+pub(super) struct Count {
     /// Steps done.
     pub step: u64,
     /// Rows trained on.
     pub tokens: u64,
-    /// Rows of the encoder, `[D, 2d]`; of an autoencoder `[D, d]`, and so wherever 2d stands below.
-    pub encoder: Parameter,
-    /// `[D]`.
-    pub encoder_bias: Parameter,
-    /// Rows of the decoder, `[D, 2d]`.
-    pub decoder: Parameter,
-    /// `[2d]`.
-    pub decoder_bias: Parameter,
-    /// Tokens since each latent fired, `[D]`.
-    pub idle_tokens: Vec<u64>,
-    /// Steps since f was over 1e-4, `[D]` (for resampling).
-    pub idle_steps: Vec<u64>,
     /// Running threshold; negative while unset.
     pub threshold: f32,
     pub last: Option<StepReport>,
 }
 
-/// Buffers that are used again each step, and what follows from the state.
-#[derive(Default)]
-struct Workspace {
-    /// ||d_j^base||, ||d_j^tuned||, `[D]`.
-    norms: Vec<[f32; 2]>,
-    /// S `[D]`.
-    scales: Vec<f32>,
-    /// Latents that have had a gradient, `[D]`.
-    touched: Vec<bool>,
-    /// x W_enc `[B, D]`, where all of it is needed.
-    products: Vec<f32>,
-    /// BatchTopK where the machine multiplies fast in bf16: the encoder in bf16, and the search for the largest scores.
-    rounded: Option<(Unit, Rounded)>,
-    candidates: Candidates,
-    guess: Guess,
-    code: SparseCode,
-    auxk: AuxK,
-    is_auxiliary: Vec<bool>,
-    /// Dense L1: dL/dp `[B, D]`, and the gradients `[D, 2d]`.
-    dense: Dense,
-    /// eps and G, `[B, 2d]`.
-    error: Vec<f32>,
-    upstream: Vec<f32>,
-    /// dL/dp of the code's entries.
-    gradients: Vec<f32>,
-    columns: Columns,
-}
-
-/// What one thread updates at a time: encoder, decoder, biases, both norms and S, and which latents had a gradient.
-type Chunk<'a> = (
-    (((ParameterPart<'a>, ParameterPart<'a>), ParameterPart<'a>), (&'a mut [[f32; 2]], &'a mut [f32])),
-    &'a mut [bool],
-);
-
-#[derive(Default)]
-struct Dense {
-    gradients: Vec<f32>,
-    encoder: Vec<f32>,
-    decoder: Vec<f32>,
-    bias: Vec<f32>,
-    activity: Vec<f32>,
-}
-
-/// Terms of the loss of one batch.
-#[derive(Default)]
-struct Terms {
-    loss: f64,
-    reconstruction: f64,
-    sparsity: Option<f64>,
-    auxk: Option<f64>,
-    active: usize,
-    dead: u64,
-    k: Option<u64>,
+impl Count {
+    fn start() -> Self {
+        Count { step: 0, tokens: 0, threshold: -1.0, last: None }
+    }
 }
 
 impl Trainer {
@@ -161,45 +84,39 @@ impl Trainer {
             ],
         };
         let state = State {
-            step: 0,
-            tokens: 0,
             encoder: Parameter::new(encoder),
             encoder_bias: Parameter::new(encoder_bias),
             decoder: Parameter::new(decoder),
             decoder_bias: Parameter::new(decoder_bias),
             idle_tokens: vec![0; latents],
             idle_steps: vec![0; latents],
-            threshold: -1.0,
-            last: None,
         };
-        Ok(Trainer::with_state(config, width, state))
+        Ok(Trainer::with_state(config, width, Count::start(), state))
     }
 
-    pub(super) fn with_state(config: TrainerConfig, width: usize, state: State) -> Self {
-        let mut trainer = Trainer { config, width, state, work: Workspace::default() };
-        trainer.measure_norms();
-        trainer.work.auxk.most = width / 2;
-        let both = trainer.row();
-        let unit = Unit::here().filter(|_| Candidates::fit(both));
-        if let (Loss::BatchTopK(_), Some(unit)) = (trainer.config.loss, unit) {
-            let mut rounded = Rounded::empty(Side::Left);
-            rounded.fill(&trainer.state.encoder.value, both);
-            trainer.work.rounded = Some((unit, rounded));
+    pub(super) fn with_state(config: TrainerConfig, width: usize, count: Count, state: State) -> Self {
+        let backend = Box::new(Cpu::new(config.clone(), width, state));
+        Trainer { config, width, count, backend }
+    }
+
+    /// Takes the training to a GPU, where it stays. Autoencoders are trained on the CPU.
+    pub fn on(self, gpu: &Arc<dyn Gpu>) -> Result<Self> {
+        let Trainer { config, width, count, backend } = self;
+        if config.variant != Variant::SharedCode {
+            return Err(Error::invalid("train", "an autoencoder is trained on the CPU"));
         }
-        trainer.work.touched = (0..trainer.config.latents)
-            .into_par_iter()
-            .map(|j| {
-                let row = j * both..(j + 1) * both;
-                !(trainer.state.encoder.untouched(row.clone()) && trainer.state.decoder.untouched(row))
-                    || !trainer.state.encoder_bias.untouched(j..j + 1)
-            })
-            .collect();
-        trainer
+        let training = Training::new(gpu, config.clone(), width, &*backend.state()?)?;
+        Ok(Trainer { config, width, count, backend: Box::new(training) })
+    }
+
+    /// What has been learned, wherever it is.
+    pub(super) fn state(&self) -> Result<Cow<'_, State>> {
+        self.backend.state()
     }
 
     /// Scores everything in f32 from here on: the same bits, slower.
     pub fn in_f32(mut self) -> Self {
-        self.work.rounded = None;
+        self.backend.score_in_f32();
         self
     }
 
@@ -218,29 +135,24 @@ impl Trainer {
         self.config.variant.row(self.width)
     }
 
-    /// Decoder vectors keep norm 1, and x - b_dec is read in the place of x.
-    fn is_autoencoder(&self) -> bool {
-        self.config.variant != Variant::SharedCode
-    }
-
     /// Steps done.
     pub fn steps_done(&self) -> u64 {
-        self.state.step
+        self.count.step
     }
 
     /// Rows trained on.
     pub fn tokens(&self) -> u64 {
-        self.state.tokens
+        self.count.tokens
     }
 
     /// True after the last step.
     pub fn is_done(&self) -> bool {
-        self.state.step >= self.config.train.steps
+        self.count.step >= self.config.train.steps
     }
 
     /// What the last step saw.
     pub fn last(&self) -> Option<&StepReport> {
-        self.state.last.as_ref()
+        self.count.last.as_ref()
     }
 
     /// One step on rows `[B, 2, d]`. An error means that the loss, the clipped gradient or a new decoder norm is not
@@ -252,505 +164,97 @@ impl Trainer {
             return Err(Error::invalid("train", problem));
         }
         let seen = self.config.variant.seen(batch, self.width);
-        if self.state.step == 0 && !matches!(self.config.loss, Loss::L1 { .. }) {
-            self.state.decoder_bias.value = geometric_median(&seen, self.width, self.row() / self.width);
+        if self.count.step == 0 && !matches!(self.config.loss, Loss::L1 { .. }) {
+            self.backend.set_decoder_bias(geometric_median(&seen, self.width, self.row() / self.width))?;
         }
-        let rate = self.config.train.rate_at(self.state.step);
-        let mut work = std::mem::take(&mut self.work);
-        let input = self.input(&seen);
-        let outcome = self.learn(&seen, &input, rate, &mut work);
-        self.work = work;
-        let (terms, gradient_norm) = outcome?;
+        let rate = self.config.train.rate_at(self.count.step);
+        let terms = self.backend.learn(&seen, Step { number: self.count.step, rate })?;
+        self.resample(batch)?;
+        self.follow(terms.least);
         let report = StepReport {
-            step: self.state.step,
-            tokens: self.state.tokens + (batch.len() / both) as u64,
+            step: self.count.step,
+            tokens: self.count.tokens + (batch.len() / both) as u64,
             loss: terms.loss,
             reconstruction: terms.reconstruction,
             sparsity: terms.sparsity,
             auxk: terms.auxk,
             l0: terms.active as f64 / (batch.len() / both) as f64,
             dead: terms.dead,
-            threshold: matches!(self.config.loss, Loss::BatchTopK(_)).then_some(self.state.threshold as f64),
+            threshold: matches!(self.config.loss, Loss::BatchTopK(_)).then_some(self.count.threshold as f64),
             k: terms.k,
             lr: rate,
-            gradient_norm,
+            gradient_norm: terms.gradient_norm,
         };
-        self.state.step += 1;
-        self.state.tokens = report.tokens;
-        self.state.last = Some(report.clone());
+        self.count.step += 1;
+        self.count.tokens = report.tokens;
+        self.count.last = Some(report.clone());
         Ok(report)
+    }
+
+    /// Resampling, at the last step of each period.
+    fn resample(&mut self, batch: &[f32]) -> Result<()> {
+        match self.config.train.resample {
+            Some(period) if period > 0 && self.count.step % period == period - 1 => {
+                self.backend.resample(batch, self.count.step, period / 2)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The running threshold takes note of the smallest score that stayed (docs/method.md 1.4).
+    fn follow(&mut self, least: Option<f32>) {
+        if let (Loss::BatchTopK(top), Some(least)) = (self.config.loss, least)
+            && self.count.step > top.threshold_from
+        {
+            let old = self.count.threshold;
+            self.count.threshold =
+                if old < 0.0 { least } else { THRESHOLD_BETA * old + (1.0 - THRESHOLD_BETA) * least };
+        }
     }
 
     /// 1 - Var(eps) / Var(h) of each model over the last batch, with its training code (docs/method.md 2). Of an autoencoder that of its target, in
     /// the place of the model that it writes to; NaN in the other.
-    pub fn batch_fve(&self, batch: &[f32]) -> [f64; 2] {
+    pub fn batch_fve(&self, batch: &[f32]) -> Result<[f64; 2]> {
         let mut sums = super::evaluate::Moments::new(self.width);
         let variant = self.config.variant;
         let targets = variant.targets(batch, self.width);
-        let errors = variant.spread(Cow::Borrowed(&self.work.error), self.width);
+        let errors = variant.spread(self.backend.errors()?, self.width);
         if targets.len() == errors.len() {
             sums.add(&targets, &errors);
         }
-        sums.fve()
+        Ok(sums.fve())
     }
 
-    /// The crosscoder as it is now, in the published layout, with its activation for use.
-    pub fn crosscoder(&self) -> Crosscoder {
+    /// The crosscoder as it is now, in the published layout, with its activation for use. An error is one of the device.
+    pub fn crosscoder(&self) -> Result<Crosscoder> {
         let (width, latents) = (self.width, self.config.latents);
+        let state = self.backend.state()?;
         let activation = match self.config.loss {
             Loss::L1 { .. } => Activation::Relu,
-            Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: self.state.threshold },
+            Loss::BatchTopK(top) => Activation::Threshold { k: top.k, threshold: self.count.threshold },
             Loss::TopK(top) => Activation::TopK { k: top.k },
         };
         if let Variant::Sae(on) = self.config.variant {
-            let state = &self.state;
             let [encoder, encoder_bias, decoder, bias] =
                 [&state.encoder, &state.encoder_bias, &state.decoder, &state.decoder_bias].map(|p| p.value.clone());
-            return Autoencoder { on, width, encoder, encoder_bias, decoder, bias }.crosscoder(activation);
+            return Ok(Autoencoder { on, width, encoder, encoder_bias, decoder, bias }.crosscoder(activation));
         }
-        Crosscoder {
+        Ok(Crosscoder {
             width,
             latents,
-            encoder_weight: transposed(&self.state.encoder.value, latents, 2 * width),
-            encoder_bias: self.state.encoder_bias.value.clone(),
-            decoder_weight: by_model(&self.state.decoder.value, width, latents),
-            decoder_bias: self.state.decoder_bias.value.clone(),
+            encoder_weight: transposed(&state.encoder.value, latents, 2 * width),
+            encoder_bias: state.encoder_bias.value.clone(),
+            decoder_weight: by_model(&state.decoder.value, width, latents),
+            decoder_bias: state.decoder_bias.value.clone(),
             code_norm: self.config.loss.norm(),
             activation,
             normalizer: None,
             variant: Variant::SharedCode,
-        }
-    }
-
-    /// What the encoder reads of rows `[B, 2d]`: themselves, and of an autoencoder x - b_dec.
-    fn input<'a>(&self, seen: &'a [f32]) -> Cow<'a, [f32]> {
-        if !self.is_autoencoder() {
-            return Cow::Borrowed(seen);
-        }
-        let bias = &self.state.decoder_bias.value;
-        let mut input = seen.to_vec();
-        let rows = input.par_chunks_exact_mut(bias.len());
-        rows.for_each(|row| row.iter_mut().zip(bias).for_each(|(x, b)| *x -= b));
-        Cow::Owned(input)
+        })
     }
 
     /// The trained crosscoder.
-    pub fn finish(self) -> Crosscoder {
+    pub fn finish(self) -> Result<Crosscoder> {
         self.crosscoder()
     }
-
-    /// Forward, backward and update on rows of which the encoder reads `input`; the norm of the gradient when it is clipped.
-    fn learn(&mut self, batch: &[f32], input: &[f32], rate: f64, work: &mut Workspace) -> Result<(Terms, Option<f64>)> {
-        work.error.resize(batch.len(), 0.0);
-        work.upstream.resize(batch.len(), 0.0);
-        match self.config.loss {
-            Loss::L1 { norm, .. } => {
-                self.preactivations(batch, work);
-                let weight = self.config.loss.weight_at(self.state.step);
-                let rows = batch.len() / (2 * self.width);
-                let penalty = Penalty { weight: (weight / rows as f64) as f32, norm };
-                let latents = self.config.latents;
-                let bias = &self.state.encoder_bias.value;
-                let active: usize = work
-                    .products
-                    .par_chunks(latents)
-                    .map(|row| count_positive(row, bias))
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .sum();
-                if active as f64 > DENSE_SHARE * work.products.len() as f64 {
-                    self.learn_dense(batch, rate, work, weight, penalty, active)
-                } else {
-                    self.learn_l1(batch, rate, work, weight, penalty)
-                }
-            }
-            Loss::BatchTopK(top) => {
-                let k = top.k_at(self.state.step);
-                let keep = (batch.len() / self.row()).saturating_mul(k as usize);
-                let (code, least) = self.batch_code(input, keep, work);
-                let outcome = self.learn_top((batch, input), rate, work, top, &code, k);
-                work.code = code;
-                let outcome = outcome?;
-                if self.state.step > top.threshold_from {
-                    let old = self.state.threshold;
-                    self.state.threshold =
-                        if old < 0.0 { least } else { THRESHOLD_BETA * old + (1.0 - THRESHOLD_BETA) * least };
-                }
-                Ok(outcome)
-            }
-            Loss::TopK(top) => {
-                let k = top.k_at(self.state.step);
-                self.preactivations(input, work);
-                let code = row_top_k(self.scores(work), k as usize, None);
-                self.learn_top((batch, input), rate, work, top, &code, k)
-            }
-        }
-    }
-
-    fn scores<'a>(&'a self, work: &'a Workspace) -> Preactivations<'a> {
-        Preactivations { products: &work.products, bias: &self.state.encoder_bias.value, norms: &work.scales }
-    }
-
-    fn preactivations(&self, batch: &[f32], work: &mut Workspace) {
-        let (both, latents) = (self.row(), self.config.latents);
-        let rows = batch.len() / both;
-        work.products.resize(rows * latents, 0.0);
-        dots(&mut work.products, batch, &self.state.encoder.value, both, None);
-    }
-
-    /// The largest scores of a batch and the smallest of them: by way of bf16 where that is fast and the last step tells about where the
-    /// smallest lies, else from all scores in f32. Both give the same bits.
-    fn batch_code(&self, batch: &[f32], keep: usize, work: &mut Workspace) -> (SparseCode, f32) {
-        let mut code = std::mem::take(&mut work.code);
-        if let Some((unit, rounded)) = &work.rounded {
-            let state = &self.state;
-            let (encoder, bias) = (&state.encoder.value, &state.encoder_bias.value);
-            let of = Latents { encoder, rounded, bias, norms: &work.scales };
-            for guess in work.guess.bounds() {
-                if let Some(least) = work.candidates.batch_top_k(*unit, batch, of, keep, guess, &mut code) {
-                    work.guess.see(least);
-                    return (code, least);
-                }
-            }
-        }
-        self.preactivations(batch, work);
-        let (code, least) = batch_top_k(self.scores(work), keep);
-        work.guess.see(least);
-        (code, least)
-    }
-
-    /// Reconstruction from a code: fills eps, G and the entries' gradients.
-    fn reconstruct(&self, batch: &[f32], code: &SparseCode, work: &mut Workspace) -> f64 {
-        let both = self.row();
-        decode(code, &self.state.decoder.value, &self.state.decoder_bias.value, &mut work.error);
-        let form = self.config.loss.reconstruction();
-        let term = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
-        work.gradients.resize(code.values.len(), 0.0);
-        back_to_code(code, &work.upstream, &self.state.decoder.value, both, &mut work.gradients);
-        term
-    }
-
-    /// On rows, and what the encoder reads of them.
-    fn learn_top(
-        &mut self,
-        (batch, input): (&[f32], &[f32]),
-        rate: f64,
-        work: &mut Workspace,
-        top: TopK,
-        code: &SparseCode,
-        k: u64,
-    ) -> Result<(Terms, Option<f64>)> {
-        let reconstruction = self.reconstruct(batch, code, work);
-        self.count_idle(code);
-        let dead = self.dead_latents(top.dead_after);
-        let mut auxk = std::mem::take(&mut work.auxk);
-        auxk.fill(top.aux, input, &work.error, &self.state, &work.scales, &dead);
-        let mut is_auxiliary = std::mem::take(&mut work.is_auxiliary);
-        is_auxiliary.clear();
-        is_auxiliary.resize(self.config.latents, false);
-        auxk.code.latents.iter().for_each(|&j| is_auxiliary[j as usize] = true);
-        let mut columns = std::mem::take(&mut work.columns);
-        let codes = [(code, &work.gradients[..]), (&auxk.code, &auxk.gradients)];
-        columns.fill(self.config.latents, &codes[..if auxk.code.latents.is_empty() { 1 } else { 2 }]);
-        let terms = Terms {
-            loss: reconstruction + top.aux * auxk.loss,
-            reconstruction,
-            sparsity: None,
-            auxk: Some(auxk.loss),
-            active: code.values.len(),
-            dead: dead.len() as u64,
-            k: Some(k),
-        };
-        let upstream = std::mem::take(&mut work.upstream);
-        let gradient = Gradient::Sparse {
-            columns: &columns,
-            x: input,
-            upstream: &upstream,
-            auxiliary: &auxk.upstream,
-            is_auxiliary: &is_auxiliary,
-            unit: self.is_autoencoder(),
-        };
-        let norm = self.update(&gradient, &upstream, rate, terms.loss, None, work);
-        (work.columns, work.upstream) = (columns, upstream);
-        (work.auxk, work.is_auxiliary) = (auxk, is_auxiliary);
-        let norm = norm?;
-        self.resample(batch, work);
-        Ok((terms, norm))
-    }
-
-    fn learn_l1(
-        &mut self,
-        batch: &[f32],
-        rate: f64,
-        work: &mut Workspace,
-        weight: f64,
-        penalty: Penalty,
-    ) -> Result<(Terms, Option<f64>)> {
-        let code = positive(&work.products, &self.state.encoder_bias.value);
-        let reconstruction = self.reconstruct(batch, &code, work);
-        let mut sparsity = 0f64;
-        for ((gradient, &j), &f) in work.gradients.iter_mut().zip(&code.latents).zip(&code.values) {
-            let scale = work.scales[j as usize];
-            *gradient += penalty.weight * scale;
-            sparsity += f as f64 * scale as f64;
-        }
-        sparsity /= code.rows() as f64;
-        self.count_idle(&code);
-        let terms = Terms {
-            loss: reconstruction + weight * sparsity,
-            reconstruction,
-            sparsity: Some(sparsity),
-            active: code.values.len(),
-            dead: self.dead_latents(L1_DEAD_AFTER).len() as u64,
-            ..Terms::default()
-        };
-        let is_auxiliary = vec![false; self.config.latents];
-        let mut columns = std::mem::take(&mut work.columns);
-        columns.fill(self.config.latents, &[(&code, &work.gradients)]);
-        let upstream = std::mem::take(&mut work.upstream);
-        let gradient = Gradient::Sparse {
-            columns: &columns,
-            x: batch,
-            upstream: &upstream,
-            auxiliary: &[],
-            is_auxiliary: &is_auxiliary,
-            unit: false,
-        };
-        let norm = self.update(&gradient, &upstream, rate, terms.loss, Some(penalty), work);
-        (work.columns, work.upstream) = (columns, upstream);
-        let norm = norm?;
-        self.resample(batch, work);
-        Ok((terms, norm))
-    }
-
-    /// L1 while many latents are active: the same mathematics by dense products.
-    fn learn_dense(
-        &mut self,
-        batch: &[f32],
-        rate: f64,
-        work: &mut Workspace,
-        weight: f64,
-        penalty: Penalty,
-        active: usize,
-    ) -> Result<(Terms, Option<f64>)> {
-        let (both, latents) = (2 * self.width, self.config.latents);
-        let rows = batch.len() / both;
-        let bias = &self.state.encoder_bias.value;
-        let scales = &work.scales;
-        let sums: Vec<f64> = work
-            .products
-            .par_chunks_mut(latents)
-            .map(|row| {
-                row.iter_mut().zip(bias).for_each(|(p, b)| *p = (*p + b).max(0.0));
-                dot(row, scales) as f64
-            })
-            .collect();
-        let sparsity = sums.iter().sum::<f64>() / rows as f64;
-        let decoder = Matrix::new(&self.state.decoder.value, latents, both);
-        let code = Matrix::new(&work.products, rows, latents);
-        product(&mut work.error, code, decoder);
-        let decoder_bias = &self.state.decoder_bias.value;
-        work.error.par_chunks_mut(both).for_each(|row| row.iter_mut().zip(decoder_bias).for_each(|(h, b)| *h += b));
-        let form = self.config.loss.reconstruction();
-        let reconstruction = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
-
-        let dense = &mut work.dense;
-        dense.gradients.resize(rows * latents, 0.0);
-        dense.encoder.resize(latents * both, 0.0);
-        dense.decoder.resize(latents * both, 0.0);
-        let upstream = Matrix::new(&work.upstream, rows, both);
-        product(&mut dense.gradients, upstream, decoder.transposed());
-        dense.gradients.par_chunks_mut(latents).zip(work.products.par_chunks(latents)).for_each(
-            |(gradients, values)| {
-                for ((g, &f), s) in gradients.iter_mut().zip(values).zip(scales) {
-                    *g = if f > 0.0 { *g + penalty.weight * s } else { 0.0 };
-                }
-            },
-        );
-        product(&mut dense.decoder, code.transposed(), upstream);
-        let flow = Matrix::new(&dense.gradients, rows, latents);
-        product(&mut dense.encoder, flow.transposed(), Matrix::new(batch, rows, both));
-        dense.bias = column_sums(&dense.gradients, latents);
-        dense.activity = column_sums(&work.products, latents);
-
-        self.count_idle_dense(&work.products, rows);
-        let terms = Terms {
-            loss: reconstruction + weight * sparsity,
-            reconstruction,
-            sparsity: Some(sparsity),
-            active,
-            dead: self.dead_latents(L1_DEAD_AFTER).len() as u64,
-            ..Terms::default()
-        };
-        let dense = std::mem::take(&mut work.dense);
-        let upstream = std::mem::take(&mut work.upstream);
-        let gradient = Gradient::Dense {
-            encoder: &dense.encoder,
-            decoder: &dense.decoder,
-            bias: &dense.bias,
-            activity: &dense.activity,
-        };
-        let norm = self.update(&gradient, &upstream, rate, terms.loss, Some(penalty), work);
-        (work.dense, work.upstream) = (dense, upstream);
-        let norm = norm?;
-        self.resample(batch, work);
-        Ok((terms, norm))
-    }
-
-    /// Clips and takes the step of Adam; new decoder norms come out of the same pass.
-    fn update(
-        &mut self,
-        gradient: &Gradient,
-        upstream: &[f32],
-        rate: f64,
-        loss: f64,
-        penalty: Option<Penalty>,
-        work: &mut Workspace,
-    ) -> Result<Option<f64>> {
-        let (both, is_autoencoder) = (self.row(), self.is_autoencoder());
-        let mut bias_gradient = column_sums(upstream, both);
-        if is_autoencoder {
-            // x - b_dec is what the encoder reads.
-            let through = gradient.through_encoder(&self.state.encoder.value, both);
-            bias_gradient.iter_mut().zip(through).for_each(|(b, e)| *b = (f64::from(*b) - e) as f32);
-        }
-        let mut scale = 1.0;
-        let mut norm = None;
-        if let Some(bound) = self.config.train.clip {
-            let latents = gradient.squared_norm(&self.state.decoder.value, &work.norms, both, penalty);
-            let whole = (latents + squared_norm(&bias_gradient) as f64).sqrt();
-            scale = (bound / (whole + 1e-6)).min(1.0);
-            norm = Some(whole);
-        }
-        if !loss.is_finite() || norm.is_some_and(|norm| !norm.is_finite()) {
-            let problem = format!("at step {} the loss is {loss} and not a finite number any more", self.state.step);
-            return Err(Error::invalid("train", problem));
-        }
-        let adam = &self.config.train.optimizer;
-        let step = AdamStep::new(rate, adam.beta1, adam.beta2, adam.epsilon, self.state.step + 1, scale);
-        let width = self.width;
-        let code_norm = self.config.loss.norm();
-        let state = &mut self.state;
-        let encoder = state.encoder.parts(CHUNK_LATENTS * both);
-        let decoder = state.decoder.parts(CHUNK_LATENTS * both);
-        let biases = state.encoder_bias.parts(CHUNK_LATENTS);
-        let norms = work.norms.par_chunks_mut(CHUNK_LATENTS).zip(work.scales.par_chunks_mut(CHUNK_LATENTS));
-        let touched = work.touched.par_chunks_mut(CHUNK_LATENTS);
-        let parts = encoder.zip(decoder).zip(biases).zip(norms).zip(touched).enumerate();
-        let learn = |part, mut rounded: Option<RoundedGroup>| {
-            let (chunk, ((((mut encoder, mut decoder), mut biases), (norms, scales)), touched)): (usize, Chunk) = part;
-            LatentGradient::here(both, |latent| {
-                for i in 0..norms.len() {
-                    let row = i * both..(i + 1) * both;
-                    let j = chunk * CHUNK_LATENTS + i;
-                    touched[i] |= gradient.write(j, &decoder.value[row.clone()], norms[i], penalty, latent);
-                    if !touched[i] {
-                        continue;
-                    }
-                    encoder.step(row.clone(), &latent.encoder, &step);
-                    if let Some(rounded) = &mut rounded {
-                        rounded.set(i, &encoder.value[row.clone()]);
-                    }
-                    decoder.step(row.clone(), &latent.decoder, &step);
-                    if is_autoencoder {
-                        to_unit_norm(&mut decoder.value[row.clone()]);
-                    }
-                    biases.step(i..i + 1, &[latent.bias], &step);
-                    norms[i] = two_norms(&decoder.value[row], width);
-                    scales[i] = code_norm.of(norms[i][0], norms[i][1]);
-                }
-            });
-        };
-        match &mut work.rounded {
-            Some((_, rounded)) => parts.zip(rounded.groups()).for_each(|(part, rounded)| learn(part, Some(rounded))),
-            None => parts.for_each(|part| learn(part, None)),
-        }
-        state.decoder_bias.step(&bias_gradient, &step);
-        if let Some(j) = work.norms.iter().position(|norms| !norms[0].is_finite() || !norms[1].is_finite()) {
-            let problem =
-                format!("after step {} a decoder norm of latent {j} is not a finite number any more", state.step);
-            return Err(Error::invalid("train", problem));
-        }
-        Ok(norm)
-    }
-
-    fn count_idle(&mut self, code: &SparseCode) {
-        let rows = code.rows() as u64;
-        self.state.idle_tokens.iter_mut().for_each(|idle| *idle += rows);
-        self.state.idle_steps.iter_mut().for_each(|idle| *idle += 1);
-        for (&j, &f) in code.latents.iter().zip(&code.values) {
-            self.state.idle_tokens[j as usize] = 0;
-            if f > resample::ACTIVE {
-                self.state.idle_steps[j as usize] = 0;
-            }
-        }
-    }
-
-    fn count_idle_dense(&mut self, values: &[f32], rows: usize) {
-        let mut most = vec![0f32; self.config.latents];
-        for row in values.chunks(most.len()) {
-            most.iter_mut().zip(row).for_each(|(m, &f)| *m = m.max(f));
-        }
-        for (j, &most) in most.iter().enumerate() {
-            let state = &mut self.state;
-            state.idle_tokens[j] = if most > 0.0 { 0 } else { state.idle_tokens[j] + rows as u64 };
-            state.idle_steps[j] = if most > resample::ACTIVE { 0 } else { state.idle_steps[j] + 1 };
-        }
-    }
-
-    /// Ascending.
-    fn dead_latents(&self, after: u64) -> Vec<u32> {
-        let idle = self.state.idle_tokens.iter().enumerate();
-        idle.filter(|&(_, &tokens)| tokens >= after.max(1)).map(|(j, _)| j as u32).collect()
-    }
-
-    fn resample(&mut self, batch: &[f32], work: &mut Workspace) {
-        let Some(period) = self.config.train.resample.filter(|&period| period > 0) else { return };
-        if self.state.step % period != period - 1 {
-            return;
-        }
-        let revived = resample::resample(&mut self.state, &self.config, self.width, batch, &work.error, period / 2);
-        let both = 2 * self.width;
-        for j in revived {
-            if let Some((_, rounded)) = &mut work.rounded {
-                rounded.set(j, &self.state.encoder.value[j * both..(j + 1) * both]);
-            }
-            work.norms[j] = two_norms(&self.state.decoder.value[j * both..(j + 1) * both], self.width);
-            work.scales[j] = self.config.loss.norm().of(work.norms[j][0], work.norms[j][1]);
-        }
-    }
-
-    fn measure_norms(&mut self) {
-        let (both, width) = (self.row(), self.width);
-        let rows = self.state.decoder.value.par_chunks(both);
-        self.work.norms = rows.map(|row| two_norms(row, width)).collect();
-        let norm: CodeNorm = self.config.loss.norm();
-        self.work.scales = self.work.norms.iter().map(|&[base, tuned]| norm.of(base, tuned)).collect();
-    }
-}
-
-fn two_norms(row: &[f32], width: usize) -> [f32; 2] {
-    [squared_norm(&row[..width]).sqrt(), squared_norm(&row[width..]).sqrt()]
-}
-
-/// `[2, D, d]` to `[D, 2d]`.
-fn by_latent(values: &[f32], width: usize, latents: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(values.len());
-    for j in 0..latents {
-        for model in 0..2 {
-            out.extend_from_slice(&values[(model * latents + j) * width..][..width]);
-        }
-    }
-    out
-}
-
-/// `[D, 2d]` to `[2, D, d]`.
-fn by_model(values: &[f32], width: usize, latents: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(values.len());
-    for model in 0..2 {
-        for j in 0..latents {
-            out.extend_from_slice(&values[(2 * j + model) * width..][..width]);
-        }
-    }
-    out
 }

@@ -28,6 +28,11 @@ impl AdamStep {
             scale: scale as f32,
         }
     }
+
+    /// beta1, beta2, rate, root, epsilon and scale, for who computes elsewhere.
+    pub fn numbers(&self) -> [f32; 6] {
+        [self.beta1, self.beta2, self.rate, self.root, self.epsilon, self.scale]
+    }
 }
 
 /// First moments under this size are set to zero: they move a weight by nothing that f32 can hold, and on their way

@@ -1,6 +1,7 @@
 //! The pass over the rows.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -16,7 +17,8 @@ use super::verdict::Verdict;
 use crate::ml::analysis::chunk_rows;
 use crate::ml::analysis::delta_norm;
 use crate::ml::analysis::vectors::{self, decoder_norms};
-use crate::ml::crosscoder::{Crosscoder, SparseCode};
+use crate::ml::crosscoder::{Crosscoder, Encoder, SparseCode};
+use crate::ml::cuda::{Gpu, ScalingPass};
 use crate::ml::kernels::{Columns, dot};
 use crate::ml::{BASE, Error, Progress, Result, RowInfo, Rows, TUNED, Watch};
 
@@ -50,27 +52,58 @@ pub struct Scaling {
 }
 
 /// What is known of one measured latent while the rows go by.
-struct Gathered {
-    latent: usize,
-    projections: Projections,
-    active: u64,
-    total: Sums,
+pub(crate) struct Gathered {
+    pub latent: usize,
+    pub projections: Projections,
+    pub active: u64,
+    pub total: Sums,
     /// `[GROUPS]`, or empty without intervals.
-    groups: Vec<Sums>,
+    pub groups: Vec<Sums>,
 }
 
 /// Measures every latent asked for on the first `tokens` rows, in one pass over the active (row, latent) pairs.
 ///
 /// A latent's sums are gathered by one task in the order of the rows, so no result depends on the number of threads.
 pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, watch: &dyn Watch) -> Result<Scaling> {
+    scale_on(None, crosscoder, rows, config, watch)
+}
+
+/// [`scale`], with the sums made on a GPU if one is given: the same equations, other roundings.
+pub fn scale_on(
+    gpu: Option<&Arc<dyn Gpu>>,
+    crosscoder: &Crosscoder,
+    rows: &dyn Rows,
+    config: &ScalingConfig,
+    watch: &dyn Watch,
+) -> Result<Scaling> {
     check(crosscoder, rows, config)?;
-    let mut measured = measured(crosscoder, config);
+    let measured = measured(crosscoder, config);
+    match gpu {
+        Some(gpu) => pass(&mut ScalingPass::new(gpu, crosscoder, measured)?, crosscoder, rows, config, watch),
+        None => pass(&mut OnCpu::new(crosscoder, measured), crosscoder, rows, config, watch),
+    }
+}
+
+/// What gathers the sums of the measured latents while the rows go by.
+pub(crate) trait Gather {
+    /// Takes rows `[n, 2, d]` and the bootstrap group of each.
+    fn add(&mut self, values: &[f32], groups: &[u32]) -> Result<()>;
+
+    /// What was gathered.
+    fn gathered(&mut self) -> Result<Vec<Gathered>>;
+}
+
+fn pass(
+    gather: &mut dyn Gather,
+    crosscoder: &Crosscoder,
+    rows: &dyn Rows,
+    config: &ScalingConfig,
+    watch: &dyn Watch,
+) -> Result<Scaling> {
     let total = rows.count().min(config.tokens);
     let (width, chunk) = (crosscoder.width, chunk_rows(crosscoder.width));
     let mut values = vec![0.0f32; chunk * 2 * width];
     let mut infos = vec![RowInfo::default(); chunk];
-    let mut columns = Columns::default();
-    let mut encoder = crosscoder.encoder();
     let mut start = 0;
     while start < total {
         if watch.stop() {
@@ -80,15 +113,12 @@ pub fn scale(crosscoder: &Crosscoder, rows: &dyn Rows, config: &ScalingConfig, w
         let values = &mut values[..count * 2 * width];
         rows.read(start, values)?;
         rows.info(start, &mut infos[..count])?;
-        let groups: Vec<usize> = infos[..count].iter().map(bootstrap::group).collect();
-        let code = encoder.encode(values);
-        columns.fill(crosscoder.latents, &[(&code, &code.values)]);
-        let errors = errors(crosscoder, &code, values);
-        gather(crosscoder, &mut measured, &columns, values, &errors, &groups);
+        let groups: Vec<u32> = infos[..count].iter().map(|info| bootstrap::group(info) as u32).collect();
+        gather.add(values, &groups)?;
         start += count as u64;
         watch.progress(&Progress { done: start, total, loss: None });
     }
-    let mut scaling = table(measured, config, total);
+    let mut scaling = table(gather.gathered()?, config, total);
     let shared: Vec<bool> = scaling.latent.iter().map(|&latent| is_shared(crosscoder, latent as usize)).collect();
     scaling.within_shared = within_shared(&scaling.nus, &shared);
     if crosscoder.variant.target().is_some() {
@@ -110,6 +140,34 @@ impl Scaling {
         self.rank.fill(None);
         self.within_shared.fill(None);
         self.verdict.fill(Verdict::Unjudged);
+    }
+}
+
+/// Sums made on the CPU.
+struct OnCpu<'a> {
+    crosscoder: &'a Crosscoder,
+    encoder: Encoder<'a>,
+    columns: Columns,
+    measured: Vec<Gathered>,
+}
+
+impl<'a> OnCpu<'a> {
+    fn new(crosscoder: &'a Crosscoder, measured: Vec<Gathered>) -> Self {
+        OnCpu { crosscoder, encoder: crosscoder.encoder(), columns: Columns::default(), measured }
+    }
+}
+
+impl Gather for OnCpu<'_> {
+    fn add(&mut self, values: &[f32], groups: &[u32]) -> Result<()> {
+        let code = self.encoder.encode(values);
+        self.columns.fill(self.crosscoder.latents, &[(&code, &code.values)]);
+        let errors = errors(self.crosscoder, &code, values);
+        gather(self.crosscoder, &mut self.measured, &self.columns, values, &errors, groups);
+        Ok(())
+    }
+
+    fn gathered(&mut self) -> Result<Vec<Gathered>> {
+        Ok(std::mem::take(&mut self.measured))
     }
 }
 
@@ -169,7 +227,8 @@ fn direction(crosscoder: &Crosscoder, latent: usize, fit: Fit) -> Direction {
     }
 }
 
-fn fitted(crosscoder: &Crosscoder, latent: usize, direction: Direction) -> &[f32] {
+/// The direction that is fitted, `[d]`.
+pub(crate) fn fitted(crosscoder: &Crosscoder, latent: usize, direction: Direction) -> &[f32] {
     let model = match direction {
         Direction::Base => BASE,
         Direction::Tuned => TUNED,
@@ -200,7 +259,7 @@ fn gather(
     code: &Columns,
     values: &[f32],
     errors: &[f32],
-    groups: &[usize],
+    groups: &[u32],
 ) {
     let width = crosscoder.width;
     measured.par_iter_mut().for_each(|gathered| {
@@ -217,7 +276,7 @@ fn gather(
             };
             gathered.active += 1;
             gathered.total += &sums;
-            if let Some(group) = gathered.groups.get_mut(groups[row]) {
+            if let Some(group) = gathered.groups.get_mut(groups[row] as usize) {
                 *group += &sums;
             }
         }

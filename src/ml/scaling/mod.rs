@@ -16,6 +16,6 @@ pub use average_rank::average_ranks;
 pub use betas::{Betas, Nus, Projections};
 pub use bootstrap::{Interval, Intervals};
 pub use config::{Direction, Fit, ScalingConfig};
-pub use measure::{Scaling, control_sample, scale};
+pub use measure::{Scaling, control_sample, scale, scale_on};
 pub use sums::Sums;
 pub use verdict::Verdict;

@@ -7,7 +7,7 @@ use xd::ml::crosscoder::*;
 use xd::ml::formats::{ExportLayout, WeightsFile, export_crosscoder, lost, verify_export};
 use xd::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use xd::ml::watch::{Progress, Unwatched, Watch};
-use xd::ml::{BASE, Error, MemoryRows, Rows, TUNED};
+use xd::ml::{BASE, Error, MemoryRows, TUNED};
 
 const TARGETS: [Target; 3] = [Target::Base, Target::Tuned, Target::Difference];
 
@@ -243,7 +243,7 @@ fn four_steps_are_those_of_the_slow_trainer() {
             with_aux += usize::from(auxk > 0.0);
         }
         assert!(with_aux > 0, "{target:?}: AuxK never had something to do");
-        let own = Autoencoder::of(&trainer.finish()).unwrap();
+        let own = Autoencoder::of(&trainer.finish().unwrap()).unwrap();
         let parts = [
             (&own.encoder, 0),
             (&own.encoder_bias, latents * d),
@@ -264,7 +264,7 @@ fn decoder_vectors_keep_norm_one_and_the_other_half_stays_zero() {
         let mut trainer = Trainer::new(sae(target, latents, Loss::BatchTopK(sae_top(3))), d, None).unwrap();
         let x = rows(32 * 20, d, 4);
         x.chunks_exact(32 * 2 * d).for_each(|batch| drop(trainer.step(batch).unwrap()));
-        let made = trainer.finish();
+        let made = trainer.finish().unwrap();
         let (writes, other) = (target.model(), 1 - target.model());
         let norms = made.decoder_norms();
         assert!(norms[writes].iter().all(|norm| (norm - 1.0).abs() < 1e-6));
@@ -327,7 +327,7 @@ fn planted_features_come_back_in_the_autoencoder_of_their_target() {
         let mut points = [SweepPoint::new(Trainer::new(config, 32, None).unwrap())];
         train_sweep(&train, &mut points, None, Pace::default(), &Unwatched).unwrap();
         let [point] = points;
-        point.trainer.finish()
+        point.trainer.finish().unwrap()
     };
     let norm = |model: usize, k: usize| dictionary.features[k].norms[model];
     for target in [Target::Tuned, Target::Base] {
@@ -445,7 +445,7 @@ fn resumed_in_company_in_f32_and_on_any_threads_the_bits_are_the_same() {
         }
         let [whole, _] = whole;
         let [rest] = rest;
-        assert_eq!(bits(&whole.trainer.finish()), bits(&rest.trainer.finish()), "{target:?}");
+        assert_eq!(bits(&whole.trainer.finish().unwrap()), bits(&rest.trainer.finish().unwrap()), "{target:?}");
     }
     let batches = rows(64 * 4, 24, 3);
     let fast = Trainer::new(sae(Target::Difference, 200, Loss::BatchTopK(sae_top(4))), 24, None).unwrap();
@@ -456,8 +456,8 @@ fn resumed_in_company_in_f32_and_on_any_threads_the_bits_are_the_same() {
             assert_eq!(fast.step(batch).unwrap(), slow.step(batch).unwrap());
         }
     }
-    let made = fast.finish();
-    assert_eq!(bits(&made), bits(&slow.finish()));
+    let made = fast.finish().unwrap();
+    assert_eq!(bits(&made), bits(&slow.finish().unwrap()));
     assert_eq!(made.encode(&batches), made.encoder().in_f32().encode(&batches));
 }
 

@@ -18,7 +18,7 @@ fn same_training(config: &TrainerConfig, width: usize, batches: &[&[f32]], steps
         assert_eq!(a.threshold.map(f64::to_bits), b.threshold.map(f64::to_bits), "step {step}");
         assert_eq!((a.l0, a.dead), (b.l0, b.dead), "step {step}");
     }
-    let (fast, slow) = (fast.finish(), slow.finish());
+    let (fast, slow) = (fast.finish().unwrap(), slow.finish().unwrap());
     assert_eq!(bits(&fast.encoder_weight), bits(&slow.encoder_weight));
     assert_eq!(bits(&fast.decoder_weight), bits(&slow.decoder_weight));
     fast

@@ -42,7 +42,7 @@ fn followed(config: TrainerConfig, start: &Crosscoder, x: &[f32]) -> (Vec<f64>, 
     let mut trainer = Trainer::new(config, start.width, Some(start)).unwrap();
     let report = trainer.step(x).unwrap();
     let before = parameters(&if topk { centred(start, x) } else { start.clone() });
-    let after = parameters(&trainer.finish());
+    let after = parameters(&trainer.finish().unwrap());
     (before.iter().zip(&after).map(|(b, a)| (b - a) / STEP).collect(), report)
 }
 
@@ -209,11 +209,11 @@ fn l1_weight_warms_up() {
     };
     let mut warming = Trainer::new(slow(mse(0.4, 4)), SHAPE.width, Some(&weights(0.0))).unwrap();
     for step in 0..6 {
-        let start = warming.crosscoder();
+        let start = warming.crosscoder().unwrap();
         let report = warming.step(&x).unwrap();
         let mut plainly = Trainer::new(slow(mse(0.1 * step.min(4) as f64, 0)), SHAPE.width, Some(&start)).unwrap();
         let expected = plainly.step(&x).unwrap();
         assert_eq!((report.loss, report.sparsity), (expected.loss, expected.sparsity), "step {step}");
-        assert_eq!(parameters(&warming.crosscoder()), parameters(&plainly.finish()), "step {step}");
+        assert_eq!(parameters(&warming.crosscoder().unwrap()), parameters(&plainly.finish().unwrap()), "step {step}");
     }
 }

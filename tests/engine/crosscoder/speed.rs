@@ -38,7 +38,7 @@ fn measure(name: &str, width: usize, latents: usize, loss: Loss, bias: f32, step
     config.init.norm = Some(if matches!(loss, Loss::L1 { .. }) { 0.3 } else { 1.0 });
     let x = rows(2 * BATCH, width, 1);
     let batches: Vec<&[f32]> = x.chunks(BATCH * 2 * width).collect();
-    let mut start = Trainer::new(config.clone(), width, None).unwrap().finish();
+    let mut start = Trainer::new(config.clone(), width, None).unwrap().finish().unwrap();
     start.encoder_bias.fill(bias);
     let mut trainer = Trainer::new(config, width, Some(&start)).unwrap();
     let mut last = None;

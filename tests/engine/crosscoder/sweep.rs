@@ -48,7 +48,7 @@ fn train(config: TrainerConfig, rows: &dyn Rows) -> Crosscoder {
     train_sweep(rows, &mut points, None, Pace::default(), &Unwatched).unwrap();
     let [point] = points;
     assert!(point.failure.is_none(), "{:?}", point.failure);
-    point.trainer.finish()
+    point.trainer.finish().unwrap()
 }
 
 fn text(folder: &Path, name: &str) -> String {
@@ -85,7 +85,11 @@ fn two_hundred_steps_equal_one_hundred_killed_and_resumed() {
             assert_eq!(second.trainer.steps_done(), 100);
             run(&mut second, &Unwatched).unwrap();
             assert_eq!(whole.trainer.last(), second.trainer.last());
-            assert_eq!(bits(&whole.trainer.finish()), bits(&second.trainer.finish()), "{loss:?} {shuffle:?}");
+            assert_eq!(
+                bits(&whole.trainer.finish().unwrap()),
+                bits(&second.trainer.finish().unwrap()),
+                "{loss:?} {shuffle:?}"
+            );
             for name in [sweep::LOG, sweep::VALIDATION] {
                 assert_eq!(text(folders[0].path(), name), text(folders[1].path(), name));
             }
@@ -143,7 +147,7 @@ fn logging_and_validation_change_nothing() {
         train_sweep(&data, std::slice::from_mut(&mut point), Some(&data), pace, &Unwatched).unwrap();
         assert_eq!(text(folder.path(), sweep::LOG).lines().count(), 201);
         (config.train.log, config.train.validate) = (0, 0);
-        assert_eq!(bits(&point.trainer.finish()), bits(&train(config, &data)), "{loss:?}");
+        assert_eq!(bits(&point.trainer.finish().unwrap()), bits(&train(config, &data)), "{loss:?}");
     }
 }
 
@@ -168,7 +172,7 @@ fn points_of_a_sweep_do_not_know_of_one_another_and_one_may_fail() {
             continue;
         }
         assert!(point.failure.is_none() && point.trainer.is_done());
-        assert_eq!(bits(&point.trainer.finish()), bits(&train(config, &data)));
+        assert_eq!(bits(&point.trainer.finish().unwrap()), bits(&train(config, &data)));
     }
 }
 
@@ -205,7 +209,8 @@ fn training_learns() {
     for loss in losses() {
         let mut config = config(96, loss);
         (config.train.steps, config.train.optimizer.learning_rate) = (600, 3e-3);
-        let before = evaluate(&Trainer::new(config.clone(), WIDTH, None).unwrap().finish(), &data, None, &Unwatched);
+        let before =
+            evaluate(&Trainer::new(config.clone(), WIDTH, None).unwrap().finish().unwrap(), &data, None, &Unwatched);
         let after = evaluate(&train(config, &data), &data, None, &Unwatched).unwrap();
         assert!(after.joint.fve > 0.6 && after.joint.mse < before.unwrap().joint.mse / 2.0, "{loss:?} {after:?}");
     }
@@ -226,7 +231,7 @@ fn fewer_positive_scores_than_places() {
     let data = data(64);
     let mut config = config(8, Loss::BatchTopK(TopK { dead_after: 32, ..top(7) }));
     config.train.steps = 1;
-    let mut start = Trainer::new(config.clone(), WIDTH, None).unwrap().finish();
+    let mut start = Trainer::new(config.clone(), WIDTH, None).unwrap().finish().unwrap();
     start.encoder_bias.fill(-2.0);
     let positives = {
         let relu = Crosscoder { activation: Activation::Relu, ..start.clone() };
@@ -273,7 +278,7 @@ fn saved_and_loaded_it_gives_the_same_code() {
 #[test]
 fn a_batch_topk_file_without_threshold_and_foreign_shapes_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let crosscoder = Trainer::new(config(8, Loss::BatchTopK(top(2))), WIDTH, None).unwrap().finish();
+    let crosscoder = Trainer::new(config(8, Loss::BatchTopK(top(2))), WIDTH, None).unwrap().finish().unwrap();
     crosscoder.save(folder.path()).unwrap();
     let relu = Crosscoder { activation: Activation::Relu, ..crosscoder.clone() };
     let other = tempfile::tempdir().unwrap();
@@ -292,7 +297,7 @@ fn encode_and_decode_equal_their_definitions() {
     let data = data(40);
     let mut config = config(30, Loss::BatchTopK(top(3)));
     (config.init.encoder, config.init.same) = (InitEncoder::Independent, false);
-    let mut crosscoder = Trainer::new(config, WIDTH, None).unwrap().finish();
+    let mut crosscoder = Trainer::new(config, WIDTH, None).unwrap().finish().unwrap();
     crosscoder.encoder_bias.iter_mut().enumerate().for_each(|(j, bias)| *bias = 0.01 * j as f32);
     crosscoder.decoder_bias.fill(0.25);
     let norms = crosscoder.code_norms();
@@ -385,7 +390,7 @@ fn initial_weights_have_the_asked_norm_and_ties() {
     {
         let mut config = config(20, l1(0.1, Reconstruction::L2, CodeNorm::Sum));
         config.init = Init { norm: Some(0.3), encoder, same };
-        let crosscoder = Trainer::new(config.clone(), WIDTH, None).unwrap().finish();
+        let crosscoder = Trainer::new(config.clone(), WIDTH, None).unwrap().finish().unwrap();
         let column = |m: usize, j: usize| -> Vec<f32> {
             (0..WIDTH).map(|i| crosscoder.encoder_weight[(m * WIDTH + i) * 20 + j]).collect()
         };
@@ -400,7 +405,7 @@ fn initial_weights_have_the_asked_norm_and_ties() {
             assert_eq!(column(0, j) == column(1, j), same);
         }
         config.train.seed += 1;
-        let other = Trainer::new(config, WIDTH, None).unwrap().finish();
+        let other = Trainer::new(config, WIDTH, None).unwrap().finish().unwrap();
         assert_ne!(other.encoder_weight, crosscoder.encoder_weight);
     }
 }
@@ -410,12 +415,12 @@ fn resampling_revives_latents_that_never_fire() {
     let data = data(640);
     let mut config = config(24, l1(0.05, Reconstruction::L2, CodeNorm::Sum));
     (config.train.resample, config.train.steps) = (Some(20), 20);
-    let mut start = Trainer::new(config.clone(), WIDTH, None).unwrap().finish();
+    let mut start = Trainer::new(config.clone(), WIDTH, None).unwrap().finish().unwrap();
     start.encoder_bias[..6].fill(-1e6);
     let mut points = [SweepPoint::new(Trainer::new(config, WIDTH, Some(&start)).unwrap())];
     train_sweep(&data, &mut points, None, Pace::default(), &Unwatched).unwrap();
     let [point] = points;
-    let crosscoder = point.trainer.finish();
+    let crosscoder = point.trainer.finish().unwrap();
     assert_eq!(crosscoder.encoder_bias[..6], [0.0; 6]);
     let [base, tuned] = crosscoder.decoder_norms();
     assert!((0..6).all(|j| (base[j] - 1.0).abs() < 1e-5 && (tuned[j] - 1.0).abs() < 1e-5));
@@ -429,7 +434,7 @@ fn what_cannot_be_trained_is_an_error() {
     let data = data(64);
     let config = config(8, Loss::TopK(top(2)));
     assert!(Trainer::new(TrainerConfig { latents: 0, ..config.clone() }, WIDTH, None).is_err());
-    let start = Trainer::new(config.clone(), WIDTH, None).unwrap().finish();
+    let start = Trainer::new(config.clone(), WIDTH, None).unwrap().finish().unwrap();
     assert!(Trainer::new(TrainerConfig { latents: 9, ..config.clone() }, WIDTH, Some(&start)).is_err());
     let mut trainer = Trainer::new(config.clone(), WIDTH, None).unwrap();
     assert!(trainer.step(&data.values[..WIDTH]).is_err());

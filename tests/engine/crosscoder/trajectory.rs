@@ -98,7 +98,7 @@ fn follows(name: &str) {
             assert_eq!(report.l0, report.k.unwrap() as f64, "{}", at("l0"));
         }
     }
-    let found = trainer.finish();
+    let found = trainer.finish().unwrap();
     let last = Crosscoder::load_tensors(&weights, "final.").unwrap();
     near_norm("encoder.weight", &found.encoder_weight, &last.encoder_weight, 1e-3);
     near_norm("encoder.bias", &found.encoder_bias, &last.encoder_bias, 1e-3);

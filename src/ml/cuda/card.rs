@@ -1,0 +1,247 @@
+//! A real card: the CUDA driver, NVRTC for the kernels and cuBLAS for products. All three are opened when a card is asked for.
+
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString, c_void};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use cudarc::cublas::{CudaBlas, result as blas, sys as blas_sys};
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaModule, CudaStream, LaunchConfig, PushKernelArg, result as driver, sys as driver_sys,
+};
+use cudarc::nvrtc::{Ptx, result as nvrtc, sys as nvrtc_sys};
+
+use super::gpu::{Arg, Form, Gpu, Product};
+use super::kernels::{BLOCK, NAMES, SOURCE};
+use super::open::{CardInfo, Precision};
+use super::problem::Problem;
+use crate::ml::{Error, Result};
+
+/// A card with its kernels.
+pub struct Card {
+    name: String,
+    stream: Arc<CudaStream>,
+    kernels: BTreeMap<&'static str, CudaFunction>,
+    products: CudaBlas,
+    precision: Precision,
+    /// Keeps the kernels loaded.
+    _module: Arc<CudaModule>,
+}
+
+fn failed<E: Debug>(operation: &'static str) -> impl Fn(E) -> Problem {
+    move |error| Problem::Failed { operation, message: format!("{error:?}") }
+}
+
+/// The driver ready to be asked, and the number of cards.
+fn start() -> std::result::Result<usize, Problem> {
+    // SAFETY: opens libraries by name.
+    let (has_driver, has_nvrtc, has_cublas) =
+        unsafe { (driver_sys::is_culib_present(), nvrtc_sys::is_culib_present(), blas_sys::is_culib_present()) };
+    if !has_driver {
+        return Err(Problem::NoDriver);
+    }
+    let no_card = |error: driver::DriverError| Problem::NoCard(format!("{error:?}"));
+    driver::init().map_err(no_card)?;
+    let count = driver::device::get_count().map_err(no_card)?;
+    match (count, has_nvrtc, has_cublas) {
+        (..=0, _, _) => Err(Problem::NoCard("it counts 0".to_string())),
+        (_, false, _) => Err(Problem::NoNvrtc),
+        (_, _, false) => Err(Problem::NoCublas),
+        (count, true, true) => Ok(count as usize),
+    }
+}
+
+/// The cards of this machine.
+pub fn list() -> std::result::Result<Vec<CardInfo>, Problem> {
+    (0..start()?).map(info).collect()
+}
+
+fn info(number: usize) -> std::result::Result<CardInfo, Problem> {
+    let context = CudaContext::new(number).map_err(failed("opening it"))?;
+    let (major, minor) = context.compute_capability().map_err(failed("asking for its capability"))?;
+    let (free, memory) = context.mem_get_info().map_err(failed("asking for its memory"))?;
+    Ok(CardInfo {
+        number,
+        name: context.name().map_err(failed("asking for its name"))?,
+        capability: format!("{major}.{minor}"),
+        memory: memory as u64,
+        free: free as u64,
+    })
+}
+
+impl Card {
+    /// Opens a card and compiles the kernels for it (a few seconds).
+    pub fn open(number: usize, precision: Precision) -> std::result::Result<Self, Problem> {
+        let found = start()?;
+        if number >= found {
+            return Err(Problem::NoSuchCard { wanted: number, found });
+        }
+        let context = CudaContext::new(number).map_err(failed("opening it"))?;
+        // SAFETY: everything runs in one stream, in the order of the calls.
+        unsafe { context.disable_event_tracking() };
+        let (major, minor) = context.compute_capability().map_err(failed("asking for its capability"))?;
+        let module = context
+            .load_module(Ptx::from_binary(compile(&format!("sm_{major}{minor}"))?))
+            .map_err(failed("loading the kernels"))?;
+        let kernels = NAMES
+            .iter()
+            .map(|&name| Ok((name, module.load_function(name)?)))
+            .collect::<std::result::Result<_, driver::DriverError>>()
+            .map_err(failed("finding the kernels"))?;
+        let stream = context.new_stream().map_err(failed("making a stream"))?;
+        let products = CudaBlas::new(stream.clone()).map_err(failed("opening cuBLAS"))?;
+        let product = context.name().map_err(failed("asking for its name"))?;
+        let how = match precision {
+            Precision::Full => "",
+            Precision::Tf32 => ", products in TF32",
+        };
+        let name = format!("cuda:{number}, {product}{how}");
+        Ok(Card { name, stream, kernels, products, precision, _module: module })
+    }
+
+    /// This thread uses the card from here on.
+    fn here(&self) -> std::result::Result<driver_sys::CUstream, driver::DriverError> {
+        self.stream.context().bind_to_thread()?;
+        Ok(self.stream.cu_stream())
+    }
+}
+
+/// The kernels as machine code of an architecture such as `sm_90`. Fused multiply-add is left to the compiler; square roots, divisions
+/// and denormal numbers are those of IEEE 754.
+pub fn compile(architecture: &str) -> std::result::Result<Vec<u8>, Problem> {
+    let fail = failed("compiling the kernels");
+    let source = CString::new(SOURCE).map_err(failed("compiling the kernels"))?;
+    let program = nvrtc::create_program(&source, Some(c"xd.cu")).map_err(&fail)?;
+    let options = [format!("--gpu-architecture={architecture}")];
+    // SAFETY: the program was just made, and buffers have the sizes that NVRTC states.
+    unsafe {
+        let outcome = nvrtc::compile_program(program, &options).map_err(|error| {
+            let log = nvrtc::get_program_log(program).unwrap_or_default();
+            let log = if log.is_empty() {
+                String::new()
+            } else {
+                CStr::from_ptr(log.as_ptr()).to_string_lossy().into_owned()
+            };
+            Problem::Failed {
+                operation: "compiling the kernels",
+                message: format!("{error:?} for {architecture}: {log}"),
+            }
+        });
+        let code = outcome.and_then(|()| {
+            let mut size = 0;
+            nvrtc_sys::nvrtcGetCUBINSize(program, &mut size).result().map_err(&fail)?;
+            let mut code = vec![0u8; size];
+            nvrtc_sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result().map_err(&fail)?;
+            Ok(code)
+        });
+        nvrtc::destroy_program(program).map_err(&fail)?;
+        code
+    }
+}
+
+fn error<E: Debug>(operation: &'static str) -> impl Fn(E) -> Error {
+    move |error| failed(operation)(error).into()
+}
+
+impl Gpu for Card {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        // SAFETY: whoever asked writes before reading.
+        let memory = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }.map_err(|problem| {
+            let free = self.stream.context().mem_get_info().map_or(0, |(free, _)| free);
+            error("allocating memory")(format!("{bytes} bytes of {free} that are free, {problem:?}"))
+        })?;
+        Ok(memory.leak())
+    }
+
+    fn release(&self, place: u64, bytes: usize) {
+        // SAFETY: memory of `allocate`; it is freed in the order of the stream, after what still uses it.
+        drop(unsafe { self.stream.upgrade_device_ptr::<u8>(place, bytes.max(1)) });
+    }
+
+    fn clear(&self, place: u64, bytes: usize) -> Result<()> {
+        let stream = self.here().map_err(error("clearing memory"))?;
+        // SAFETY: memory of `allocate`.
+        unsafe { driver::memset_d8_async(place, 0, bytes, stream) }.map_err(error("clearing memory"))
+    }
+
+    fn upload(&self, place: u64, bytes: &[u8]) -> Result<()> {
+        let stream = self.here().map_err(error("copying to it"))?;
+        // SAFETY: memory of `allocate`; the call returns when pageable memory has been read.
+        unsafe { driver::memcpy_htod_async(place, bytes, stream) }.map_err(error("copying to it"))
+    }
+
+    fn download(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
+        let stream = self.here().map_err(error("copying from it"))?;
+        // SAFETY: memory of `allocate`; waited for below.
+        unsafe { driver::memcpy_dtoh_async(bytes, place, stream) }.map_err(error("copying from it"))?;
+        self.stream.synchronize().map_err(error("a kernel"))
+    }
+
+    fn launch(&self, kernel: &'static str, grid: [u32; 2], args: &[Arg]) -> Result<()> {
+        let function = self.kernels.get(kernel).ok_or_else(|| error(kernel)("no such kernel"))?;
+        let shape =
+            LaunchConfig { grid_dim: (grid[0], grid[1], 1), block_dim: (BLOCK as u32, 1, 1), shared_mem_bytes: 0 };
+        let mut call = self.stream.launch_builder(function);
+        for arg in args {
+            match arg {
+                Arg::Place(value) | Arg::U64(value) => call.arg(value),
+                Arg::U32(value) => call.arg(value),
+                Arg::F32(value) => call.arg(value),
+                Arg::F64(value) => call.arg(value),
+            };
+        }
+        // SAFETY: the emulator of the tests checks the arguments of every kernel against its declaration.
+        unsafe { call.launch(shape) }.map(|_| ()).map_err(error(kernel))
+    }
+
+    fn product(&self, of: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
+        let Product { form, m, n, k } = of;
+        let size = |size: usize| i32::try_from(size).map_err(error("a product"));
+        let (m, n, k) = (size(m)?, size(n)?, size(k)?);
+        // cuBLAS counts by columns: a row-major C `[m, n]` is its C^T `[n, m]` = B' A', so B comes first.
+        let (turn_b, width_b, turn_a, width_a) = match form {
+            Form::Rows => (TURNED, k, AS_IT_IS, k),
+            Form::Plain => (AS_IT_IS, n, AS_IT_IS, k),
+            Form::Turned => (AS_IT_IS, n, TURNED, m),
+        };
+        let compute = match self.precision {
+            Precision::Full => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            Precision::Tf32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+        };
+        let f32s = blas_sys::cudaDataType::CUDA_R_32F;
+        let (one, zero) = (1f32, 0f32);
+        let (one, zero) = (std::ptr::from_ref(&one).cast::<c_void>(), std::ptr::from_ref(&zero).cast::<c_void>());
+        let algorithm = blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+        self.here().map_err(error("a product"))?;
+        // SAFETY: memory of `allocate` in the sizes that the product states.
+        unsafe {
+            blas::gemm_ex(
+                *self.products.handle(),
+                turn_b,
+                turn_a,
+                n,
+                m,
+                k,
+                one,
+                b as *const c_void,
+                f32s,
+                width_b,
+                a as *const c_void,
+                f32s,
+                width_a,
+                zero,
+                c as *mut c_void,
+                f32s,
+                n,
+                compute,
+                algorithm,
+            )
+        }
+        .map_err(error("a product"))
+    }
+}

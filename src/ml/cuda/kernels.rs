@@ -1,0 +1,79 @@
+//! The text of the CUDA kernels and their names.
+
+/// Threads of every block.
+pub const BLOCK: usize = 256;
+
+/// Bins of a digit in `select.cu`.
+pub const BINS: usize = 2048;
+
+/// Sums of a latent in `scaling.cu`.
+pub const SUMS: usize = 6;
+
+/// All kernels in one text, for NVRTC.
+pub const SOURCE: &str = concat!(
+    include_str!("../kernels/prelude.cu"),
+    include_str!("../kernels/sums.cu"),
+    include_str!("../kernels/select.cu"),
+    include_str!("../kernels/rows.cu"),
+    include_str!("../kernels/columns.cu"),
+    include_str!("../kernels/update.cu"),
+    include_str!("../kernels/scaling.cu"),
+);
+
+/// Every kernel of [`SOURCE`], ascending.
+pub const NAMES: &[&str] = &[
+    "allow_equals",
+    "auxiliary_error",
+    "column_partials",
+    "column_totals",
+    "count_entries",
+    "count_idle",
+    "count_scores",
+    "decode",
+    "dense_gradients",
+    "dense_values",
+    "entry_gradients",
+    "gradient_squares",
+    "list_flagged",
+    "mark_fired",
+    "measure_norms",
+    "narrow_search",
+    "penalize_entries",
+    "place_entries",
+    "project_entries",
+    "reconstruct",
+    "row_cuts",
+    "scan",
+    "score_histogram",
+    "squared_norm",
+    "sum_chunks",
+    "sum_doubles",
+    "sum_entries",
+    "take_error",
+    "update_latents",
+    "update_vector",
+    "write_code",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_of_the_text_has_its_name_here() {
+        let words: Vec<&str> = SOURCE.split("extern \"C\" __global__ void").skip(1).collect();
+        let mut found: Vec<&str> = words
+            .iter()
+            .map(|text| {
+                let text = text.trim_start().trim_start_matches("__launch_bounds__(BLOCK)").trim_start();
+                &text[..text.find('(').unwrap_or(0)]
+            })
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, NAMES);
+        assert!(SOURCE.contains(&format!("#define BLOCK {BLOCK}\n")));
+        assert!(
+            SOURCE.contains(&format!("#define BINS {BINS}\n")) && SOURCE.contains(&format!("#define SUMS {SUMS}\n"))
+        );
+    }
+}

@@ -1,0 +1,35 @@
+//! Training and Latent Scaling on a GPU: kernels of our own in CUDA C (`src/ml/kernels/*.cu`) and dense products.
+//!
+//! Everything that stays between steps stays in the GPU's memory. Sums run in a fixed order and only integers are added
+//! atomically, so the same run gives the same bits each time on the same device. The bits differ from the CPU's where a sum has
+//! another order.
+//!
+//! What must be done is written against the trait [`Gpu`]. The driver of a real card is behind the feature `cuda`; the tests run the
+//! same kernels, compiled as C++, on the CPU.
+
+mod array;
+#[cfg(feature = "cuda")]
+pub mod card;
+mod code;
+mod columns;
+mod gpu;
+pub mod kernels;
+mod launch;
+mod open;
+mod problem;
+mod scaling;
+mod selection;
+mod sums;
+mod training;
+
+pub use array::{Array, Number};
+pub use code::Code;
+pub use columns::Turned;
+pub use gpu::{Arg, Form, Gpu, Product};
+pub use launch::{blocks, run};
+pub use open::{CardInfo, Precision, cards, open};
+pub use problem::Problem;
+pub use scaling::ScalingPass;
+pub use selection::{Scores, Selection};
+pub use sums::Sums;
+pub use training::Training;

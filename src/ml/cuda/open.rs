@@ -1,0 +1,51 @@
+//! The cards of this machine.
+
+use std::sync::Arc;
+
+use super::{Gpu, Problem};
+
+/// What is known of a card before it is used.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct CardInfo {
+    /// Its number, from 0.
+    pub number: usize,
+    pub name: String,
+    /// Compute capability, as 9.0.
+    pub capability: String,
+    /// Bytes of memory, and those that are free.
+    pub memory: u64,
+    pub free: u64,
+}
+
+/// How products of f32 matrices are made on a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// In f32.
+    Full,
+    /// Operands rounded to TF32 (10 bits of mantissa) first: faster on cards with tensor cores, other results.
+    Tf32,
+}
+
+/// The cards, if all that training needs is there: driver, NVRTC and cuBLAS.
+#[cfg(feature = "cuda")]
+pub fn cards() -> Result<Vec<CardInfo>, Problem> {
+    super::card::list()
+}
+
+/// The cards, if all that training needs is there: driver, NVRTC and cuBLAS.
+#[cfg(not(feature = "cuda"))]
+pub fn cards() -> Result<Vec<CardInfo>, Problem> {
+    Err(Problem::NotBuilt)
+}
+
+/// A card made ready: its kernels compiled for it, its cuBLAS opened.
+#[cfg(feature = "cuda")]
+pub fn open(number: usize, precision: Precision) -> Result<Arc<dyn Gpu>, Problem> {
+    Ok(Arc::new(super::card::Card::open(number, precision)?))
+}
+
+/// A card made ready: its kernels compiled for it, its cuBLAS opened.
+#[cfg(not(feature = "cuda"))]
+pub fn open(_number: usize, _precision: Precision) -> Result<Arc<dyn Gpu>, Problem> {
+    Err(Problem::NotBuilt)
+}

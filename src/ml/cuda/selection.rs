@@ -1,0 +1,216 @@
+//! Which latents stay active (docs/method.md 1.4), on a GPU: the same entries as `src/ml/kernels/select.rs` finds, from the same
+//! products.
+
+use std::sync::Arc;
+
+use super::array::Array;
+use super::code::Code;
+use super::gpu::Gpu;
+use super::kernels::BINS;
+use super::launch::{blocks, launch};
+use crate::ml::{Error, Result};
+
+/// Digits of a score's bits.
+const DIGITS: u32 = 3;
+/// What no score's bits are: the start of a minimum.
+const NOTHING: u32 = u32::MAX;
+
+/// Scores of B rows: (products + bias) S.
+#[derive(Clone, Copy)]
+pub struct Scores<'a> {
+    /// x W_enc `[B, D]`, without the bias.
+    pub products: &'a Array<f32>,
+    /// `[D]`.
+    pub bias: &'a Array<f32>,
+    /// S `[D]`; 1 where it is not given.
+    pub norms: Option<&'a Array<f32>>,
+}
+
+impl Scores<'_> {
+    fn latents(&self) -> usize {
+        self.bias.len()
+    }
+
+    fn rows(&self) -> usize {
+        self.products.len() / self.latents()
+    }
+}
+
+/// Buffers that are used again at each call.
+pub struct Selection {
+    gpu: Arc<dyn Gpu>,
+    /// The digits found of the smallest score that stays, what is left to take of its equals, and whether it is found.
+    search: Array<u32>,
+    counts: Array<u32>,
+    /// Of each row: scores over the bound, scores that equal it, these in the rows before, and how many of them stay.
+    over: Array<u32>,
+    equal: Array<u32>,
+    before: Array<u32>,
+    allowed: Array<u32>,
+    /// Of each row: entries that stay, and the bound.
+    kept: Array<u32>,
+    bounds: Array<u32>,
+    least: Array<u32>,
+}
+
+impl Selection {
+    /// Nothing selected yet.
+    pub fn new(gpu: &Arc<dyn Gpu>) -> Result<Self> {
+        let array = || Array::empty(gpu);
+        Ok(Selection {
+            gpu: gpu.clone(),
+            search: array(),
+            counts: Array::zeros(gpu, BINS)?,
+            over: array(),
+            equal: array(),
+            before: array(),
+            allowed: array(),
+            kept: array(),
+            bounds: array(),
+            least: Array::of(gpu, &[NOTHING])?,
+        })
+    }
+
+    fn resize(&mut self, rows: usize) -> Result<()> {
+        self.before.resize(rows + 1)?;
+        [&mut self.over, &mut self.equal, &mut self.allowed, &mut self.kept, &mut self.bounds]
+            .into_iter()
+            .try_for_each(|array| array.resize(rows))
+    }
+
+    /// The `keep` largest positive scores of the whole batch, and the smallest of them (0 if there is none). Of equal scores the one
+    /// that comes first (by row, then latent) stays.
+    pub fn batch_top_k(&mut self, of: Scores, keep: usize, code: &mut Code) -> Result<f32> {
+        let (rows, latents) = (of.rows(), of.latents());
+        self.resize(rows)?;
+        self.search.set(&[0, u32::try_from(keep).unwrap_or(u32::MAX), 0])?;
+        let (gpu, grid) = (self.gpu.clone(), [rows as u32, 1]);
+        for digit in 0..DIGITS {
+            let (search, counts) = (&self.search, &self.counts);
+            launch!(&gpu, "score_histogram", grid, of.products, of.bias, of.norms, latents, search, digit, counts)?;
+            launch!(&gpu, "narrow_search", [1, 1], search, digit, counts)?;
+        }
+        self.count(of, None)?;
+        launch!(&gpu, "scan", [1, 1], &self.equal, &self.before, rows)?;
+        let (search, over, equal, before) = (&self.search, &self.over, &self.equal, &self.before);
+        let to = (&self.allowed, &self.kept);
+        launch!(&gpu, "allow_equals", [blocks(rows), 1], search, over, equal, before, rows, to.0, to.1)?;
+        code.offsets.resize(rows + 1)?;
+        launch!(&gpu, "scan", [1, 1], &self.kept, &code.offsets, rows)?;
+        code.open(rows)?;
+        self.least.set(&[NOTHING])?;
+        self.write(of, None, None, Some(&self.search), true, code)?;
+        let least = f32::from_bits(self.least.get()?[0]);
+        Ok(if least.is_finite() { least } else { 0.0 })
+    }
+
+    /// The `keep` largest positive scores of each row, among all latents or those listed (ascending). Of equal scores the lower
+    /// latent stays.
+    pub fn row_top_k(&mut self, of: Scores, keep: usize, among: Option<&Array<u32>>, code: &mut Code) -> Result<()> {
+        let (rows, latents) = (of.rows(), of.latents());
+        self.resize(rows)?;
+        let (gpu, grid) = (self.gpu.clone(), [rows as u32, 1]);
+        let count = among.map_or(latents, Array::len);
+        let keep = keep.min(count);
+        let (bounds, allowed, kept) = (&self.bounds, &self.allowed, &self.kept);
+        launch!(
+            &gpu,
+            "row_cuts",
+            grid,
+            of.products,
+            of.bias,
+            of.norms,
+            among,
+            latents,
+            count,
+            keep,
+            bounds,
+            allowed,
+            kept,
+        )?;
+        code.offsets.resize(rows + 1)?;
+        launch!(&gpu, "scan", [1, 1], kept, &code.offsets, rows)?;
+        code.open(rows)?;
+        self.write(of, None, among, None, false, code)
+    }
+
+    /// Every positive score over a threshold (strictly; one under 0 is 0), or over the threshold of its latent `[D]`.
+    pub fn over(&mut self, of: Scores, threshold: f32, each: Option<&Array<f32>>, code: &mut Code) -> Result<()> {
+        let rows = of.rows();
+        self.count_over(of, threshold, each, code)?;
+        code.open(rows)?;
+        self.allowed.clear()?;
+        self.write(of, each, None, Some(&self.search), false, code)
+    }
+
+    /// How many scores are over 0.
+    pub fn count_positive(&mut self, of: Scores, code: &mut Code) -> Result<usize> {
+        self.count_over(of, 0.0, None, code)?;
+        Ok(code.offsets.get_from(of.rows(), 1)?[0] as usize)
+    }
+
+    fn count_over(&mut self, of: Scores, threshold: f32, each: Option<&Array<f32>>, code: &mut Code) -> Result<()> {
+        let rows = of.rows();
+        self.resize(rows)?;
+        self.search.set(&[threshold.max(0.0).to_bits(), 0, 0])?;
+        self.count(of, each)?;
+        code.offsets.resize(rows + 1)?;
+        launch!(&self.gpu, "scan", [1, 1], &self.over, &code.offsets, rows)
+    }
+
+    fn count(&self, of: Scores, each: Option<&Array<f32>>) -> Result<()> {
+        let (grid, bound) = ([of.rows() as u32, 1], &self.search);
+        let latents = of.latents();
+        let Scores { products, bias, norms } = of;
+        launch!(&self.gpu, "count_scores", grid, products, bias, norms, each, latents, bound, &self.over, &self.equal,)
+    }
+
+    /// `one` is the bound of all rows; without it each row has its own.
+    fn write(
+        &self,
+        of: Scores,
+        each: Option<&Array<f32>>,
+        among: Option<&Array<u32>>,
+        one: Option<&Array<u32>>,
+        take_least: bool,
+        code: &Code,
+    ) -> Result<()> {
+        let latents = of.latents();
+        let count = among.map_or(latents, Array::len);
+        let step = u32::from(one.is_none());
+        let bounds = one.unwrap_or(&self.bounds);
+        let least = take_least.then_some(&self.least);
+        let Scores { products, bias, norms } = of;
+        launch!(
+            &self.gpu,
+            "write_code",
+            [of.rows() as u32, 1],
+            products,
+            bias,
+            norms,
+            each,
+            among,
+            latents,
+            count,
+            bounds,
+            step,
+            &self.allowed,
+            &code.offsets,
+            &code.latents,
+            &code.values,
+            least,
+        )
+    }
+}
+
+/// Whether the counts of a batch fit into what the kernels count with.
+pub(super) fn fits(rows: usize, latents: usize, width: usize) -> Result<()> {
+    let fits = [rows.checked_mul(latents), rows.checked_mul(width), Some(latents + 1), Some(width)]
+        .into_iter()
+        .all(|count| count.is_some_and(|count| count < u32::MAX as usize));
+    if fits {
+        return Ok(());
+    }
+    let problem = format!("a batch of {rows} rows times {latents} latents is over 2^32 scores; a smaller batch fits");
+    Err(Error::invalid("train on a GPU", problem))
+}

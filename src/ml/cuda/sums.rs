@@ -1,0 +1,70 @@
+//! Sums in a fixed order.
+
+use std::sync::Arc;
+
+use super::array::Array;
+use super::gpu::{Arg, Gpu};
+use super::launch::{blocks, launch};
+use crate::ml::Result;
+
+/// Rows whose sums of a column one thread takes.
+const CHUNK_ROWS: usize = 64;
+
+/// Sums in f64, and where they are kept until they are looked at.
+pub struct Sums {
+    gpu: Arc<dyn Gpu>,
+    /// Sums that were taken.
+    taken: Array<f64>,
+    /// Column sums of the chunks of rows.
+    partial: Array<f64>,
+}
+
+/// Sums that are kept at a time.
+const PLACES: usize = 8;
+
+impl Sums {
+    /// Nothing taken yet.
+    pub fn new(gpu: &Arc<dyn Gpu>) -> Result<Self> {
+        Ok(Sums { gpu: gpu.clone(), taken: Array::zeros(gpu, PLACES)?, partial: Array::empty(gpu) })
+    }
+
+    fn place(&self, place: usize) -> Arg {
+        Arg::Place(self.taken.place() + (place * size_of::<f64>()) as u64)
+    }
+
+    /// Takes the sum of numbers into a place.
+    pub fn take(&self, of: &Array<f64>, place: usize) -> Result<()> {
+        launch!(&self.gpu, "sum_doubles", [1, 1], of, of.len(), self.place(place))
+    }
+
+    /// Takes the squared norm of numbers into a place.
+    pub fn take_squared_norm(&self, of: &Array<f32>, place: usize) -> Result<()> {
+        launch!(&self.gpu, "squared_norm", [1, 1], of, of.len(), self.place(place))
+    }
+
+    /// What was taken.
+    pub fn get<const N: usize>(&self, places: [usize; N]) -> Result<[f64; N]> {
+        let taken = self.taken.get()?;
+        Ok(places.map(|place| taken[place]))
+    }
+
+    /// Column sums of a matrix `[rows, columns]`, times `factor`, into `out` and rounded into `narrow`, where these are given. With
+    /// a `mean` `[columns]` the sums of squared distances from it.
+    pub fn columns(
+        &mut self,
+        matrix: &Array<f32>,
+        columns: usize,
+        mean: Option<&Array<f64>>,
+        factor: f64,
+        out: Option<&Array<f64>>,
+        narrow: Option<&Array<f32>>,
+    ) -> Result<()> {
+        let rows = matrix.len() / columns;
+        let chunks = rows.div_ceil(CHUNK_ROWS);
+        self.partial.resize(chunks * columns)?;
+        let (gpu, partial) = (&self.gpu, &self.partial);
+        let grid = [chunks as u32, blocks(columns)];
+        launch!(gpu, "column_partials", grid, matrix, rows, columns, CHUNK_ROWS, mean, partial)?;
+        launch!(gpu, "column_totals", [blocks(columns), 1], partial, chunks, columns, factor, out, narrow)
+    }
+}

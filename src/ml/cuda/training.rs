@@ -1,0 +1,548 @@
+//! A training step on a GPU: what `src/ml/crosscoder/cpu.rs` does, with weights that stay in the GPU's memory.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::array::Array;
+use super::code::Code;
+use super::columns::Turned;
+use super::gpu::{Arg, Form, Gpu, Product};
+use super::launch::{blocks, launch};
+use super::run;
+use super::selection::{Scores, Selection, fits};
+use super::sums::Sums;
+use crate::ml::crosscoder::backend::{Backend, DENSE_SHARE, L1_DEAD_AFTER, Step, Terms};
+use crate::ml::crosscoder::parameter::Parameter;
+use crate::ml::crosscoder::state::State;
+use crate::ml::crosscoder::{CodeNorm, Loss, Reconstruction, TopK, TrainerConfig, resample};
+use crate::ml::kernels::AdamStep;
+use crate::ml::{Error, Result};
+
+/// Places of [`Sums`].
+const RECONSTRUCTION: usize = 0;
+const SPARSITY: usize = 1;
+const SPREAD: usize = 2;
+const AUXILIARY: usize = 3;
+const GRADIENT: usize = 4;
+const BIAS_GRADIENT: usize = 5;
+
+/// Weights with both moments.
+struct Weights {
+    value: Array<f32>,
+    mean: Array<f32>,
+    square: Array<f32>,
+}
+
+impl Weights {
+    fn of(gpu: &Arc<dyn Gpu>, parameter: &Parameter) -> Result<Self> {
+        let array = |values| Array::of(gpu, values);
+        Ok(Weights {
+            value: array(&parameter.value)?,
+            mean: array(&parameter.mean)?,
+            square: array(&parameter.square)?,
+        })
+    }
+
+    fn get(&self) -> Result<Parameter> {
+        Ok(Parameter { value: self.value.get()?, mean: self.mean.get()?, square: self.square.get()? })
+    }
+}
+
+/// What [`State`] is, in the GPU's memory, and what follows from it.
+struct Resident {
+    encoder: Weights,
+    encoder_bias: Weights,
+    decoder: Weights,
+    decoder_bias: Weights,
+    idle_tokens: Array<u64>,
+    idle_steps: Array<u64>,
+    /// 1 for latents that have had a gradient, `[D]`.
+    touched: Array<u32>,
+    /// ||d_j^base||, ||d_j^tuned||, `[D, 2]`.
+    norms: Array<f32>,
+    /// S `[D]`.
+    scales: Array<f32>,
+}
+
+/// Who fired and who is dead, `[D]` each.
+struct Fired {
+    fired: Array<u32>,
+    strong: Array<u32>,
+    dead: Array<u32>,
+    /// Dead ones before each, `[D + 1]`, and their list.
+    before: Array<u32>,
+    list: Array<u32>,
+}
+
+/// AuxK of one batch.
+struct Auxiliary {
+    code: Code,
+    /// weight * dL_aux/dehat `[B, W]`.
+    upstream: Array<f32>,
+    squares: Array<f64>,
+    mean: Array<f64>,
+    spread: Array<f64>,
+    /// Which latents are in its code, `[D]`.
+    is_auxiliary: Array<u32>,
+}
+
+/// Gradients of a dense step of L1.
+struct Dense {
+    /// dL/dp `[B, D]`.
+    gradients: Array<f32>,
+    /// `[D, W]`.
+    encoder: Array<f32>,
+    decoder: Array<f32>,
+    /// `[D]`.
+    bias: Array<f32>,
+    activity: Array<f32>,
+}
+
+/// A training on a GPU.
+pub struct Training {
+    gpu: Arc<dyn Gpu>,
+    config: TrainerConfig,
+    width: usize,
+    state: Resident,
+    x: Array<f32>,
+    /// x W_enc `[B, D]`; of a dense step f.
+    products: Array<f32>,
+    error: Array<f32>,
+    upstream: Array<f32>,
+    /// Parts of the loss by half row `[2B]`, and of the penalty by row `[B]`.
+    sizes: Array<f64>,
+    penalties: Array<f64>,
+    selection: Selection,
+    code: Code,
+    auxiliary: Auxiliary,
+    fired: Fired,
+    columns: Turned,
+    dense: Dense,
+    sums: Sums,
+    bias_gradient: Array<f32>,
+    /// Squared norms of the latents' gradients `[D]`.
+    squares: Array<f64>,
+    /// The first latent whose norm is not finite.
+    broken: Array<u32>,
+}
+
+/// Where the weights' gradient comes from.
+#[derive(Clone, Copy)]
+enum Flow {
+    /// The columns, and whether AuxK's entries are among them.
+    Sparse {
+        auxiliary: bool,
+    },
+    Dense,
+}
+
+/// S as the kernels know it: form, and the two factors of the mixed one.
+fn norm_args(norm: CodeNorm) -> [Arg; 3] {
+    let (form, sae, cc) = match norm {
+        CodeNorm::Sum => (0u32, 0.0, 0.0),
+        CodeNorm::Concat => (1, 0.0, 0.0),
+        CodeNorm::None => (2, 0.0, 0.0),
+        CodeNorm::Mixed { sae, cc } => (3, sae, cc),
+    };
+    [Arg::U32(form), Arg::F32(sae), Arg::F32(cc)]
+}
+
+impl Training {
+    /// Goes on from a state.
+    pub(crate) fn new(gpu: &Arc<dyn Gpu>, config: TrainerConfig, width: usize, state: &State) -> Result<Self> {
+        let latents = config.latents;
+        fits(config.train.batch as usize, latents, 2 * width)?;
+        let training = Training {
+            state: Resident::of(gpu, width, state)?,
+            x: Array::empty(gpu),
+            products: Array::empty(gpu),
+            error: Array::empty(gpu),
+            upstream: Array::empty(gpu),
+            sizes: Array::empty(gpu),
+            penalties: Array::empty(gpu),
+            selection: Selection::new(gpu)?,
+            code: Code::empty(gpu),
+            auxiliary: Auxiliary {
+                code: Code::empty(gpu),
+                upstream: Array::empty(gpu),
+                squares: Array::empty(gpu),
+                mean: Array::zeros(gpu, 2 * width)?,
+                spread: Array::zeros(gpu, 2 * width)?,
+                is_auxiliary: Array::zeros(gpu, latents)?,
+            },
+            fired: Fired {
+                fired: Array::zeros(gpu, latents)?,
+                strong: Array::zeros(gpu, latents)?,
+                dead: Array::zeros(gpu, latents)?,
+                before: Array::zeros(gpu, latents + 1)?,
+                list: Array::empty(gpu),
+            },
+            columns: Turned::empty(gpu),
+            dense: Dense {
+                gradients: Array::empty(gpu),
+                encoder: Array::empty(gpu),
+                decoder: Array::empty(gpu),
+                bias: Array::empty(gpu),
+                activity: Array::empty(gpu),
+            },
+            sums: Sums::new(gpu)?,
+            bias_gradient: Array::zeros(gpu, 2 * width)?,
+            squares: Array::zeros(gpu, latents)?,
+            broken: Array::of(gpu, &[u32::MAX])?,
+            gpu: gpu.clone(),
+            config,
+            width,
+        };
+        training.measure_norms()?;
+        Ok(training)
+    }
+
+    fn both(&self) -> usize {
+        2 * self.width
+    }
+
+    fn rows(&self) -> usize {
+        self.x.len() / self.both()
+    }
+
+    /// Decoder norms and S.
+    fn measure_norms(&self) -> Result<()> {
+        let state = &self.state;
+        let mut args = vec![Arg::from(&state.decoder.value), self.both().into()];
+        args.extend(norm_args(self.config.loss.norm()));
+        args.extend([Arg::from(&state.norms), Arg::from(&state.scales)]);
+        run(&*self.gpu, "measure_norms", [self.config.latents as u32, 1], &args)
+    }
+
+    /// Brings the batch there and scores it: x W_enc.
+    fn preactivations(&mut self, batch: &[f32]) -> Result<()> {
+        self.x.set(batch)?;
+        let (rows, latents, both) = (self.rows(), self.config.latents, self.both());
+        fits(rows, latents, both)?;
+        self.products.resize(rows * latents)?;
+        self.error.resize(rows * both)?;
+        self.upstream.resize(rows * both)?;
+        self.sizes.resize(2 * rows)?;
+        self.penalties.resize(rows)?;
+        let product = Product { form: Form::Rows, m: rows, n: latents, k: both };
+        self.gpu.product(product, self.x.place(), self.state.encoder.value.place(), self.products.place())
+    }
+
+    /// From hhat in `error` (without `start`): eps, G, and the reconstruction term.
+    fn take_errors(&self, start: Option<&Array<f32>>) -> Result<()> {
+        let count = 2 * self.rows();
+        let squared = u32::from(self.config.loss.reconstruction() == Reconstruction::Mse);
+        let (width, out) = (self.width, (&self.error, &self.upstream, &self.sizes));
+        let grid = [count as u32, 1];
+        launch!(&self.gpu, "reconstruct", grid, &self.x, start, width, squared, count as f64, out.0, out.1, out.2,)?;
+        self.sums.take(&self.sizes, RECONSTRUCTION)
+    }
+
+    /// eps, G and the entries' gradients from the code.
+    fn reconstruct(&self) -> Result<()> {
+        let (state, both) = (&self.state, self.both());
+        self.code.decode(&state.decoder.value, Some(&state.decoder_bias.value), both, &self.error)?;
+        self.take_errors(None)?;
+        self.code.back(&self.upstream, &state.decoder.value, both)
+    }
+
+    /// Forgets who fired in the last batch.
+    fn nobody_fired(&mut self) -> Result<()> {
+        self.fired.fired.clear()?;
+        self.fired.strong.clear()
+    }
+
+    /// Counts on from who fired; the number of dead latents, which are listed.
+    fn count_idle(&mut self, dead_after: u64) -> Result<usize> {
+        let (latents, rows) = (self.config.latents, self.rows() as u64);
+        let (fired, state, gpu) = (&mut self.fired, &self.state, &self.gpu);
+        let grid = [blocks(latents), 1];
+        let idle = (&state.idle_tokens, &state.idle_steps);
+        let (who, strong, after) = (&fired.fired, &fired.strong, dead_after.max(1));
+        launch!(gpu, "count_idle", grid, who, strong, latents, rows, after, idle.0, idle.1, &fired.dead)?;
+        launch!(gpu, "scan", [1, 1], &fired.dead, &fired.before, latents)?;
+        let dead = fired.before.get_from(latents, 1)?[0] as usize;
+        fired.list.resize(dead)?;
+        launch!(gpu, "list_flagged", grid, &fired.dead, &fired.before, latents, &fired.list)?;
+        Ok(dead)
+    }
+
+    fn learn_top(&mut self, top: TopK, step: Step) -> Result<Terms> {
+        let k = top.k_at(step.number);
+        let (both, rows) = (self.both(), self.rows());
+        let scores =
+            Scores { products: &self.products, bias: &self.state.encoder_bias.value, norms: Some(&self.state.scales) };
+        let least = match self.config.loss {
+            Loss::TopK(_) => {
+                self.selection.row_top_k(scores, k as usize, None, &mut self.code)?;
+                None
+            }
+            _ => Some(self.selection.batch_top_k(scores, rows.saturating_mul(k as usize), &mut self.code)?),
+        };
+        self.reconstruct()?;
+        self.nobody_fired()?;
+        self.code.mark(resample::ACTIVE, &self.fired.fired, &self.fired.strong)?;
+        let dead = self.count_idle(top.dead_after)?;
+        let keep = if top.aux == 0.0 { 0 } else { (both / 4).min(dead) };
+        let auxk = self.auxiliary(top.aux, keep)?;
+        let codes = [&self.code, &self.auxiliary.code];
+        let some = auxk.is_some() && self.auxiliary.code.entries > 0;
+        self.columns.fill(self.config.latents, &codes[..if some { 2 } else { 1 }])?;
+        let [sum] = self.sums.get([RECONSTRUCTION])?;
+        let reconstruction = sum / (2 * rows) as f64;
+        let auxk = auxk.unwrap_or(0.0);
+        let terms = Terms {
+            loss: reconstruction + top.aux * auxk,
+            reconstruction,
+            auxk: Some(auxk),
+            active: self.code.entries,
+            dead: dead as u64,
+            k: Some(k),
+            least,
+            ..Terms::default()
+        };
+        self.update(Flow::Sparse { auxiliary: some }, step, 0.0, terms)
+    }
+
+    /// AuxK of the batch, `keep` latents a row: its code, its gradients, and L_aux without its weight; `None` where there is none.
+    fn auxiliary(&mut self, weight: f64, keep: usize) -> Result<Option<f64>> {
+        if keep == 0 {
+            return Ok(None);
+        }
+        let (both, rows) = (self.both(), self.rows());
+        let auxiliary = &mut self.auxiliary;
+        self.sums.columns(&self.error, both, None, 1.0 / rows as f64, Some(&auxiliary.mean), None)?;
+        self.sums.columns(&self.error, both, Some(&auxiliary.mean), 1.0, Some(&auxiliary.spread), None)?;
+        self.sums.take(&auxiliary.spread, SPREAD)?;
+        let spread = self.sums.get([SPREAD])?[0] / rows as f64;
+        if spread <= 0.0 {
+            return Ok(None);
+        }
+        let (decoder, bias) = (&self.state.decoder.value, &self.state.encoder_bias.value);
+        let scores = Scores { products: &self.products, bias, norms: Some(&self.state.scales) };
+        self.selection.row_top_k(scores, keep, Some(&self.fired.list), &mut auxiliary.code)?;
+        auxiliary.upstream.resize(rows * both)?;
+        auxiliary.squares.resize(rows)?;
+        auxiliary.code.decode(decoder, None, both, &auxiliary.upstream)?;
+        let factor = (-2.0 * weight / (rows as f64 * spread)) as f32;
+        let (upstream, squares) = (&auxiliary.upstream, &auxiliary.squares);
+        launch!(&self.gpu, "auxiliary_error", [rows as u32, 1], &self.error, both, factor, upstream, squares)?;
+        self.sums.take(squares, AUXILIARY)?;
+        auxiliary.code.back(&auxiliary.upstream, decoder, both)?;
+        auxiliary.is_auxiliary.clear()?;
+        auxiliary.code.mark(f32::INFINITY, &auxiliary.is_auxiliary, &auxiliary.is_auxiliary)?;
+        Ok(Some(self.sums.get([AUXILIARY])?[0] / rows as f64 / spread))
+    }
+
+    fn learn_l1(&mut self, step: Step) -> Result<Terms> {
+        let rows = self.rows();
+        let weight = self.config.loss.weight_at(step.number);
+        let share = (weight / rows as f64) as f32;
+        let scores = Scores { products: &self.products, bias: &self.state.encoder_bias.value, norms: None };
+        let active = self.selection.count_positive(scores, &mut self.code)?;
+        self.nobody_fired()?;
+        let flow = if active as f64 > DENSE_SHARE * self.products.len() as f64 {
+            self.flow_densely(share)?;
+            Flow::Dense
+        } else {
+            self.selection.over(scores_of(&self.products, &self.state), 0.0, None, &mut self.code)?;
+            self.reconstruct()?;
+            let Code { offsets, latents, values, gradients, .. } = &self.code;
+            let (grid, scales, sums) = ([rows as u32, 1], &self.state.scales, &self.penalties);
+            launch!(&self.gpu, "penalize_entries", grid, offsets, latents, values, scales, share, gradients, sums)?;
+            self.code.mark(resample::ACTIVE, &self.fired.fired, &self.fired.strong)?;
+            self.columns.fill(self.config.latents, &[&self.code])?;
+            Flow::Sparse { auxiliary: false }
+        };
+        self.sums.take(&self.penalties, SPARSITY)?;
+        let dead = self.count_idle(L1_DEAD_AFTER)?;
+        let [reconstruction, sparsity] = self.sums.get([RECONSTRUCTION, SPARSITY])?;
+        let (reconstruction, sparsity) = (reconstruction / (2 * rows) as f64, sparsity / rows as f64);
+        let terms = Terms {
+            loss: reconstruction + weight * sparsity,
+            reconstruction,
+            sparsity: Some(sparsity),
+            active,
+            dead: dead as u64,
+            ..Terms::default()
+        };
+        self.update(flow, step, share, terms)
+    }
+
+    /// L1 while many latents are active: the same mathematics by dense products.
+    fn flow_densely(&mut self, share: f32) -> Result<()> {
+        let (rows, latents, both) = (self.rows(), self.config.latents, self.both());
+        let (state, gpu, dense) = (&self.state, &self.gpu, &mut self.dense);
+        dense.gradients.resize(rows * latents)?;
+        dense.encoder.resize(latents * both)?;
+        dense.decoder.resize(latents * both)?;
+        dense.bias.resize(latents)?;
+        dense.activity.resize(latents)?;
+        let (bias, scales, sums) = (&state.encoder_bias.value, &state.scales, &self.penalties);
+        let (fired, strong) = (&self.fired.fired, &self.fired.strong);
+        let (f, grid, active) = (&self.products, [rows as u32, 1], resample::ACTIVE);
+        launch!(gpu, "dense_values", grid, f, bias, scales, latents, active, sums, fired, strong)?;
+        let decoder = state.decoder.value.place();
+        let (x, upstream, error) = (self.x.place(), self.upstream.place(), self.error.place());
+        gpu.product(Product { form: Form::Plain, m: rows, n: both, k: latents }, f.place(), decoder, error)?;
+        self.take_errors(Some(&self.state.decoder_bias.value))?;
+        let (gpu, dense) = (&self.gpu, &self.dense);
+        let flow = dense.gradients.place();
+        gpu.product(Product { form: Form::Rows, m: rows, n: latents, k: both }, upstream, decoder, flow)?;
+        let grid = [rows as u32, blocks(latents)];
+        let scales = &self.state.scales;
+        launch!(gpu, "dense_gradients", grid, &self.products, scales, share, latents, &dense.gradients)?;
+        let turned = Product { form: Form::Turned, m: latents, n: both, k: rows };
+        gpu.product(turned, self.products.place(), upstream, dense.decoder.place())?;
+        gpu.product(turned, flow, x, dense.encoder.place())?;
+        self.sums.columns(&dense.gradients, latents, None, 1.0, None, Some(&dense.bias))?;
+        self.sums.columns(&self.products, latents, None, 1.0, None, Some(&dense.activity))
+    }
+
+    /// The arguments that say where the gradient comes from.
+    fn flow_args(&self, flow: Flow) -> Vec<Arg> {
+        let columns = &self.columns;
+        let mut args = vec![Arg::Place(0); 12];
+        match flow {
+            Flow::Sparse { auxiliary } => {
+                let sparse = [&columns.values, &columns.gradients, &self.x, &self.upstream, &self.auxiliary.upstream];
+                args[0] = Arg::from(&columns.starts);
+                args[1] = Arg::from(&columns.rows);
+                args[2..7].copy_from_slice(&sparse.map(Arg::from));
+                args[7] = Arg::from(auxiliary.then_some(&self.auxiliary.is_auxiliary));
+            }
+            Flow::Dense => {
+                let dense = &self.dense;
+                args[8..12]
+                    .copy_from_slice(&[&dense.encoder, &dense.decoder, &dense.bias, &dense.activity].map(Arg::from));
+            }
+        }
+        args.push(self.both().into());
+        args
+    }
+
+    /// Clips and takes the step of Adam; `share` is the weight of the penalty over B.
+    fn update(&mut self, flow: Flow, step: Step, share: f32, terms: Terms) -> Result<Terms> {
+        let (latents, both) = (self.config.latents, self.both());
+        self.sums.columns(&self.upstream, both, None, 1.0, None, Some(&self.bias_gradient))?;
+        let from = self.flow_args(flow);
+        let penalty = [&[Arg::F32(share)][..], &norm_args(self.config.loss.norm())].concat();
+        let (mut scale, mut gradient_norm) = (1.0, None);
+        if let Some(bound) = self.config.train.clip {
+            let mut args = from.clone();
+            args.extend([&self.state.decoder.value, &self.state.norms].map(Arg::from));
+            args.extend(&penalty);
+            args.push(Arg::from(&self.squares));
+            run(&*self.gpu, "gradient_squares", [latents as u32, 1], &args)?;
+            self.sums.take(&self.squares, GRADIENT)?;
+            self.sums.take_squared_norm(&self.bias_gradient, BIAS_GRADIENT)?;
+            let norm = self.sums.get([GRADIENT, BIAS_GRADIENT])?.iter().sum::<f64>().sqrt();
+            scale = (bound / (norm + 1e-6)).min(1.0);
+            gradient_norm = Some(norm);
+        }
+        let (loss, number) = (terms.loss, step.number);
+        if !loss.is_finite() || gradient_norm.is_some_and(|norm| !norm.is_finite()) {
+            let problem = format!("at step {number} the loss is {loss} and not a finite number any more");
+            return Err(Error::invalid("train", problem));
+        }
+        let adam = &self.config.train.optimizer;
+        let adam = AdamStep::new(step.rate, adam.beta1, adam.beta2, adam.epsilon, number + 1, scale).numbers();
+        self.move_latents(from, &penalty, &adam)?;
+        let Weights { value, mean, square } = &self.state.decoder_bias;
+        let mut args = vec![Arg::from(&self.bias_gradient), both.into()];
+        args.extend(adam.map(Arg::F32));
+        args.extend([value, mean, square].map(Arg::from));
+        run(&*self.gpu, "update_vector", [blocks(both), 1], &args)?;
+        match self.broken.get()?[0] {
+            u32::MAX => Ok(Terms { gradient_norm, ..terms }),
+            j => {
+                let problem =
+                    format!("after step {number} a decoder norm of latent {j} is not a finite number any more");
+                Err(Error::invalid("train", problem))
+            }
+        }
+    }
+
+    fn move_latents(&self, from: Vec<Arg>, penalty: &[Arg], adam: &[f32; 6]) -> Result<()> {
+        let state = &self.state;
+        let mut args = from;
+        args.extend(penalty);
+        args.extend(adam.map(Arg::F32));
+        args.push(Arg::from(&state.touched));
+        for Weights { value, mean, square } in [&state.encoder, &state.decoder, &state.encoder_bias] {
+            args.extend([value, mean, square].map(Arg::from));
+        }
+        args.extend([&state.norms, &state.scales].map(Arg::from));
+        args.push(Arg::from(&self.broken));
+        run(&*self.gpu, "update_latents", [self.config.latents as u32, 1], &args)
+    }
+}
+
+fn scores_of<'a>(products: &'a Array<f32>, state: &'a Resident) -> Scores<'a> {
+    Scores { products, bias: &state.encoder_bias.value, norms: None }
+}
+
+impl Resident {
+    fn of(gpu: &Arc<dyn Gpu>, width: usize, state: &State) -> Result<Self> {
+        let latents = state.idle_tokens.len();
+        let touched: Vec<u32> = state.touched(2 * width).into_iter().map(u32::from).collect();
+        Ok(Resident {
+            encoder: Weights::of(gpu, &state.encoder)?,
+            encoder_bias: Weights::of(gpu, &state.encoder_bias)?,
+            decoder: Weights::of(gpu, &state.decoder)?,
+            decoder_bias: Weights::of(gpu, &state.decoder_bias)?,
+            idle_tokens: Array::of(gpu, &state.idle_tokens)?,
+            idle_steps: Array::of(gpu, &state.idle_steps)?,
+            touched: Array::of(gpu, &touched)?,
+            norms: Array::zeros(gpu, 2 * latents)?,
+            scales: Array::zeros(gpu, latents)?,
+        })
+    }
+
+    fn get(&self) -> Result<State> {
+        Ok(State {
+            encoder: self.encoder.get()?,
+            encoder_bias: self.encoder_bias.get()?,
+            decoder: self.decoder.get()?,
+            decoder_bias: self.decoder_bias.get()?,
+            idle_tokens: self.idle_tokens.get()?,
+            idle_steps: self.idle_steps.get()?,
+        })
+    }
+}
+
+impl Backend for Training {
+    fn learn(&mut self, batch: &[f32], step: Step) -> Result<Terms> {
+        self.preactivations(batch)?;
+        match self.config.loss {
+            Loss::L1 { .. } => self.learn_l1(step),
+            Loss::BatchTopK(top) | Loss::TopK(top) => self.learn_top(top, step),
+        }
+    }
+
+    fn set_decoder_bias(&mut self, bias: Vec<f32>) -> Result<()> {
+        self.state.decoder_bias.value.set(&bias)
+    }
+
+    /// Resampling is rare: it is done by the same code as on the CPU, there.
+    fn resample(&mut self, batch: &[f32], step: u64, patience: u64) -> Result<()> {
+        let mut state = self.state.get()?;
+        let error = self.error.get()?;
+        let touched = self.state.touched.get()?;
+        let revived = resample::resample(&mut state, &self.config, self.width, step, batch, &error, patience);
+        if !revived.is_empty() {
+            self.state = Resident::of(&self.gpu, self.width, &state)?;
+            self.state.touched.set(&touched)?;
+            self.measure_norms()?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> Result<Cow<'_, State>> {
+        Ok(Cow::Owned(self.state.get()?))
+    }
+
+    fn errors(&self) -> Result<Cow<'_, [f32]>> {
+        Ok(Cow::Owned(self.error.get()?))
+    }
+}

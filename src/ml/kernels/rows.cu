@@ -1,0 +1,108 @@
+// What happens to each row once its code is known, as src/ml/crosscoder/rows_pass.rs: reconstruction, error, and the
+// gradients that flow back. A code is in compressed rows: offsets [B + 1], latents and values of its entries.
+
+// out_i = start + sum_j f_ij d_j in the order of the latents; `start` [W] is 0 where it is not given. Grid (B, W / BLOCK).
+extern "C" __global__ void __launch_bounds__(BLOCK)
+decode(const u32* offsets, const u32* latents, const float* values, const float* decoder, const float* start, u32 width,
+       float* out) {
+    u32 row = blockIdx.x, column = blockIdx.y * BLOCK + threadIdx.x;
+    if (column >= width) return;
+    float sum = start ? start[column] : 0.0f;
+    for (u32 t = offsets[row]; t < offsets[row + 1]; t++)
+        sum = fmaf(values[t], decoder[(u64)latents[t] * width + column], sum);
+    out[(u64)row * width + column] = sum;
+}
+
+// Of each half row (row i, model m): the error eps = x - hhat in place of hhat, its part of the loss (||eps||, or ||eps||^2
+// where `squared`) in sizes [2B], and G = dL/dhhat. `start` [W] is still to be added to hhat where it is given. Grid 2B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+reconstruct(const float* x, const float* start, u32 half, u32 squared, double count, float* error, float* upstream,
+            double* sizes) {
+    __shared__ double room[WARPS];
+    u64 first = (u64)blockIdx.x * half;
+    u32 model = blockIdx.x % 2;
+    double own = 0;
+    for (u32 i = threadIdx.x; i < half; i += BLOCK) {
+        float written = error[first + i];
+        if (start) written = __fadd_rn(written, start[model * half + i]);
+        float off = x[first + i] - written;
+        error[first + i] = off;
+        own += (double)off * off;
+    }
+    double square = block_sum(own, room), size = sqrt(square), factor = 0;
+    if (squared) factor = -2.0 / count;
+    else if (size > 0) factor = -1.0 / (size * count);
+    for (u32 i = threadIdx.x; i < half; i += BLOCK) upstream[first + i] = (float)factor * error[first + i];
+    if (threadIdx.x == 0) sizes[blockIdx.x] = squared ? square : size;
+}
+
+// dL/df of each entry: G_i d_j. A warp an entry; grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+entry_gradients(const u32* offsets, const u32* latents, const float* upstream, const float* decoder, u32 width, float* out) {
+    u32 row = blockIdx.x, lane = threadIdx.x % WARP;
+    const float* flow = upstream + (u64)row * width;
+    for (u32 t = offsets[row] + threadIdx.x / WARP; t < offsets[row + 1]; t += WARPS) {
+        const float* direction = decoder + (u64)latents[t] * width;
+        float sum = 0;
+        for (u32 i = lane; i < width; i += WARP) sum = fmaf(flow[i], direction[i], sum);
+        sum = warp_sum(sum);
+        if (lane == 0) out[t] = sum;
+    }
+}
+
+// The L1 penalty of each entry: adds weight S_j to its gradient, and sums f S over each row into sums [B]. Grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+penalize_entries(const u32* offsets, const u32* latents, const float* values, const float* norms, float weight,
+                 float* gradients, double* sums) {
+    __shared__ double room[WARPS];
+    double own = 0;
+    for (u32 t = offsets[blockIdx.x] + threadIdx.x; t < offsets[blockIdx.x + 1]; t += BLOCK) {
+        float norm = norms[latents[t]];
+        gradients[t] += weight * norm;
+        own += (double)values[t] * norm;
+    }
+    double total = block_sum(own, room);
+    if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+// AuxK of each row: replaces ehat by factor (e - ehat), and sums ||e - ehat||^2 into squares [B]. Grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+auxiliary_error(const float* error, u32 width, float factor, float* upstream, double* squares) {
+    __shared__ double room[WARPS];
+    u64 first = (u64)blockIdx.x * width;
+    double own = 0;
+    for (u32 i = threadIdx.x; i < width; i += BLOCK) {
+        float off = error[first + i] - upstream[first + i];
+        own += (double)off * off;
+        upstream[first + i] = factor * off;
+    }
+    double total = block_sum(own, room);
+    if (threadIdx.x == 0) squares[blockIdx.x] = total;
+}
+
+// Dense L1: turns products into f = ReLU(p + b) in place, sums f S over each row into sums [B], and marks who fired. Grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+dense_values(float* products, const float* bias, const float* norms, u32 latents, float active, double* sums, u32* fired,
+             u32* strong) {
+    __shared__ double room[WARPS];
+    float* row = products + (u64)blockIdx.x * latents;
+    double own = 0;
+    for (u32 j = threadIdx.x; j < latents; j += BLOCK) {
+        float value = fmaxf(row[j] + bias[j], 0.0f);
+        row[j] = value;
+        own += (double)value * norms[j];
+        if (value > 0.0f) fired[j] = 1;
+        if (value > active) strong[j] = 1;
+    }
+    double total = block_sum(own, room);
+    if (threadIdx.x == 0) sums[blockIdx.x] = total;
+}
+
+// Dense L1: dL/dp from dL/df without the penalty: where f > 0 with weight S_j added, else 0. Grid (B, D / BLOCK).
+extern "C" __global__ void __launch_bounds__(BLOCK)
+dense_gradients(const float* values, const float* norms, float weight, u32 latents, float* gradients) {
+    u32 j = blockIdx.y * BLOCK + threadIdx.x;
+    if (j >= latents) return;
+    u64 at = (u64)blockIdx.x * latents + j;
+    gradients[at] = values[at] > 0.0f ? gradients[at] + weight * norms[j] : 0.0f;
+}

@@ -1,0 +1,211 @@
+// From products to a sparse code: which latents stay active (docs/method.md 1.4), as src/ml/kernels/select.rs.
+//
+// products [B, stride] are x W_enc without the bias; an entry's value is p + b and its score (p + b) S. Scores over 0
+// compare like their bits, so the k-th largest is found digit by digit with counts alone: 11 bits, 10, 10.
+
+#define BINS 2048
+#define NOTHING 0xffffffffu
+
+// What a block looks at. Without norms S is 1; with thresholds [D] a value at most its threshold is no score; with
+// `among`, place i of a row is latent among[i].
+struct Scored {
+    const float* products;
+    const float* bias;
+    const float* norms;
+    const float* thresholds;
+    const u32* among;
+    u32 stride;
+    u32 count;
+};
+
+__device__ u32 latent_of(const Scored* of, u32 place) { return of->among ? of->among[place] : place; }
+
+__device__ float value_of(const Scored* of, u32 row, u32 latent) {
+    return __fadd_rn(of->products[(u64)row * of->stride + latent], of->bias[latent]);
+}
+
+// Bits of a score over 0; 0 of all others and of what is no number.
+__device__ u32 score_bits(const Scored* of, float value, u32 latent) {
+    float score = of->norms ? __fmul_rn(value, of->norms[latent]) : value;
+    if (of->thresholds && !(value > of->thresholds[latent])) return 0;
+    return score > 0.0f ? __float_as_uint(score) : 0;
+}
+
+__device__ u32 digit_shift(u32 pass) { return 20 - 10 * pass; }
+
+// Adds one row to the counts of a digit: of the scores whose higher digits are those of `prefix`.
+__device__ void count_digits(const Scored* of, u32 row, u32 pass, u32 prefix, u32* counts) {
+    u32 shift = digit_shift(pass), mask = pass == 0 ? 2047 : 1023;
+    for (u32 place = threadIdx.x; place < of->count; place += BLOCK) {
+        u32 latent = latent_of(of, place), bits = score_bits(of, value_of(of, row, latent), latent);
+        if (bits != 0 && (pass == 0 || bits >> (shift + 10) == prefix)) atomicAdd(&counts[(bits >> shift) & mask], 1u);
+    }
+}
+
+// A search: `prefix` are the digits found of the wanted-th largest score, `wanted` is what is left to take among the
+// scores with that prefix. After the last digit they are the score's bits and the number of its equals that stay.
+// `done` is set when every score stays (prefix 0, wanted 0) or none does (prefix NOTHING).
+struct Search {
+    u32 prefix;
+    u32 wanted;
+    u32 done;
+};
+
+// Takes the next digit from its counts. For whole blocks; `room` is shared memory for BLOCK numbers, `search` is shared.
+__device__ void narrow(Search* search, u32 pass, const u32* counts, u32* room) {
+    u32 each = BINS / BLOCK, own = 0;
+    for (u32 i = 0; i < each; i++) own += counts[threadIdx.x * each + i];
+    room[threadIdx.x] = own;
+    __syncthreads();
+    if (threadIdx.x == 0 && !search->done) {
+        u32 total = 0;
+        for (u32 i = 0; i < BLOCK; i++) total += room[i];
+        if (pass == 0 && search->wanted == 0) {
+            search->prefix = NOTHING;
+            search->done = 1;
+        } else if (pass == 0 && total <= search->wanted) {
+            search->prefix = 0;
+            search->wanted = 0;
+            search->done = 1;
+        } else {
+            u32 part = BLOCK - 1, left = search->wanted;
+            while (room[part] < left) left -= room[part--];
+            u32 bin = part * each + each - 1;
+            while (counts[bin] < left) left -= counts[bin--];
+            search->prefix = pass == 0 ? bin : search->prefix << 10 | bin;
+            search->wanted = left;
+        }
+    }
+    __syncthreads();
+}
+
+// Adds every row's scores to the counts [BINS] of a digit; grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+score_histogram(const float* products, const float* bias, const float* norms, u32 latents, const u32* search, u32 pass,
+                u32* counts) {
+    __shared__ u32 own[BINS];
+    if (search[2]) return;
+    for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) own[bin] = 0;
+    __syncthreads();
+    Scored of = {products, bias, norms, 0, 0, latents, latents};
+    count_digits(&of, blockIdx.x, pass, search[0], own);
+    __syncthreads();
+    for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK)
+        if (own[bin]) atomicAdd(&counts[bin], own[bin]);
+}
+
+// Takes the next digit of the search over a batch and clears the counts. One block.
+extern "C" __global__ void __launch_bounds__(BLOCK) narrow_search(u32* search, u32 pass, u32* counts) {
+    __shared__ u32 room[BLOCK];
+    __shared__ Search here;
+    if (threadIdx.x == 0) {
+        here.prefix = search[0];
+        here.wanted = search[1];
+        here.done = search[2];
+    }
+    __syncthreads();
+    narrow(&here, pass, counts, room);
+    if (threadIdx.x == 0) {
+        search[0] = here.prefix;
+        search[1] = here.wanted;
+        search[2] = here.done;
+    }
+    for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) counts[bin] = 0;
+}
+
+// Of each row, the bits of its `keep`-th largest score, how many of its equals stay, and how many entries stay; grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+row_cuts(const float* products, const float* bias, const float* norms, const u32* among, u32 stride, u32 count, u32 keep,
+         u32* bounds, u32* allowed, u32* kept) {
+    __shared__ u32 counts[BINS];
+    __shared__ u32 room[BLOCK];
+    __shared__ Search search;
+    __shared__ u32 total;
+    Scored of = {products, bias, norms, 0, among, stride, count};
+    if (threadIdx.x == 0) {
+        search.prefix = 0;
+        search.wanted = keep;
+        search.done = 0;
+    }
+    for (u32 pass = 0; pass < 3; pass++) {
+        for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) counts[bin] = 0;
+        __syncthreads();
+        count_digits(&of, blockIdx.x, pass, search.prefix, counts);
+        __syncthreads();
+        if (pass == 0 && threadIdx.x == 0) {
+            total = 0;
+            for (u32 bin = 0; bin < BINS; bin++) total += counts[bin];
+        }
+        narrow(&search, pass, counts, room);
+        if (search.done) break;
+    }
+    if (threadIdx.x == 0) {
+        bounds[blockIdx.x] = search.prefix;
+        allowed[blockIdx.x] = search.done ? 0 : search.wanted;
+        kept[blockIdx.x] = total < keep ? total : keep;
+    }
+}
+
+// Of each row, how many scores are over the bound (bits) and how many equal it; grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+count_scores(const float* products, const float* bias, const float* norms, const float* thresholds, u32 latents,
+             const u32* bound, u32* over, u32* equal) {
+    __shared__ u32 room[WARPS];
+    Scored of = {products, bias, norms, thresholds, 0, latents, latents};
+    u32 limit = bound[0], above = 0, same = 0, all;
+    for (u32 j = threadIdx.x; j < latents; j += BLOCK) {
+        u32 bits = score_bits(&of, value_of(&of, blockIdx.x, j), j);
+        above += bits > limit;
+        same += bits == limit && bits != 0;
+    }
+    block_prefix(above, room, &all);
+    if (threadIdx.x == 0) over[blockIdx.x] = all;
+    block_prefix(same, room, &all);
+    if (threadIdx.x == 0) equal[blockIdx.x] = all;
+}
+
+// Deals the `search[1]` equals that stay to the rows in order: of a row those that are left after the `before` of the
+// rows above; grid B / BLOCK.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+allow_equals(const u32* search, const u32* over, const u32* equal, const u32* before, u32 rows, u32* allowed, u32* kept) {
+    u32 row = blockIdx.x * BLOCK + threadIdx.x;
+    if (row >= rows) return;
+    u32 wanted = search[1], left = wanted > before[row] ? wanted - before[row] : 0;
+    u32 here = left < equal[row] ? left : equal[row];
+    allowed[row] = here;
+    kept[row] = over[row] + here;
+}
+
+// Writes what stays of each row, ascending: scores over the row's bound, and the first `allowed` that equal it. `step`
+// is 1 for a bound a row, 0 for one bound. The smallest kept score goes into `least` (bits). Grid B.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+write_code(const float* products, const float* bias, const float* norms, const float* thresholds, const u32* among,
+           u32 stride, u32 count, const u32* bounds, u32 step, const u32* allowed, const u32* offsets, u32* latents,
+           float* values, u32* least) {
+    __shared__ u32 room[WARPS];
+    Scored of = {products, bias, norms, thresholds, among, stride, count};
+    u32 row = blockIdx.x, limit = bounds[row * step], allow = allowed[row], at = offsets[row];
+    u32 over_before = 0, equal_before = 0, smallest = NOTHING;
+    for (u32 tile = 0; tile < count; tile += BLOCK) {
+        u32 place = tile + threadIdx.x, bits = 0, latent = 0, total;
+        float value = 0;
+        if (place < count) {
+            latent = latent_of(&of, place);
+            value = value_of(&of, row, latent);
+            bits = score_bits(&of, value, latent);
+        }
+        u32 is_over = bits > limit, is_equal = bits == limit && bits != 0;
+        // Two counts of at most BLOCK in one number.
+        u32 before = block_prefix(is_over << 16 | is_equal, room, &total);
+        u32 over = over_before + (before >> 16), equal = equal_before + (before & 0xffff);
+        if (is_over || (is_equal && equal < allow)) {
+            u32 slot = at + over + (equal < allow ? equal : allow);
+            latents[slot] = latent;
+            values[slot] = value;
+            smallest = bits < smallest ? bits : smallest;
+        }
+        over_before += total >> 16;
+        equal_before += total & 0xffff;
+    }
+    if (least && smallest != NOTHING) atomicMin(least, smallest);
+}

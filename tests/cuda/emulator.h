@@ -1,0 +1,244 @@
+// Runs CUDA kernels on the CPU: what a kernel's text needs of CUDA, in C++. Each thread of a block is a fiber that runs until
+// it waits at a barrier or for its warp; blocks run one after the other. Shared memory is filled with numbers that are none
+// before each block. What a real card would leave undefined ends the launch with a message: threads that wait at different
+// barriers, or that ended while others wait. Threads and blocks may run backwards, which must not change a bit.
+#include <math.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <type_traits>
+#include <ucontext.h>
+
+#define __global__
+#define __device__ static inline
+#define __shared__ static __attribute__((section("shared_memory")))
+#define __restrict__ __restrict
+#define __launch_bounds__(threads)
+
+// The bounds of the section, laid out by the linker; `pad` makes sure that there is one.
+extern "C" {
+extern unsigned char __start_shared_memory[] __attribute__((visibility("hidden")));
+extern unsigned char __stop_shared_memory[] __attribute__((visibility("hidden")));
+}
+static __attribute__((section("shared_memory"), used)) unsigned char emulator_pad[8];
+
+struct Three {
+    unsigned x, y, z;
+};
+
+namespace emulator {
+
+const unsigned THREADS = 256, LANES = 32, STACK = 128 << 10;
+
+enum Wait { NOTHING, BLOCK_BARRIER, WARP_BARRIER };
+
+struct Fiber {
+    jmp_buf at;
+    ucontext_t start;
+    bool begun, done;
+    Wait wait;
+    int line;
+};
+
+struct Exchange {
+    unsigned long long values[2][LANES];
+    unsigned arrived, turn;
+};
+
+static Fiber fibers[THREADS];
+static Exchange warps[THREADS / LANES];
+static unsigned char* stacks = 0;
+static jmp_buf scheduler;
+static ucontext_t base;
+static unsigned current, arrived;
+static Three thread_index, block_index, grid_size;
+static bool backwards = false;
+static char problem[512];
+static void (*body)(void**);
+static void** arguments;
+
+static void yield() {
+    if (_setjmp(fibers[current].at) == 0) _longjmp(scheduler, 1);
+}
+
+static void fiber_main() {
+    body(arguments);
+    fibers[current].done = true;
+    _longjmp(scheduler, 1);
+}
+
+static void fail(const char* what, int line) {
+    if (!problem[0]) snprintf(problem, sizeof problem, "%s (block %u %u, line %d)", what, block_index.x, block_index.y, line);
+}
+
+static void barrier(int line) {
+    Fiber& here = fibers[current];
+    here.wait = BLOCK_BARRIER;
+    here.line = line;
+    if (++arrived == THREADS) {
+        for (Fiber& fiber : fibers) {
+            if (fiber.line != line) fail("threads of a block wait at different barriers", line);
+            fiber.wait = NOTHING;
+        }
+        arrived = 0;
+    } else {
+        yield();
+    }
+}
+
+// Puts a value where the other lanes of the warp find it, once all have come.
+static unsigned long long* exchange(unsigned long long value, int line) {
+    Exchange& warp = warps[current / LANES];
+    unsigned lane = current % LANES, turn = warp.turn, first = current - lane;
+    Fiber& here = fibers[current];
+    warp.values[turn % 2][lane] = value;
+    here.wait = WARP_BARRIER;
+    here.line = line;
+    if (++warp.arrived == LANES) {
+        for (unsigned i = first; i < first + LANES; i++) {
+            if (fibers[i].line != line) fail("lanes of a warp meet in different places", line);
+            fibers[i].wait = NOTHING;
+        }
+        warp.arrived = 0;
+        warp.turn++;
+    } else {
+        yield();
+    }
+    return warp.values[turn % 2];
+}
+
+template <class T> static T lane_value(T value, unsigned lane, int line) {
+    static_assert(sizeof(T) <= 8, "one register pair");
+    unsigned long long bits = 0;
+    memcpy(&bits, &value, sizeof value);
+    bits = exchange(bits, line)[lane];
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static unsigned ballot(bool vote, int line) {
+    unsigned long long* votes = exchange(vote, line);
+    unsigned bits = 0;
+    for (unsigned lane = 0; lane < LANES; lane++) bits |= (unsigned)(votes[lane] != 0) << lane;
+    return bits;
+}
+
+static void start(unsigned thread) {
+    Fiber& fiber = fibers[thread];
+    fiber.begun = true;
+    getcontext(&fiber.start);
+    fiber.start.uc_stack.ss_sp = stacks + (size_t)thread * STACK;
+    fiber.start.uc_stack.ss_size = STACK;
+    fiber.start.uc_link = 0;
+    makecontext(&fiber.start, fiber_main, 0);
+    swapcontext(&base, &fiber.start);
+}
+
+// One turn for a thread that can go on; false when none can.
+static bool turn_of(unsigned thread) {
+    Fiber& fiber = fibers[thread];
+    if (fiber.done || fiber.wait != NOTHING) return false;
+    current = thread;
+    thread_index.x = thread;
+    if (_setjmp(scheduler) == 0) {
+        if (fiber.begun) _longjmp(fiber.at, 1);
+        start(thread);
+    }
+    return true;
+}
+
+static void run_block() {
+    memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);
+    for (Fiber& fiber : fibers) {
+        fiber.begun = fiber.done = false;
+        fiber.wait = NOTHING;
+        fiber.line = 0;
+    }
+    for (Exchange& warp : warps) warp.arrived = warp.turn = 0;
+    arrived = 0;
+    for (bool moved = true; moved && !problem[0];) {
+        moved = false;
+        for (unsigned i = 0; i < THREADS; i++) moved |= turn_of(backwards ? THREADS - 1 - i : i);
+    }
+    for (Fiber& fiber : fibers)
+        if (!fiber.done) fail("threads wait for others that have ended or wait elsewhere", fiber.line);
+}
+
+static const char* launch(void (*kernel)(void**), void** args, unsigned x, unsigned y, bool reversed) {
+    if (!stacks) stacks = (unsigned char*)malloc((size_t)THREADS * STACK);
+    body = kernel;
+    arguments = args;
+    backwards = reversed;
+    problem[0] = 0;
+    grid_size = {x, y, 1};
+    for (unsigned long long i = 0, blocks = (unsigned long long)x * y; i < blocks && !problem[0]; i++) {
+        unsigned long long block = reversed ? blocks - 1 - i : i;
+        block_index = {(unsigned)(block % x), (unsigned)(block / x), 0};
+        run_block();
+    }
+    return problem;
+}
+
+// Letters of the arguments' types, to be compared with what is passed.
+template <class T> struct Letter;
+template <class T> struct Letter<T*> { static const char value = 'p'; };
+template <> struct Letter<unsigned> { static const char value = 'u'; };
+template <> struct Letter<unsigned long long> { static const char value = 'U'; };
+template <> struct Letter<float> { static const char value = 'f'; };
+template <> struct Letter<double> { static const char value = 'd'; };
+
+template <int...> struct Places {};
+template <int N, int... I> struct Count : Count<N - 1, N - 1, I...> {};
+template <int... I> struct Count<0, I...> { typedef Places<I...> Type; };
+
+template <class... A, int... I> static void call(void (*kernel)(A...), void** args, Places<I...>) {
+    kernel(*(typename std::remove_cv<A>::type*)args[I]...);
+}
+template <class... A> static void apply(void (*kernel)(A...), void** args) {
+    call(kernel, args, typename Count<sizeof...(A)>::Type());
+}
+template <class... A> static const char* letters(void (*)(A...)) {
+    static const char text[] = {Letter<typename std::remove_cv<A>::type>::value..., 0};
+    return text;
+}
+
+}  // namespace emulator
+
+#define EMULATED(name)                                                                                         \
+    static void emulated_##name(void** args) { emulator::apply(name, args); }                                  \
+    extern "C" const char* launch_##name(void** args, const char* types, unsigned x, unsigned y, bool reversed) { \
+        if (strcmp(types, emulator::letters(name))) return "the arguments have other types than the kernel's";  \
+        return emulator::launch(emulated_##name, args, x, y, reversed);                                        \
+    }
+
+#define threadIdx emulator::thread_index
+#define blockIdx emulator::block_index
+#define gridDim emulator::grid_size
+#define __syncthreads() emulator::barrier(__LINE__)
+#define __shfl_xor_sync(mask, value, reach) emulator::lane_value(value, emulator::current % 32 ^ (reach), __LINE__)
+#define __shfl_up_sync(mask, value, reach) \
+    emulator::lane_value(value, emulator::current % 32 < (reach) ? emulator::current % 32 : emulator::current % 32 - (reach), __LINE__)
+#define __shfl_sync(mask, value, lane) emulator::lane_value(value, lane, __LINE__)
+#define __ballot_sync(mask, vote) emulator::ballot(vote, __LINE__)
+#define __popc __builtin_popcount
+
+template <class T> static inline T atomicAdd(T* at, T more) {
+    static_assert(std::is_integral<T>::value, "sums of floats would depend on the order");
+    T old = *at;
+    *at = old + more;
+    return old;
+}
+template <class T> static inline T atomicMin(T* at, T value) {
+    static_assert(std::is_integral<T>::value, "integers only");
+    T old = *at;
+    if (value < old) *at = value;
+    return old;
+}
+static inline float __fadd_rn(float a, float b) { return a + b; }
+static inline float __fmul_rn(float a, float b) { return a * b; }
+static inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}

@@ -1,0 +1,159 @@
+//! A GPU of the tests: the CUDA kernels compiled as C++ (`emulator.h`) and run on the CPU.
+//!
+//! Every allocation ends at a page that cannot be read or written, and has one before it, so that a kernel that leaves its
+//! arrays ends the test with a message. Fresh memory holds numbers that are none.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use libloading::Library;
+use xd::ml::cuda::{Arg, Form, Gpu, Product, kernels};
+use xd::ml::kernels::{Matrix, dots, product};
+use xd::ml::{Error, Result};
+
+type Launch = unsafe extern "C" fn(*mut *mut c_void, *const c_char, u32, u32, bool) -> *const c_char;
+
+/// The kernels on the CPU.
+pub struct Emulator {
+    /// Threads and blocks run from the last to the first.
+    backwards: bool,
+}
+
+/// What is to be had where a C++ compiler is; the tests that need it return where it is not, and say so.
+pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
+    match library() {
+        Ok(_) => Some(Arc::new(Emulator { backwards })),
+        Err(problem) => {
+            eprintln!("SKIPPED, the CUDA kernels are not tested: {problem}");
+            None
+        }
+    }
+}
+
+fn library() -> &'static std::result::Result<Library, String> {
+    static LIBRARY: OnceLock<std::result::Result<Library, String>> = OnceLock::new();
+    LIBRARY.get_or_init(compile)
+}
+
+/// Kernels use global variables of the library, so one launch runs at a time.
+static LAUNCH: Mutex<()> = Mutex::new(());
+
+fn compile() -> std::result::Result<Library, String> {
+    if !cfg!(all(target_os = "linux", target_pointer_width = "64")) {
+        return Err("the emulator runs on 64-bit Linux only".to_string());
+    }
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_string());
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("cuda-emulator");
+    std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let mut text = format!("{}\n{}\n", include_str!("emulator.h"), kernels::SOURCE);
+    kernels::NAMES.iter().for_each(|name| text += &format!("EMULATED({name})\n"));
+    // Beside other test processes: each compiles under a name of its own.
+    let stem = folder.join(format!("kernels-{}", std::process::id()));
+    let (source, out) = (stem.with_extension("cpp"), stem.with_extension("so"));
+    std::fs::write(&source, text).map_err(|error| error.to_string())?;
+    let mut command = Command::new(&compiler);
+    command.args(["-std=c++14", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE", "-shared"]);
+    command.args(["-fPIC", "-Wall", "-Werror", "-Wno-unused-function", "-o"]).args([&out, &source]);
+    let output = command.output().map_err(|error| format!("no C++ compiler `{compiler}` ({error})"))?;
+    assert!(output.status.success(), "the kernels do not compile:\n{}", String::from_utf8_lossy(&output.stderr));
+    // SAFETY: the library is the one just made; it runs nothing when it is opened.
+    let library = unsafe { Library::new(&out) }.map_err(|error| error.to_string());
+    let _ = std::fs::remove_file(&out);
+    let _ = std::fs::remove_file(&source);
+    library
+}
+
+const PAGE: usize = 4096;
+
+fn pages(bytes: usize) -> usize {
+    bytes.next_multiple_of(PAGE) + 2 * PAGE
+}
+
+impl Gpu for Emulator {
+    fn name(&self) -> &str {
+        "emulator"
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64> {
+        let all = pages(bytes);
+        // SAFETY: a fresh mapping; its pages are given back in `release`.
+        unsafe {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let at = libc::mmap(std::ptr::null_mut(), all, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            assert_ne!(at, libc::MAP_FAILED, "no memory for {bytes} bytes");
+            let last = at.add(all - PAGE);
+            libc::memset(at.add(PAGE), 0xff, all - 2 * PAGE);
+            assert_eq!(libc::mprotect(at, PAGE, libc::PROT_NONE) | libc::mprotect(last, PAGE, libc::PROT_NONE), 0);
+            Ok(last as u64 - bytes.next_multiple_of(8) as u64)
+        }
+    }
+
+    fn release(&self, place: u64, bytes: usize) {
+        let last = place as usize + bytes.next_multiple_of(8);
+        // SAFETY: the mapping that `allocate` made.
+        unsafe { libc::munmap((last + PAGE - pages(bytes)) as *mut c_void, pages(bytes)) };
+    }
+
+    fn clear(&self, place: u64, bytes: usize) -> Result<()> {
+        // SAFETY: memory of `allocate`.
+        unsafe { std::ptr::write_bytes(place as *mut u8, 0, bytes) };
+        Ok(())
+    }
+
+    fn upload(&self, place: u64, bytes: &[u8]) -> Result<()> {
+        // SAFETY: memory of `allocate`.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), place as *mut u8, bytes.len()) };
+        Ok(())
+    }
+
+    fn download(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
+        // SAFETY: memory of `allocate`.
+        unsafe { std::ptr::copy_nonoverlapping(place as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn launch(&self, kernel: &'static str, grid: [u32; 2], args: &[Arg]) -> Result<()> {
+        let library = library().as_ref().map_err(|problem| Error::invalid(kernel, problem.clone()))?;
+        assert!(grid[0] > 0 && grid[1] > 0, "{kernel}: an empty grid {grid:?}");
+        let mut words: Vec<u64> = Vec::new();
+        let mut types = String::new();
+        for arg in args {
+            let (word, letter) = match *arg {
+                Arg::Place(place) => (place, 'p'),
+                Arg::U32(value) => (u64::from(value), 'u'),
+                Arg::U64(value) => (value, 'U'),
+                Arg::F32(value) => (u64::from(value.to_bits()), 'f'),
+                Arg::F64(value) => (value.to_bits(), 'd'),
+            };
+            words.push(word);
+            types.push(letter);
+        }
+        let mut pointers: Vec<*mut c_void> = words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
+        let types = CString::new(types).unwrap();
+        let _one = LAUNCH.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // SAFETY: the library checks the arguments' types; little-endian words begin with the narrower numbers.
+        let problem = unsafe {
+            let launch = library.get::<Launch>(format!("launch_{kernel}\0").as_bytes()).unwrap();
+            CStr::from_ptr(launch(pointers.as_mut_ptr(), types.as_ptr(), grid[0], grid[1], self.backwards))
+        };
+        assert!(problem.is_empty(), "{kernel}: {}", problem.to_string_lossy());
+        Ok(())
+    }
+
+    fn product(&self, of: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        let Product { form, m, n, k } = of;
+        // SAFETY: memory of `allocate` in the sizes that the product states.
+        let (a, b, c) = unsafe {
+            let read = |place: u64, len: usize| std::slice::from_raw_parts(place as *const f32, len);
+            (read(a, m * k), read(b, n * k), std::slice::from_raw_parts_mut(c as *mut f32, m * n))
+        };
+        match form {
+            Form::Rows => dots(c, a, b, k, None),
+            Form::Plain => product(c, Matrix::new(a, m, k), Matrix::new(b, k, n)),
+            Form::Turned => product(c, Matrix::new(a, k, m).transposed(), Matrix::new(b, k, n)),
+        }
+        Ok(())
+    }
+}

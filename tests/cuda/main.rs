@@ -1,0 +1,8 @@
+//! Training and Latent Scaling on a GPU that is emulated: every kernel against slow references, whole trainings against the CPU.
+#![cfg(feature = "engine")]
+
+mod emulator;
+mod kernels;
+#[path = "../engine/crosscoder/rows.rs"]
+mod rows;
+mod training;

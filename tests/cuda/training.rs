@@ -1,0 +1,90 @@
+//! Whole trainings on the emulated GPU.
+
+use crate::rows::{bits, config, l1, rows, top};
+use xd::ml::crosscoder::*;
+
+use crate::emulator::emulator;
+
+const WIDTH: usize = 20;
+
+fn batches(count: usize, size: usize) -> Vec<Vec<f32>> {
+    rows(count * size, WIDTH, 11).chunks(size * 2 * WIDTH).map(<[f32]>::to_vec).collect()
+}
+
+fn trained(
+    config: &TrainerConfig,
+    batches: &[Vec<f32>],
+    backwards: Option<bool>,
+) -> Option<(Crosscoder, Vec<StepReport>)> {
+    let mut trainer = Trainer::new(config.clone(), WIDTH, None).unwrap();
+    if let Some(backwards) = backwards {
+        trainer = trainer.on(&emulator(backwards)?).unwrap();
+    }
+    let reports = batches.iter().map(|batch| trainer.step(batch).unwrap()).collect();
+    Some((trainer.finish().unwrap(), reports))
+}
+
+fn farthest(a: &Crosscoder, b: &Crosscoder) -> f32 {
+    let tensors = |c: &Crosscoder| {
+        [&c.encoder_weight, &c.encoder_bias, &c.decoder_weight, &c.decoder_bias].map(Clone::clone).concat()
+    };
+    tensors(a).iter().zip(tensors(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Trainings of every kind, each of 60 steps.
+fn cases() -> Vec<(&'static str, TrainerConfig)> {
+    let mut cases = Vec::new();
+    let lively = TopK { dead_after: 200, anneal: Some((12, 20)), threshold_from: 5, ..top(4) };
+    let mut all = config(150, Loss::BatchTopK(lively));
+    all.train.optimizer.decay = 20;
+    all.train.steps = 60;
+    cases.push(("BatchTopK with AuxK, clip, anneal, warmup and decay", all));
+    let mse = TopK { reconstruction: Reconstruction::Mse, norm: CodeNorm::Concat, aux: 0.0, ..lively };
+    cases.push(("BatchTopK of squared errors", config(150, Loss::BatchTopK(mse))));
+    cases.push(("TopK", config(150, Loss::TopK(TopK { norm: CodeNorm::None, ..lively }))));
+    let mixed = TopK { norm: CodeNorm::Mixed { sae: 0.3, cc: 0.7 }, ..lively };
+    let mut resampled = config(150, Loss::TopK(mixed));
+    resampled.train.resample = Some(14);
+    cases.push(("TopK with resampling", resampled));
+    for (name, weight, norm) in [
+        ("L1, sum", 0.05, CodeNorm::Sum),
+        ("L1, concat", 0.05, CodeNorm::Concat),
+        ("L1 that becomes sparse", 2.0, CodeNorm::Sum),
+    ] {
+        let mut dense = config(150, l1(weight, Reconstruction::L2, norm));
+        dense.train.clip = Some(1.0);
+        dense.train.optimizer.learning_rate = 5e-3;
+        cases.push((name, dense));
+    }
+    cases
+}
+
+#[test]
+fn a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit() {
+    let batches = batches(60, 32);
+    for (name, config) in cases() {
+        let (cpu, expected) = trained(&config, &batches, None).unwrap();
+        let Some((gpu, reports)) = trained(&config, &batches, Some(false)) else { return };
+        for (a, b) in reports.iter().zip(&expected) {
+            let near = |a: f64, b: f64| (a - b).abs() <= 2e-4 * b.abs().max(1e-3);
+            let pairs = [
+                (Some(a.loss), Some(b.loss)),
+                (Some(a.reconstruction), Some(b.reconstruction)),
+                (a.sparsity, b.sparsity),
+                (a.auxk, b.auxk),
+                (a.threshold, b.threshold),
+                (a.gradient_norm, b.gradient_norm),
+            ];
+            for (a, b) in pairs {
+                assert!(a.is_some() == b.is_some() && near(a.unwrap_or(0.0), b.unwrap_or(0.0)), "{name}: {a:?} {b:?}");
+            }
+            assert!((a.l0 - b.l0).abs() <= 2.0 / 32.0 && a.dead.abs_diff(b.dead) <= 1, "{name}: {a:?} {b:?}");
+            assert_eq!((a.step, a.tokens, a.k, a.lr), (b.step, b.tokens, b.k, b.lr));
+        }
+        println!("{name}: weights differ by at most {:e}", farthest(&cpu, &gpu));
+        assert!(farthest(&cpu, &gpu) < 1e-3, "{name}: {}", farthest(&cpu, &gpu));
+        let (again, repeated) = trained(&config, &batches, Some(true)).unwrap();
+        assert_eq!(bits(&again), bits(&gpu), "{name}: threads and blocks in another order");
+        assert_eq!(repeated, reports, "{name}");
+    }
+}
