@@ -29,7 +29,7 @@ const ROWS: usize = 1000;
 pub struct Shown {
     pub tables: Vec<(usize, PathBuf, Frame)>,
     /// With the SVG for the page.
-    pub figures: Vec<(usize, PathBuf, String)>,
+    pub figures: Vec<(usize, Vec<PathBuf>, String)>,
 }
 
 /// Writes `report.html`.
@@ -53,7 +53,7 @@ pub fn write(
         summary: summary(manifest),
         notes: remarks(options, notes),
         expectations: manifest.expectations.iter().map(|e| expectation(plan, e)).collect(),
-        figures: shown.figures.iter().map(|(index, path, svg)| figure(&plan.steps[*index], path, svg, out)).collect(),
+        figures: shown.figures.iter().map(|(index, paths, svg)| figure(&plan.steps[*index], paths, svg, out)).collect(),
         tables: shown
             .tables
             .iter()
@@ -123,9 +123,10 @@ fn relative(path: &Path, out: &Path) -> String {
     path.strip_prefix(out).unwrap_or(path).display().to_string()
 }
 
-fn figure(step: &Step, path: &Path, svg: &str, out: &Path) -> ReportFigure {
+fn figure(step: &Step, paths: &[PathBuf], svg: &str, out: &Path) -> ReportFigure {
     let (title, caption) = title_and_caption(step);
-    ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), file: relative(path, out) }
+    let files = paths.iter().map(|path| relative(path, out)).collect();
+    ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), files }
 }
 
 fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path, latents: &[ReportLatents]) -> ReportTable {

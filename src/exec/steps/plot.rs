@@ -22,17 +22,23 @@ const SERIES: &str = "=series";
 const HIGHLIGHT: &str = "=highlight";
 const OVER: &str = "=over";
 
-/// Writes the figure below `out`; returns its path and the SVG for the report.
+/// Writes the figure's files below `out`; returns their paths and the SVG for the report.
 ///
 /// # Errors
-/// When rows cannot be read, the figure cannot be drawn, or the file cannot be written.
-pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) -> Result<(PathBuf, String)> {
+/// When rows cannot be read, the figure cannot be drawn, or a file cannot be written.
+pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) -> Result<(Vec<PathBuf>, String)> {
     let (figure, frame) = drawn(results, step, spec)?;
-    let path = out.join("plots").join(&spec.save);
-    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-    let bytes = if is_png { figure.png(&frame)? } else { figure.svg(&frame, Dress::Alone)?.into_bytes() };
-    write_whole(&path, &bytes)?;
-    Ok((path, figure.svg(&frame, Dress::Inline)?))
+    let mut paths = Vec::new();
+    for name in spec.files() {
+        let path = out.join("plots").join(&name);
+        let bytes = match name.ends_with(".png") {
+            true => figure.png(&frame)?,
+            false => figure.svg(&frame, Dress::Alone)?.into_bytes(),
+        };
+        write_whole(&path, &bytes)?;
+        paths.push(path);
+    }
+    Ok((paths, figure.svg(&frame, Dress::Inline)?))
 }
 
 /// The figure and its rows: filtered, with the columns that the axes ask for; ranks are taken before `keep`.

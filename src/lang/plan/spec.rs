@@ -936,8 +936,21 @@ pub struct PlotSpec {
     pub log_x: bool,
     pub log_y: bool,
     pub width: PlotWidth,
-    /// File name within `plots/`, ending in .svg or .png.
+    /// File name within `plots/`, ending in .svg or .png; without an ending both are written.
     pub save: String,
+}
+
+/// Endings of the files of a figure.
+pub const FIGURE_ENDINGS: &[&str] = &["svg", "png"];
+
+impl PlotSpec {
+    /// Names of its files within `plots/`.
+    pub fn files(&self) -> Vec<String> {
+        match self.save.rsplit_once('.') {
+            Some((_, ending)) if FIGURE_ENDINGS.contains(&ending) => vec![self.save.clone()],
+            _ => FIGURE_ENDINGS.iter().map(|ending| format!("{}.{ending}", self.save)).collect(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
