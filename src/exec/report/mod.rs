@@ -175,7 +175,8 @@ fn definitions(plan: &Plan, shown: &Shown, latents: &[ReportLatents]) -> Vec<Def
         let written: BTreeSet<String> = words(step);
         for read in &step.inputs {
             let kind = plan.steps[read.step.0].kind;
-            for column in schema::KINDS.iter().filter(|k| k.word == kind).flat_map(|k| k.columns) {
+            let of_kind = schema::KINDS.iter().filter(|k| k.word == kind);
+            for column in of_kind.flat_map(|k| k.columns.iter().chain(k.parts.iter().flat_map(|part| part.columns))) {
                 if written.contains(column.name) && seen.insert(column.name.to_string()) {
                     definitions.push(Definition {
                         column: column.name.to_string(),

@@ -56,6 +56,7 @@ fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure,
     };
     let Some(x) = &spec.x else { return Ok((figure, Frame::new())) };
     name_the_metric(results.plan, step, spec, &mut figure.labels);
+    name_the_measure(results.plan, step, spec, &mut figure.labels);
     let data = inputs(step, "data");
     let all = frames::joined(results, &spec.data, &data)?;
     let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
@@ -154,18 +155,37 @@ fn together(figure: &Figure, frame: &Frame, points: &[String], over: &[String]) 
     (!said.is_empty()).then_some(said)
 }
 
+/// The value that `where` asks of a column of words.
+fn chosen<'s>(spec: &'s PlotSpec, column: &str) -> Option<&'s str> {
+    spec.filter.iter().find_map(|c| match &c.value {
+        spec::Constant::Word(word) if c.column.column == column && c.operator == Operator::Equal => Some(word.as_str()),
+        _ => None,
+    })
+}
+
+/// The mean of `layers` is called by the measure, where `where` leaves one.
+fn name_the_measure(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Labels) {
+    let of_layers = step.inputs.iter().any(|input| matches!(plan.steps[input.step.0].spec, Spec::Layers(_)));
+    let Some(measure) = chosen(spec, "measure").filter(|_| of_layers) else { return };
+    let (base, tuned) = (labels.value("base"), labels.value("tuned"));
+    let (name, unit) = match measure {
+        "kl" => (format!("KL to the {tuned} model"), "nats per token"),
+        "difference" => (format!("distance of {tuned} from {base}"), "norm"),
+        "relative" => (format!("distance of {tuned} from {base}"), "of the norm of the base"),
+        "cosine" => (format!("cosine of {base} and {tuned}"), ""),
+        "norm_base" => (format!("norm of {base}"), ""),
+        _ => (format!("norm of {tuned}"), ""),
+    };
+    labels.set_column("mean", derived::plain(&name).unit(unit));
+}
+
 /// The mean of a patch is called by the metric, where `where` or the patch leaves one.
 fn name_the_metric(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Labels) {
     let patches = step.inputs.iter().filter_map(|input| match &plan.steps[input.step.0].spec {
         Spec::Patch(patch) => Some(patch),
         _ => None,
     });
-    let chosen = spec.filter.iter().find_map(|c| match &c.value {
-        spec::Constant::Word(word) if c.column.column == "metric" && c.operator == Operator::Equal => {
-            Some(word.as_str())
-        }
-        _ => None,
-    });
+    let chosen = chosen(spec, "metric");
     let mut names: Vec<(String, &str)> = Vec::new();
     for patch in patches {
         let finish = match patch.finish {
@@ -344,6 +364,8 @@ pub fn labels(plan: &Plan, step: &Step) -> Labels {
         labels.rows = "latents".to_string();
     } else if all(|spec| matches!(spec, Spec::Twins(_))) {
         labels.rows = "pairs".to_string();
+    } else if all(|spec| matches!(spec, Spec::Layers(_))) {
+        labels.rows = "means".to_string();
     }
     labels.values.insert("tuned_only".to_string(), format!("{word} only"));
     labels.values.insert("tuned".to_string(), word);

@@ -58,7 +58,8 @@ pub fn file_name(name: &str, bare: bool, allowed: &[&str], span: Span, sink: &mu
     let forms: Vec<String> = allowed.iter().map(|e| format!("`.{e}`")).collect();
     let forms = crate::lang::schema::join(&forms, "or");
     if !parted.map_or(bare && !name.is_empty(), |(_, ending)| allowed.contains(&ending)) {
-        let (stem, for_all) = (parted.map_or(name, |(stem, _)| stem), if bare { ", or no ending for both" } else { "" });
+        let (stem, for_all) =
+            (parted.map_or(name, |(stem, _)| stem), if bare { ", or no ending for both" } else { "" });
         sink.push(
             Diagnostic::new(Code::OutOfRange, span, format!("the file name must end in {forms}"))
                 .label("another ending")

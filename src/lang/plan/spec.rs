@@ -29,6 +29,8 @@ pub enum Spec {
     Quality(QualitySpec),
     /// inputs: `of` (classify, or crosscoder), `against` (pair), `verdict` (scaling) when it is written.
     Recover(RecoverSpec),
+    /// inputs: `of` (pair), `prompts` (corpus).
+    Layers(LayersSpec),
     /// inputs: `of` (crosscoder), `prompts` (corpus), `latents` (steps that chosen latents name).
     Patch(PatchSpec),
     /// inputs: `of` (crosscoder).
@@ -592,6 +594,20 @@ pub struct LatentTest {
 pub enum Role {
     Base,
     Tuned,
+}
+
+/// How far two models are apart (docs/method.md 7).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayersSpec {
+    /// Conversations, the first ones of the corpus.
+    pub prompts: u64,
+    /// Tokens.
+    pub context: u64,
+    /// Empty for all.
+    pub layers: Vec<u64>,
+    pub site: Site,
+    /// Of KL.
+    pub positions: Vec<PositionSpec>,
 }
 
 /// docs/method.md 5.

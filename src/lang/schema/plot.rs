@@ -115,6 +115,7 @@ pub const KIND: Kind = Kind {
             .harmless(),
     ],
     columns: &[],
+    parts: &[],
     example: "plot delta { data = classes\n  mark = histogram\n  x = delta_norm\n  color = class\n  bins = 100\n  inset = 0.9..1.0\n  save = \"delta_norm\" }",
     version: 3,
     built: Built::Yes,
