@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ColumnRef};
 use crate::lang::plan::{Plan, Step, StepIndex};
-use crate::lang::schema::KINDS;
+use crate::lang::schema::{self, ColumnType, KINDS, Part};
 use crate::lang::syntax::tree;
 use crate::out::frame::{Aggregate, Condition, Constant, Operator};
 use crate::out::{Column, Frame};
@@ -27,7 +27,13 @@ pub const ROWS: &str = "rows.csv";
 /// # Errors
 /// When rows cannot be read, or none of the points is available.
 pub fn joined(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> Result<Frame> {
-    join(results, names, inputs, |step, file| Ok(Frame::read(&results.store.artifact(&step.id).join(file))?))
+    join(results, names, inputs, |step, part| {
+        let path = results.store.artifact(&step.id).join(part.map_or(ROWS, |part| part.file));
+        Ok(match part.filter(|part| part.plain) {
+            Some(part) => Frame::read_plain(&path, part.columns.iter().map(empty).collect())?,
+            None => Frame::read(&path)?,
+        })
+    })
 }
 
 /// The points behind [`joined`], a row each with their axes, also of those whose steps have no rows.
@@ -45,7 +51,7 @@ fn join(
     results: &Results<'_>,
     names: &[String],
     inputs: &[StepIndex],
-    rows: impl Fn(&Step, &str) -> Result<Frame>,
+    rows: impl Fn(&Step, Option<&Part>) -> Result<Frame>,
 ) -> Result<Frame> {
     let mut frame: Option<(Frame, BTreeSet<String>)> = None;
     for name in names {
@@ -65,18 +71,28 @@ fn join(
     frame.map(|(frame, _)| frame).ok_or_else(|| Error::Failed("nothing is named to read rows from".to_string()))
 }
 
-/// The declaration behind a name of rows, and the file in its artifacts: `cc.log` is `log.csv` of `cc`.
-fn owner_of<'n>(plan: &Plan, name: &'n str, inputs: &[StepIndex]) -> (&'n str, &'static str) {
+/// The declaration behind a name of rows, and which of its other rows they are: `cc.log` is the log of `cc`.
+fn owner_of<'n>(plan: &Plan, name: &'n str, inputs: &[StepIndex]) -> (&'n str, Option<&'static Part>) {
     let of = |owner: &str| inputs.iter().map(|index| &plan.steps[index.0]).find(|step| step.address.name == owner);
     let part = |(owner, word): (&'n str, &str)| {
         let kind = of(owner)?.kind;
-        let part = KINDS.iter().find(|known| known.word == kind)?.part(word)?;
-        Some((owner, part.file))
+        Some((owner, Some(KINDS.iter().find(|known| known.word == kind)?.part(word)?)))
     };
     match of(name) {
-        Some(_) => (name, ROWS),
-        None => name.rsplit_once('.').and_then(part).unwrap_or((name, ROWS)),
+        Some(_) => (name, None),
+        None => name.rsplit_once('.').and_then(part).unwrap_or((name, None)),
     }
+}
+
+/// A column of the schema without cells.
+fn empty(column: &schema::Column) -> (&'static str, Column) {
+    let cells = match column.ty {
+        ColumnType::Real => Column::Real(Vec::new()),
+        ColumnType::Whole => Column::Whole(Vec::new()),
+        ColumnType::Truth => Column::Truth(Vec::new()),
+        ColumnType::Words(_) => Column::Text(Vec::new()),
+    };
+    (column.name, cells)
 }
 
 /// Rows of one declaration over its available points, axes in front; and the labels of its axes.
@@ -84,9 +100,9 @@ fn of_name(
     results: &Results<'_>,
     name: &str,
     inputs: &[StepIndex],
-    rows: impl Fn(&Step, &str) -> Result<Frame>,
+    rows: impl Fn(&Step, Option<&Part>) -> Result<Frame>,
 ) -> Result<(Frame, BTreeSet<String>)> {
-    let (owner, file) = owner_of(results.plan, name, inputs);
+    let (owner, part) = owner_of(results.plan, name, inputs);
     let points: BTreeSet<StepIndex> = inputs
         .iter()
         .copied()
@@ -97,7 +113,7 @@ fn of_name(
     for index in points {
         let step = &results.plan.steps[index.0];
         axes.extend(step.address.point.iter().map(|(axis, _)| axis.clone()));
-        frames.push(with_axes(rows(step, file)?, step, name)?);
+        frames.push(with_axes(rows(step, part)?, step, name)?);
     }
     if frames.is_empty() {
         return Err(Error::Failed(format!("no point of {name} has rows")));

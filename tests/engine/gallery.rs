@@ -329,6 +329,16 @@ impl Point {
     }
 }
 
+/// As a training writes its log: one line of names.
+fn plain(frame: &Frame) -> String {
+    let names: Vec<&str> = frame.names().collect();
+    let cells = |row: usize| {
+        names.iter().map(move |name| frame.cell(row, name).number().map_or(String::new(), |x| x.to_string()))
+    };
+    let rows = (0..frame.rows()).map(|row| cells(row).collect::<Vec<_>>().join(",") + "\n");
+    names.join(",") + "\n" + &rows.collect::<String>()
+}
+
 /// The rows of every step, where a run would have left them.
 fn fill(plan: &Plan, store: &Store) {
     for step in &plan.steps {
@@ -342,7 +352,9 @@ fn fill(plan: &Plan, store: &Store) {
         let rows = match step.kind {
             "crosscoder" => {
                 let log = kind.part("log").unwrap();
-                write(log.file, point.log().frame(log.columns));
+                let folder = store.artifact(&step.id);
+                std::fs::create_dir_all(&folder).unwrap();
+                std::fs::write(folder.join(log.file), plain(&point.log().frame(log.columns))).unwrap();
                 continue;
             }
             "classify" => point.classes(),

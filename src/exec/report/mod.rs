@@ -9,7 +9,7 @@ use crate::exec::Result;
 use crate::exec::manifest::{Amounts, ExpectationEntry, Manifest, StepEntry};
 use crate::exec::options::Options;
 use crate::exec::status::is_stored;
-use crate::exec::steps::plot::{first_sentence, labels, title_and_caption};
+use crate::exec::steps::plot::{first_sentence, for_readers, labels, title_and_caption};
 use crate::exec::store::write_whole;
 use crate::exec::wiring::file_name;
 use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, TopKLoss};
@@ -53,7 +53,7 @@ pub fn write(
         summary: summary(manifest),
         notes: remarks(options, notes),
         expectations: manifest.expectations.iter().map(|e| expectation(plan, e)).collect(),
-        figures: shown.figures.iter().map(|(index, paths, svg)| figure(&plan.steps[*index], paths, svg, out)).collect(),
+        figures: shown.figures.iter().map(|(index, paths, svg)| figure(plan, *index, paths, svg, out)).collect(),
         tables: shown
             .tables
             .iter()
@@ -123,8 +123,11 @@ fn relative(path: &Path, out: &Path) -> String {
     path.strip_prefix(out).unwrap_or(path).display().to_string()
 }
 
-fn figure(step: &Step, paths: &[PathBuf], svg: &str, out: &Path) -> ReportFigure {
+fn figure(plan: &Plan, index: usize, paths: &[PathBuf], svg: &str, out: &Path) -> ReportFigure {
+    let step = &plan.steps[index];
+    let labels = labels(plan, step);
     let (title, caption) = title_and_caption(step);
+    let (title, caption) = (for_readers(&title, &labels), for_readers(&caption, &labels));
     let files = paths.iter().map(|path| relative(path, out)).collect();
     ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), files }
 }

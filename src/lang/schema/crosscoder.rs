@@ -73,6 +73,7 @@ const PARTS: &[Part] = &[
         word: "log",
         doc: "Its training, a row each `train.log` steps; numbers of the batch of that step.",
         file: "log.csv",
+        plain: true,
         columns: &[
             Column::whole("step", "Steps that were done before."),
             Column::whole("tokens", "Tokens that it was trained on.").unit("tokens"),
@@ -93,6 +94,7 @@ const PARTS: &[Part] = &[
         word: "validation",
         doc: "Its validations, a row a model each `train.validate` steps; numbers of the held-out tokens.",
         file: "validation.csv",
+        plain: true,
         columns: &[
             Column::whole("step", "Steps that were done before."),
             Column::whole("tokens", "Tokens that it was trained on.").unit("tokens"),

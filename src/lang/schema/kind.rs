@@ -12,6 +12,8 @@ pub struct Part {
     pub doc: &'static str,
     /// The file in its artifact.
     pub file: &'static str,
+    /// A CSV file without types, and not a frame of the store.
+    pub plain: bool,
     pub columns: &'static [Column],
 }
 

@@ -16,6 +16,7 @@ const PARTS: &[Part] = &[Part {
     word: "buckets",
     doc: "The same by how strongly a latent fires: one row a latent, group and bucket of f_j S_j by its largest value, up to 0.1, 0.4, 0.7 and over it.",
     file: "buckets.csv",
+    plain: false,
     columns: &[
         Column::whole("latent", "Index of the latent."),
         Column::words("group", &["control", "non_control", "bos", "user", "assistant", "text"], "Group of tokens."),
