@@ -310,9 +310,9 @@ impl<'a> Run<'a> {
                     Err(error) => self.fail(index, error.to_string()),
                 },
                 Spec::Plot(spec) => match steps::plot::write(&results, step, spec, out) {
-                    Ok((path, svg)) => {
-                        shown.figures.push((index, path.clone(), svg));
-                        figures.push(path);
+                    Ok((paths, svg)) => {
+                        shown.figures.push((index, paths.clone(), svg));
+                        figures.extend(paths);
                     }
                     Err(error) => self.fail(index, error.to_string()),
                 },

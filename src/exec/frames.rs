@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, ColumnRef};
 use crate::lang::plan::{Plan, Step, StepIndex};
+use crate::lang::schema::{self, ColumnType, KINDS, Part};
 use crate::lang::syntax::tree;
 use crate::out::frame::{Aggregate, Condition, Constant, Operator};
 use crate::out::{Column, Frame};
@@ -26,7 +27,13 @@ pub const ROWS: &str = "rows.csv";
 /// # Errors
 /// When rows cannot be read, or none of the points is available.
 pub fn joined(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> Result<Frame> {
-    join(results, names, inputs, |step| Ok(Frame::read(&results.store.artifact(&step.id).join(ROWS))?))
+    join(results, names, inputs, |step, part| {
+        let path = results.store.artifact(&step.id).join(part.map_or(ROWS, |part| part.file));
+        Ok(match part.filter(|part| part.plain) {
+            Some(part) => Frame::read_plain(&path, part.columns.iter().map(empty).collect())?,
+            None => Frame::read(&path)?,
+        })
+    })
 }
 
 /// The points behind [`joined`], a row each with their axes, also of those whose steps have no rows.
@@ -34,7 +41,7 @@ pub fn joined(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> 
 /// # Errors
 /// When none of the points is available.
 pub fn points(results: &Results<'_>, names: &[String], inputs: &[StepIndex]) -> Result<Frame> {
-    join(results, names, inputs, |_| Ok(Frame::new().with(POINT, Column::whole([0]))?))
+    join(results, names, inputs, |_, _| Ok(Frame::new().with(POINT, Column::whole([0]))?))
 }
 
 /// A column that no step has.
@@ -44,7 +51,7 @@ fn join(
     results: &Results<'_>,
     names: &[String],
     inputs: &[StepIndex],
-    rows: impl Fn(&Step) -> Result<Frame>,
+    rows: impl Fn(&Step, Option<&Part>) -> Result<Frame>,
 ) -> Result<Frame> {
     let mut frame: Option<(Frame, BTreeSet<String>)> = None;
     for name in names {
@@ -64,24 +71,49 @@ fn join(
     frame.map(|(frame, _)| frame).ok_or_else(|| Error::Failed("nothing is named to read rows from".to_string()))
 }
 
+/// The declaration behind a name of rows, and which of its other rows they are: `cc.log` is the log of `cc`.
+fn owner_of<'n>(plan: &Plan, name: &'n str, inputs: &[StepIndex]) -> (&'n str, Option<&'static Part>) {
+    let of = |owner: &str| inputs.iter().map(|index| &plan.steps[index.0]).find(|step| step.address.name == owner);
+    let part = |(owner, word): (&'n str, &str)| {
+        let kind = of(owner)?.kind;
+        Some((owner, Some(KINDS.iter().find(|known| known.word == kind)?.part(word)?)))
+    };
+    match of(name) {
+        Some(_) => (name, None),
+        None => name.rsplit_once('.').and_then(part).unwrap_or((name, None)),
+    }
+}
+
+/// A column of the schema without cells.
+fn empty(column: &schema::Column) -> (&'static str, Column) {
+    let cells = match column.ty {
+        ColumnType::Real => Column::Real(Vec::new()),
+        ColumnType::Whole => Column::Whole(Vec::new()),
+        ColumnType::Truth => Column::Truth(Vec::new()),
+        ColumnType::Words(_) => Column::Text(Vec::new()),
+    };
+    (column.name, cells)
+}
+
 /// Rows of one declaration over its available points, axes in front; and the labels of its axes.
 fn of_name(
     results: &Results<'_>,
     name: &str,
     inputs: &[StepIndex],
-    rows: impl Fn(&Step) -> Result<Frame>,
+    rows: impl Fn(&Step, Option<&Part>) -> Result<Frame>,
 ) -> Result<(Frame, BTreeSet<String>)> {
+    let (owner, part) = owner_of(results.plan, name, inputs);
     let points: BTreeSet<StepIndex> = inputs
         .iter()
         .copied()
-        .filter(|index| results.plan.steps[index.0].address.name == name && results.available[index.0])
+        .filter(|index| results.plan.steps[index.0].address.name == owner && results.available[index.0])
         .collect();
     let mut frames = Vec::new();
     let mut axes = BTreeSet::new();
     for index in points {
         let step = &results.plan.steps[index.0];
         axes.extend(step.address.point.iter().map(|(axis, _)| axis.clone()));
-        frames.push(with_axes(rows(step)?, step)?);
+        frames.push(with_axes(rows(step, part)?, step, name)?);
     }
     if frames.is_empty() {
         return Err(Error::Failed(format!("no point of {name} has rows")));
@@ -90,11 +122,11 @@ fn of_name(
 }
 
 /// Rows of one step with its axes in front. A column that is called like an axis (`loss` of a crosscoder swept over `loss`)
-/// keeps its qualified name only.
-fn with_axes(mut frame: Frame, step: &Step) -> Result<Frame> {
+/// keeps its qualified name only. `name` is what the rows are called.
+fn with_axes(mut frame: Frame, step: &Step, name: &str) -> Result<Frame> {
     for (axis, _) in &step.address.point {
         if frame.get(axis).is_some() {
-            frame = frame.rename(axis, &format!("{}.{axis}", step.address.name))?;
+            frame = frame.rename(axis, &format!("{name}.{axis}"))?;
         }
     }
     let constants: Vec<(&str, &str)> = step.address.point.iter().map(|(a, v)| (a.as_str(), v.as_str())).collect();

@@ -36,11 +36,19 @@ impl Tapped {
             return Err(Error::Failed(format!("{}: only activations of models have models to run", step.address)));
         };
         let pair = &plan.steps[input(step, "of")?.0];
+        Self::of_pair(plan, store, pair, Some(*layer as usize), models::site(*site))
+    }
+
+    /// Loads the models of a pair, and checks the taps; at the last layer where none is given.
+    ///
+    /// # Errors
+    /// When a model cannot be read, or the tokenizers differ.
+    pub fn of_pair(plan: &Plan, store: &Store, pair: &Step, layer: Option<usize>, site: Site) -> Result<Self> {
         let (base, tuned) = (input(pair, "base")?, input(pair, "tuned")?);
-        let (layer, site) = (*layer as usize, models::site(*site));
         let tokenizers = [models::tokenizer(plan, store, base)?, models::tokenizer(plan, store, tuned)?];
         let replace = models::read_as(pair, &tokenizers[0], &tokenizers[1])?;
         let decoders = [models::decoder(plan, store, base)?, models::decoder(plan, store, tuned)?];
+        let layer = layer.unwrap_or(decoders[0].layers().saturating_sub(1));
         for decoder in &decoders {
             check_taps(decoder, layer, site)?;
         }

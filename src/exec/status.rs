@@ -41,6 +41,7 @@ pub fn is_stored(spec: &Spec) -> bool {
         | Spec::Scaling(_)
         | Spec::Quality(_)
         | Spec::Recover(_)
+        | Spec::Layers(_)
         | Spec::Patch(_)
         | Spec::Tokens(_)
         | Spec::Twins(_)

@@ -98,6 +98,14 @@ fn tokens_are_counted_by_the_definition() {
                 near(found.share, active.len() as f64 / whole, 2.0 / whole.max(1.0));
                 near(found.mean, active.iter().sum::<f64>() / active.len() as f64, 1e-2);
                 near(found.max, active.iter().copied().fold(0.0, f64::max), 1e-4);
+                let largest = read.iter().map(|&i| activations[i][j]).filter(|a| *a > above).fold(0.0, f64::max);
+                for (b, edges) in [0.0, 0.1, 0.4, 0.7, f64::INFINITY].windows(2).enumerate() {
+                    let found = counted.buckets[(j * GROUPS.len() + g) * 4 + b];
+                    let inside = |a: &&f64| edges[0] < **a / largest && **a / largest <= edges[1];
+                    let expected: Vec<f64> = active.iter().filter(inside).copied().collect();
+                    assert!(found.count.abs_diff(expected.len() as u64) <= 2, "{j} {group:?} {b}");
+                    near(found.frequency, expected.len() as f64 / of_group.len() as f64, 2.0 / of_group.len() as f64);
+                }
             }
         }
     }

@@ -73,7 +73,7 @@ pub fn normalizer(width: usize, by: Normalize) -> Normalizer {
 }
 
 /// Conversations: a turn of the user, one of the assistant, and of some another.
-fn conversations(vocabulary: usize) -> Vec<TokenSequence> {
+pub fn conversations(vocabulary: usize) -> Vec<TokenSequence> {
     use TokenGroup::{Assistant as A, AssistantEnd as E, Bos as B, Control as C, User as U};
     let answer = [C, C, A, A, A, A, A, E, C];
     let shapes = [
@@ -110,7 +110,7 @@ fn run(pair: &TappedPair, texts: &[TokenSequence], config: &PatchConfig) -> Patc
 }
 
 /// What stands at the site when `ids` are read.
-fn stream(decoder: &Decoder, ids: &[u32], layer: usize, site: Site) -> Vec<Vec<f64>> {
+pub fn stream(decoder: &Decoder, ids: &[u32], layer: usize, site: Site) -> Vec<Vec<f64>> {
     let mut found = Vec::new();
     let hook = |l: usize, s: Site, h: &Tensor| {
         if (l, s) == (layer, site) {
@@ -123,7 +123,7 @@ fn stream(decoder: &Decoder, ids: &[u32], layer: usize, site: Site) -> Vec<Vec<f
 }
 
 /// ln softmax of the logits of every position, with `values` in the place.
-fn log_probabilities(decoder: &Decoder, ids: &[u32], place: Option<(usize, Site, &[Vec<f64>])>) -> Vec<Vec<f64>> {
+pub fn log_probabilities(decoder: &Decoder, ids: &[u32], place: Option<(usize, Site, &[Vec<f64>])>) -> Vec<Vec<f64>> {
     let hook = |l: usize, s: Site, h: &Tensor| {
         let Some((layer, site, values)) = place else { return Ok(None) };
         let values: Vec<f32> = values.concat().into_iter().map(|x| x as f32).collect();
@@ -140,7 +140,7 @@ fn log_probabilities(decoder: &Decoder, ids: &[u32], place: Option<(usize, Site,
         .collect()
 }
 
-fn kl(p: &[f64], q: &[f64]) -> f64 {
+pub fn kl(p: &[f64], q: &[f64]) -> f64 {
     p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum()
 }
 

@@ -36,6 +36,21 @@ table rows {
   columns = [loss, train.seed, latent, nu_error, nu_reconstruction, delta_norm, verdict, beta_error_base]
 }
 
+table logged {
+  rows    = cc.log
+  columns = [loss, train.seed, step, cc.log.loss, l0, fve_base]
+}
+
+plot curve {
+  data  = cc.log
+  where = step >= 50
+  mark  = line
+  x     = step
+  y     = cc.log.loss
+  color = loss
+  over  = train.seed
+}
+
 plot ranks {
   data  = [nu, classes]
   mark  = ecdf
@@ -134,6 +149,38 @@ fn figures_say_what_their_rows_give() {
     let l1: Vec<_> = rows.iter().filter(|r| r["loss"] == "l1").collect();
     assert_eq!(rows.len(), 256);
 
+    // Rows behind a step are those of its file, with its axes in front.
+    let logged = std::fs::read_to_string(lab.path().join("out/tables/logged.csv")).unwrap();
+    let mut of_files = Vec::new();
+    for loss in ["l1", "topk"] {
+        for seed in 0..2 {
+            let log = lab.path().join(format!("out/artifacts/cc[loss={loss},train.seed={seed}]/log.csv"));
+            let log = std::fs::read_to_string(&log).unwrap_or_else(|e| panic!("{}: {e}", log.display()));
+            for line in log.lines().skip(1) {
+                let cells: Vec<f64> = line.split(',').map(|cell| cell.parse().unwrap_or(f64::NAN)).collect();
+                of_files.push((loss, seed, [0, 2, 6, 11].map(|column| cells[column])));
+            }
+        }
+    }
+    assert_eq!(logged.lines().count(), of_files.len() + 1);
+    for (line, (loss, seed, cells)) in logged.lines().skip(1).zip(of_files) {
+        let written: Vec<&str> = line.split(',').collect();
+        assert_eq!((written[0], written[1]), (loss, &*seed.to_string()));
+        for (found, cell) in written[2..].iter().zip(cells) {
+            let found: f64 = found.parse().unwrap();
+            assert!((found - cell).abs() <= 1e-4 * cell.abs().max(1e-3), "{line}: {cell}");
+        }
+    }
+    let curve = svg("curve");
+    assert!(
+        curve.contains("lines and shaded: mean and 95% t-interval over 2 seeds")
+            || curve.contains("lines and bars: mean")
+    );
+    assert!(
+        curve.contains(">loss<")
+            && std::fs::read(lab.path().join("out/plots/curve.png")).unwrap().starts_with(b"\x89PNG")
+    );
+
     // Five latents of each of the four points.
     let ranks = svg("ranks");
     assert!(ranks.contains("; 20 rows.") || ranks.contains("; 20 latents."), "{ranks}");
@@ -174,7 +221,9 @@ fn figures_say_what_their_rows_give() {
     let mean = format!("mean {} of ν error lies outside of the axis", format!("{mx:.3}").replace('-', "−"));
     assert!(dots.contains(&mean), "{mean}");
 
-    assert!(means.contains("bars: 95% interval of the mean over latents") && means.contains("width=\"32"));
+    assert!(means.contains("bars: 95% interval of the mean over latents"));
+    let wide: f64 = means.split("width=\"").nth(1).and_then(|s| s.split('"').next()?.parse().ok()).unwrap();
+    assert!((315.0..=323.0).contains(&wide), "85 mm, not {wide}");
     let png = std::fs::read(lab.path().join("out/plots/fields.png")).unwrap();
     assert!(png.starts_with(b"\x89PNG"));
     let report = std::fs::read_to_string(lab.path().join("out/report.html")).unwrap();

@@ -13,6 +13,10 @@ pair organism {
   base  = base
   tuned = chat
 }
+pair reversed {
+  base  = chat
+  tuned = base
+}
 pair toy = synthetic(width = 64)
 pair other = synthetic(width = 64, seed = 9)
 corpus prose = text(\"other.txt\")
@@ -536,6 +540,23 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("of", "paper(kinds, ratios)", "paper(kinds, ratios, of = kinds.shared)"),
     ] {
         add(&format!("patch.insert:paper.{argument}"), patch("insert", before), patch("insert", after));
+    }
+    let layers = |field: &str, value: &str| {
+        block("layers", &[("of", "organism"), ("prompts", "64 prompts of talk"), (field, value)])
+    };
+    for (field, before, after) in [
+        ("of", "organism", "reversed"),
+        ("prompts", "64 prompts of talk", "32 prompts of talk"),
+        ("layers", "[0, 1]", "[0]"),
+        ("site", "residual_post", "mlp_out"),
+        ("context", "128 tokens", "64 tokens"),
+        ("positions", "[all, first(10)]", "[all]"),
+    ] {
+        add(&format!("layers.{field}"), layers(field, before), layers(field, after));
+    }
+    for form in ["first", "rest"] {
+        let label = format!("layers.positions:{form}.tokens");
+        add(&label, layers("positions", &format!("{form}(10)")), layers("positions", &format!("{form}(5)")));
     }
     for (field, before, after) in [
         ("of", "first[train.seed = 0]", "first[train.seed = 1]"),

@@ -52,15 +52,19 @@ patch causal {{
   of     = cc
   insert = paper(classes, nu)
 }}
+layers depth {{
+  of      = organism
+  prompts = 8 prompts of talk
+}}
 table tables = paper(classes, nu, fit, where_it_fires, doubles, causal)
-plot figures = paper(classes, nu, where_it_fires, doubles, causal)
+plot figures = paper(cc, classes, nu, where_it_fires, doubles, causal, depth)
 "
         );
         let (analysis, sources) = Memory::organism().analyse(&file);
         assert_eq!(short(&analysis, &sources), "", "{axes}");
         let plan = analysis.plan.expect("a plan");
         let count = |kind: &str| plan.steps.iter().filter(|step| step.kind == kind).count();
-        assert_eq!((count("table"), count("plot")), (7, 27), "{axes}");
+        assert_eq!((count("table"), count("plot")), (7, 39), "{axes}");
         for step in plan.steps.iter() {
             if let Spec::Patch(patch) = &step.spec {
                 let halves: Vec<&Latents> = patch.insert.iter().filter_map(|insert| half(&insert.what)).collect();

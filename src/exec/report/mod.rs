@@ -9,7 +9,7 @@ use crate::exec::Result;
 use crate::exec::manifest::{Amounts, ExpectationEntry, Manifest, StepEntry};
 use crate::exec::options::Options;
 use crate::exec::status::is_stored;
-use crate::exec::steps::plot::{first_sentence, labels, title_and_caption};
+use crate::exec::steps::plot::{first_sentence, for_readers, labels, title_and_caption};
 use crate::exec::store::write_whole;
 use crate::exec::wiring::file_name;
 use crate::lang::plan::spec::{CodeNorm, Loss, Reconstruction, Target, TopKLoss, Variant};
@@ -29,7 +29,7 @@ const ROWS: usize = 1000;
 pub struct Shown {
     pub tables: Vec<(usize, PathBuf, Frame)>,
     /// With the SVG for the page.
-    pub figures: Vec<(usize, PathBuf, String)>,
+    pub figures: Vec<(usize, Vec<PathBuf>, String)>,
 }
 
 /// Writes `report.html`.
@@ -53,7 +53,7 @@ pub fn write(
         summary: summary(manifest),
         notes: remarks(options, notes),
         expectations: manifest.expectations.iter().map(|e| expectation(plan, e)).collect(),
-        figures: shown.figures.iter().map(|(index, path, svg)| figure(&plan.steps[*index], path, svg, out)).collect(),
+        figures: shown.figures.iter().map(|(index, paths, svg)| figure(plan, *index, paths, svg, out)).collect(),
         tables: shown
             .tables
             .iter()
@@ -123,9 +123,13 @@ fn relative(path: &Path, out: &Path) -> String {
     path.strip_prefix(out).unwrap_or(path).display().to_string()
 }
 
-fn figure(step: &Step, path: &Path, svg: &str, out: &Path) -> ReportFigure {
+fn figure(plan: &Plan, index: usize, paths: &[PathBuf], svg: &str, out: &Path) -> ReportFigure {
+    let step = &plan.steps[index];
+    let labels = labels(plan, step);
     let (title, caption) = title_and_caption(step);
-    ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), file: relative(path, out) }
+    let (title, caption) = (for_readers(&title, &labels), for_readers(&caption, &labels));
+    let files = paths.iter().map(|path| relative(path, out)).collect();
+    ReportFigure { name: step.address.name.clone(), title, caption, svg: svg.to_string(), files }
 }
 
 fn table(plan: &Plan, index: usize, path: &Path, frame: &Frame, out: &Path, latents: &[ReportLatents]) -> ReportTable {
@@ -174,7 +178,8 @@ fn definitions(plan: &Plan, shown: &Shown, latents: &[ReportLatents]) -> Vec<Def
         let written: BTreeSet<String> = words(step);
         for read in &step.inputs {
             let kind = plan.steps[read.step.0].kind;
-            for column in schema::KINDS.iter().filter(|k| k.word == kind).flat_map(|k| k.columns) {
+            let of_kind = schema::KINDS.iter().filter(|k| k.word == kind);
+            for column in of_kind.flat_map(|k| k.columns.iter().chain(k.parts.iter().flat_map(|part| part.columns))) {
                 if written.contains(column.name) && seen.insert(column.name.to_string()) {
                     definitions.push(Definition {
                         column: column.name.to_string(),

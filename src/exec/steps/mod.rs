@@ -7,6 +7,7 @@ pub mod compare;
 pub mod crosscoder;
 pub mod examples;
 pub mod expect;
+pub mod layers;
 pub mod model;
 pub mod pair;
 pub mod patch;
@@ -76,6 +77,7 @@ fn make_one(job: &Job<'_>) -> Result<Made> {
         Spec::Twins(spec) => twins::make(job, spec),
         Spec::Compare(_) => compare::make(job),
         Spec::Autointerp(spec) => autointerp::make(job, spec),
+        Spec::Layers(spec) => layers::make(job, spec),
         Spec::Patch(spec) => patch::make(job, spec),
         Spec::Examples(spec) => examples::make(job, spec),
         Spec::Steer(spec) => steer::make(job, spec),

@@ -145,18 +145,12 @@ fn config(spec: &PatchSpec, entries: &[Row]) -> PatchConfig {
         Role::Base => BASE,
         Role::Tuned => TUNED,
     };
-    let positions = |positions: &spec::PositionSpec| match *positions {
-        spec::PositionSpec::All => Positions::All,
-        spec::PositionSpec::First(count) => Positions::First(count),
-        spec::PositionSpec::Rest(count) => Positions::Rest(count),
-        spec::PositionSpec::Template => Positions::Template,
-    };
     PatchConfig {
         into: role(spec.into),
         finish: role(spec.finish),
         entries: entries.iter().map(|row| row.what.clone()).collect(),
         mode: mode(spec.mode),
-        positions: spec.positions.iter().map(positions).collect(),
+        positions: spec.positions.iter().map(positions_of).collect(),
         metrics: spec.metrics.iter().map(|metric| self::metric(*metric).0).collect(),
     }
 }
@@ -179,7 +173,18 @@ fn metric(metric: spec::Metric) -> (Metric, &'static str) {
     }
 }
 
-fn positions(positions: &spec::PositionSpec) -> String {
+/// The positions that are measured.
+pub(super) fn positions_of(positions: &spec::PositionSpec) -> Positions {
+    match *positions {
+        spec::PositionSpec::All => Positions::All,
+        spec::PositionSpec::First(count) => Positions::First(count),
+        spec::PositionSpec::Rest(count) => Positions::Rest(count),
+        spec::PositionSpec::Template => Positions::Template,
+    }
+}
+
+/// The word of positions in tables.
+pub(super) fn positions(positions: &spec::PositionSpec) -> String {
     match positions {
         spec::PositionSpec::All => "all".to_string(),
         spec::PositionSpec::First(count) => format!("first({count})"),

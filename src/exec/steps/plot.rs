@@ -8,7 +8,7 @@ use crate::exec::frames::{self, Results};
 use crate::exec::store::write_whole;
 use crate::exec::wiring::inputs;
 use crate::lang::plan::spec::{self, ColumnRef, Horizontal, LineAt, LineAxis, PairSpec, PlotSpec, Quantity, Series};
-use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::lang::plan::{Input, Plan, Spec, Step, StepIndex};
 use crate::lang::syntax::tree::Operator;
 use crate::out::plot::{
     At, Correlation, Count, Dress, ErrorBar, Figure, Labels, Line, Mark, Over, Side, Width, derived,
@@ -22,34 +22,49 @@ const SERIES: &str = "=series";
 const HIGHLIGHT: &str = "=highlight";
 const OVER: &str = "=over";
 
-/// Writes the figure below `out`; returns its path and the SVG for the report.
+/// Writes the figure's files below `out`; returns their paths and the SVG for the report.
 ///
 /// # Errors
-/// When rows cannot be read, the figure cannot be drawn, or the file cannot be written.
-pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) -> Result<(PathBuf, String)> {
+/// When rows cannot be read, the figure cannot be drawn, or a file cannot be written.
+pub fn write(results: &Results<'_>, step: &Step, spec: &PlotSpec, out: &Path) -> Result<(Vec<PathBuf>, String)> {
     let (figure, frame) = drawn(results, step, spec)?;
-    let path = out.join("plots").join(&spec.save);
-    let is_png = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png"));
-    let bytes = if is_png { figure.png(&frame)? } else { figure.svg(&frame, Dress::Alone)?.into_bytes() };
-    write_whole(&path, &bytes)?;
-    Ok((path, figure.svg(&frame, Dress::Inline)?))
+    let mut paths = Vec::new();
+    for name in spec.files() {
+        let path = out.join("plots").join(&name);
+        let bytes = match name.ends_with(".png") {
+            true => figure.png(&frame)?,
+            false => figure.svg(&frame, Dress::Alone)?.into_bytes(),
+        };
+        write_whole(&path, &bytes)?;
+        paths.push(path);
+    }
+    Ok((paths, figure.svg(&frame, Dress::Inline)?))
 }
 
 /// The figure and its rows: filtered, with the columns that the axes ask for; ranks are taken before `keep`.
 fn drawn(results: &Results<'_>, step: &Step, spec: &PlotSpec) -> Result<(Figure, Frame)> {
+    let labels = labels(results.plan, step);
     let (title, caption) = title_and_caption(step);
     let mut figure = Figure {
-        title,
-        caption,
+        title: for_readers(&title, &labels),
+        caption: for_readers(&caption, &labels),
         width: match spec.width {
             spec::PlotWidth::Page => Width::Page,
             spec::PlotWidth::Column => Width::Column,
         },
-        labels: labels(results.plan, step),
+        labels,
         ..Figure::new(step.address.name.replace('.', "-"), mark(spec.mark), X)
     };
     let Some(x) = &spec.x else { return Ok((figure, Frame::new())) };
     name_the_metric(results.plan, step, spec, &mut figure.labels);
+    name_the_measure(results.plan, step, spec, &mut figure.labels);
+    if spec.data.iter().any(|name| name.ends_with(".log")) {
+        figure.labels.set_column("dead", derived::plain("dead latents"));
+    }
+    let counted = |input: &Input| matches!(results.plan.steps[input.step.0].spec, Spec::Tokens(_) | Spec::Classify(_));
+    if chosen(spec, "group").is_some() && step.inputs.iter().all(counted) {
+        figure.labels.rows = "latents".to_string();
+    }
     let data = inputs(step, "data");
     let all = frames::joined(results, &spec.data, &data)?;
     let conditions: Vec<_> = spec.filter.iter().map(|c| frames::condition(&all, c)).collect();
@@ -148,18 +163,37 @@ fn together(figure: &Figure, frame: &Frame, points: &[String], over: &[String]) 
     (!said.is_empty()).then_some(said)
 }
 
+/// The value that `where` asks of a column of words.
+fn chosen<'s>(spec: &'s PlotSpec, column: &str) -> Option<&'s str> {
+    spec.filter.iter().find_map(|c| match &c.value {
+        spec::Constant::Word(word) if c.column.column == column && c.operator == Operator::Equal => Some(word.as_str()),
+        _ => None,
+    })
+}
+
+/// The mean of `layers` is called by the measure, where `where` leaves one.
+fn name_the_measure(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Labels) {
+    let of_layers = step.inputs.iter().any(|input| matches!(plan.steps[input.step.0].spec, Spec::Layers(_)));
+    let Some(measure) = chosen(spec, "measure").filter(|_| of_layers) else { return };
+    let (base, tuned) = (labels.value("base"), labels.value("tuned"));
+    let (name, unit) = match measure {
+        "kl" => (format!("KL to the {tuned} model"), "nats per token"),
+        "difference" => (format!("distance of {tuned} from {base}"), "norm of the difference"),
+        "relative" => (format!("distance of {tuned} from {base}, relative to {base}"), ""),
+        "cosine" => (format!("cosine of {base} and {tuned}"), ""),
+        "norm_base" => (format!("norm of {base}"), ""),
+        _ => (format!("norm of {tuned}"), ""),
+    };
+    labels.set_column("mean", derived::plain(&name).unit(unit));
+}
+
 /// The mean of a patch is called by the metric, where `where` or the patch leaves one.
 fn name_the_metric(plan: &Plan, step: &Step, spec: &PlotSpec, labels: &mut Labels) {
     let patches = step.inputs.iter().filter_map(|input| match &plan.steps[input.step.0].spec {
         Spec::Patch(patch) => Some(patch),
         _ => None,
     });
-    let chosen = spec.filter.iter().find_map(|c| match &c.value {
-        spec::Constant::Word(word) if c.column.column == "metric" && c.operator == Operator::Equal => {
-            Some(word.as_str())
-        }
-        _ => None,
-    });
+    let chosen = chosen(spec, "metric");
     let mut names: Vec<(String, &str)> = Vec::new();
     for patch in patches {
         let finish = match patch.finish {
@@ -313,6 +347,15 @@ fn style_of(frame: &Frame, labels: &Labels, quantity: &Quantity) -> crate::out::
     }
 }
 
+/// Words of the language as the axes and the legend have them: `tuned-only` is `chat-only`, `nu_error` is `ν error`.
+pub fn for_readers(text: &str, labels: &Labels) -> String {
+    let word = labels.value("tuned_only").replace(' ', "-");
+    let capital: String = word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+    let text = text.replace("tuned-only", &word).replace("Tuned-only", &capital);
+    let columns = ["nu_activation", "nu_error", "nu_reconstruction", "delta_norm"];
+    columns.iter().fold(text, |text, name| text.replace(name, &labels.column(name).label))
+}
+
 /// The first sentence of the doc comment, and the rest of it; without one, the name in words.
 pub fn title_and_caption(step: &Step) -> (String, String) {
     match step.docs.as_deref().map(str::trim).filter(|docs| !docs.is_empty()) {
@@ -338,6 +381,8 @@ pub fn labels(plan: &Plan, step: &Step) -> Labels {
         labels.rows = "latents".to_string();
     } else if all(|spec| matches!(spec, Spec::Twins(_))) {
         labels.rows = "pairs".to_string();
+    } else if all(|spec| matches!(spec, Spec::Layers(_))) {
+        labels.rows = "means".to_string();
     }
     labels.values.insert("tuned_only".to_string(), format!("{word} only"));
     labels.values.insert("tuned".to_string(), word);
@@ -366,12 +411,20 @@ fn mark(mark: spec::Mark) -> Mark {
 
 #[cfg(test)]
 mod tests {
-    use super::first_sentence;
+    use super::{Labels, first_sentence, for_readers};
 
     #[test]
     fn a_title_is_the_first_sentence() {
         let parted = first_sentence("What did tuning add\nto a model? A base and\nits chat version.");
         assert_eq!(parted, ("What did tuning add to a model?".into(), "A base and its chat version.".into()));
         assert_eq!(first_sentence("Decoder norms."), ("Decoder norms".into(), String::new()));
+    }
+
+    #[test]
+    fn titles_have_the_words_of_the_legend() {
+        let mut labels = Labels::standard();
+        labels.set_value("tuned_only", "chat only");
+        let title = for_readers("nu_error of tuned-only latents, by delta_norm. Tuned-only ones", &labels);
+        assert_eq!(title, "ν error of chat-only latents, by Δnorm. Chat-only ones");
     }
 }

@@ -4,11 +4,15 @@ use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::{Result, rows};
 use crate::lang::plan::spec::{TokenGroupSpec, TokensSpec};
-use crate::ml::analysis::{CountedGroup, TokenCounts, TokensConfig, tokens};
+use crate::lang::schema::tokens::BUCKET_WORDS;
+use crate::ml::analysis::{BUCKETS, CountedGroup, GroupCount, TokensConfig, tokens};
 use crate::ml::crosscoder::Crosscoder;
 use crate::out::{Column, Frame};
 
-/// Counts and writes one row a latent and group.
+/// Rows by bucket of activation, beside the others.
+const BY_BUCKET: &str = "buckets.csv";
+
+/// Counts and writes one row a latent and group, and one a latent, group and bucket.
 ///
 /// # Errors
 /// When the crosscoder or the rows cannot be read.
@@ -22,7 +26,8 @@ pub fn make(job: &Job<'_>, spec: &TokensSpec) -> Result<Made> {
         above: spec.above,
     };
     let counts = tokens(&crosscoder, opened.validate.as_ref(), &config, job.watch)?;
-    frame(&config.groups, &counts)?.write(&job.folder.join(ROWS))?;
+    frame(&config.groups, &counts.counts, 1)?.write(&job.folder.join(ROWS))?;
+    frame(&config.groups, &counts.buckets, BUCKETS)?.write(&job.folder.join(BY_BUCKET))?;
     Ok(Made { tokens: counts.rows })
 }
 
@@ -37,12 +42,16 @@ fn group(spec: TokenGroupSpec) -> CountedGroup {
     }
 }
 
-fn frame(groups: &[CountedGroup], counted: &TokenCounts) -> Result<Frame> {
-    let counts = &counted.counts;
-    let each = groups.len().max(1);
-    Ok(Frame::new()
+/// Rows by latent, group and, where there are several, bucket.
+fn frame(groups: &[CountedGroup], counts: &[GroupCount], buckets: usize) -> Result<Frame> {
+    let each = groups.len().max(1) * buckets;
+    let mut frame = Frame::new()
         .with("latent", Column::whole((0..counts.len()).map(|row| (row / each) as i64)))?
-        .with("group", Column::text((0..counts.len()).map(|row| groups[row % each].name())))?
+        .with("group", Column::text((0..counts.len()).map(|row| groups[row / buckets % groups.len()].name())))?;
+    if buckets > 1 {
+        frame = frame.with("bucket", Column::text((0..counts.len()).map(|row| BUCKET_WORDS[row % buckets])))?;
+    }
+    Ok(frame
         .with("count", Column::whole(counts.iter().map(|c| c.count as i64)))?
         .with("frequency", Column::Real(counts.iter().map(|c| c.frequency).collect()))?
         .with("share", Column::Real(counts.iter().map(|c| c.share).collect()))?

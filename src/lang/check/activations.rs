@@ -4,6 +4,7 @@ use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::resolve::{Node, Sink, Typed};
 use crate::lang::source::Span;
+use crate::lang::world::ModelFacts;
 
 /// `of` or `from`, one of them.
 pub fn one_source(at: &At, sink: &mut Sink) -> bool {
@@ -82,14 +83,24 @@ pub fn layer(at: &At, pair: &Draft, sink: &mut Sink) {
     };
     let (Some(layer), Some(model)) = (node.whole(), &pair.facts.model) else { return };
     if layer >= model.layers {
-        let pair_span = at.fields.get("of").map_or(at.span(), |n| n.span);
-        sink.push(
-            Diagnostic::new(Code::LayerOutOfRange, node.span, format!("these models have no layer {layer}"))
-                .label("no such layer")
-                .related(pair_span, format!("{} layers", model.layers))
-                .help(format!("layers count from 0: take one from 0 to {}", model.layers.saturating_sub(1))),
-        );
+        sink.push(no_layer(at, node.span, layer, model));
     }
+}
+
+fn no_layer(at: &At, span: Span, layer: u64, model: &ModelFacts) -> Diagnostic {
+    let pair_span = at.fields.get("of").map_or(at.span(), |n| n.span);
+    Diagnostic::new(Code::LayerOutOfRange, span, format!("these models have no layer {layer}"))
+        .label("no such layer")
+        .related(pair_span, format!("{} layers", model.layers))
+        .help(format!("layers count from 0: take one from 0 to {}", model.layers.saturating_sub(1)))
+}
+
+/// Every one of `layers` exists in the models.
+pub fn layers(at: &At, layers: &[u64], model: Option<&ModelFacts>, sink: &mut Sink) -> bool {
+    let (Some(model), Some(node)) = (model, at.fields.get("layers")) else { return true };
+    let Some(layer) = layers.iter().find(|layer| **layer >= model.layers) else { return true };
+    sink.push(no_layer(at, node.span, *layer, model));
+    false
 }
 
 /// `context` must not be longer than what the models were trained on.

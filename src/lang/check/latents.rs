@@ -3,7 +3,7 @@
 use crate::lang::diagnostic::{Code, Diagnostic};
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::spec::{FileRef, Metric, PositionSpec, TokenGroupSpec};
-use crate::lang::resolve::{DeclId, Node, Sink, StepRef};
+use crate::lang::resolve::{DeclId, Node, Sink, StepRef, Typed};
 
 /// Numbers of latents that the crosscoder has, each once. False when one is wrong.
 pub fn numbers(nodes: &[Node], latents: Option<u64>, sink: &mut Sink) -> bool {
@@ -117,6 +117,18 @@ pub fn whose_prompts(at: &At, node: &Node, activations: DeclId) -> Diagnostic {
         .help("name a chat corpus: `prompts = 512 prompts of talk`")
 }
 
+/// True where prompts name their corpus.
+pub fn names_a_corpus(node: &Node) -> bool {
+    !matches!(&node.value, Typed::Prompts { of: None, .. })
+}
+
+/// Prompts without a corpus, beside a pair, which has none either.
+pub fn prompts_of_a_pair(node: &Node) -> Diagnostic {
+    Diagnostic::new(Code::MissingField, node.span, "prompts of what? A pair has no texts of its own")
+        .label("no corpus")
+        .help("name a chat corpus: `prompts = 512 prompts of talk`")
+}
+
 /// Edges of bins ascend within (0, 1], and the last one is 100%.
 pub fn bins(at: &At, sink: &mut Sink) -> bool {
     let Some(node) = at.fields.get("bins") else { return false };
@@ -185,6 +197,11 @@ pub fn paper_among_others(node: &Node) -> Diagnostic {
 /// Each set of positions once.
 pub fn distinct_positions(at: &At, positions: Vec<PositionSpec>, sink: &mut Sink) -> Option<Vec<PositionSpec>> {
     distinct(at, "positions", positions, sink)
+}
+
+/// Each layer once.
+pub fn distinct_layers(at: &At, layers: Vec<u64>, sink: &mut Sink) -> Option<Vec<u64>> {
+    distinct(at, "layers", layers, sink)
 }
 
 /// Each metric once.

@@ -192,3 +192,17 @@ pub fn recover(at: &At, of: &Draft, against: &Draft, sink: &mut Sink) {
         );
     }
 }
+
+/// `layers` of a synthetic pair, which has none.
+pub fn has_models(at: &At, of: &Draft, sink: &mut Sink) -> bool {
+    if !of.facts.synthetic {
+        return true;
+    }
+    let span = at.fields.get("of").map_or(at.span(), |node| node.span);
+    sink.push(
+        Diagnostic::new(Code::WrongKind, span, "layers runs both models of a pair, and a synthetic pair has none")
+            .label("no models")
+            .help("name a pair of models: `pair organism { base = .., tuned = .. }`"),
+    );
+    false
+}

@@ -52,20 +52,18 @@ pub fn over_of_the_table(at: &At, columns: &[TableColumn], means: bool, sink: &m
     }
 }
 
-/// File names within `tables/` and `plots/`.
-pub fn file_name(name: &str, allowed: &[&str], span: Span, sink: &mut Sink) -> bool {
-    let extension = name.rsplit_once('.').map(|(_, e)| e);
+/// File names within `tables/` and `plots/`. A `bare` one has no ending and stands for all that are allowed.
+pub fn file_name(name: &str, bare: bool, allowed: &[&str], span: Span, sink: &mut Sink) -> bool {
+    let parted = name.rsplit_once('.');
     let forms: Vec<String> = allowed.iter().map(|e| format!("`.{e}`")).collect();
     let forms = crate::lang::schema::join(&forms, "or");
-    if !extension.is_some_and(|e| allowed.contains(&e)) {
+    if !parted.map_or(bare && !name.is_empty(), |(_, ending)| allowed.contains(&ending)) {
+        let (stem, for_all) =
+            (parted.map_or(name, |(stem, _)| stem), if bare { ", or no ending for both" } else { "" });
         sink.push(
             Diagnostic::new(Code::OutOfRange, span, format!("the file name must end in {forms}"))
                 .label("another ending")
-                .help(format!(
-                    "write `save = \"{}.{}\"`",
-                    name.rsplit_once('.').map_or(name, |(stem, _)| stem),
-                    allowed[0]
-                )),
+                .help(format!("write `save = \"{stem}.{}\"`{for_all}", allowed[0])),
         );
         return false;
     }

@@ -11,7 +11,7 @@ use crate::lang::syntax::tree::{Body, Field, Name, Piece, Text, Value, ValueKind
 pub fn is_leaf(scope: &Scope, resolution: &Resolution, id: DeclId) -> bool {
     let Some(kind) = scope.get(id).kind else { return false };
     match kind.word {
-        "table" | "plot" | "expect" | "classify" | "scaling" | "quality" | "recover" | "patch" | "tokens" | "twins" | "examples" | "steer" | "autointerp" | "compare" | "crosscoder" | "activations" => true,
+        "table" | "plot" | "expect" | "classify" | "scaling" | "quality" | "recover" | "layers" | "patch" | "tokens" | "twins" | "examples" | "steer" | "autointerp" | "compare" | "crosscoder" | "activations" => true,
         // A model that is trained here is a result; a folder is not.
         "model" => resolution.get(id).combinations.iter().any(|fields| {
             matches!(fields.get(crate::lang::resolve::VALUE).map(|n| &n.value), Some(Typed::Call(call)) if call.word != "folder")

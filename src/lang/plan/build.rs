@@ -217,15 +217,16 @@ fn same_file(scope: &Scope, resolution: &Resolution, drafts: &Drafts, sink: &mut
             continue;
         }
         for (at, draft) in drafts[index].iter().enumerate() {
-            let (plot, name) = match &draft.spec {
-                Some(Spec::Table(table)) => (false, table.save.clone()),
-                Some(Spec::Plot(plot)) => (true, plot.save.clone()),
+            let (plot, names) = match &draft.spec {
+                Some(Spec::Table(table)) => (false, vec![table.save.clone()]),
+                Some(Spec::Plot(plot)) => (true, plot.files()),
                 _ => continue,
             };
             let point = &resolution.get(DeclId(index)).points[at];
             let fields = &resolution.get(DeclId(index)).combinations[point.combination];
             let span = fields.get("save").map_or(declared.name_span, |n| n.span);
-            if let Some(first) = files.get(&(plot, name.clone())) {
+            let taken = names.iter().find_map(|name| Some((name, files.get(&(plot, name.clone()))?)));
+            if let Some((name, first)) = taken {
                 let help = match *first == span {
                     true => "several points would be saved in one file: insert the axis, as in `\"norm-{axis}.svg\"`",
                     false => "give one of them another file name",
@@ -239,7 +240,7 @@ fn same_file(scope: &Scope, resolution: &Resolution, drafts: &Drafts, sink: &mut
                 sink.push(problem);
                 continue;
             }
-            files.insert((plot, name), span);
+            files.extend(names.into_iter().map(|name| ((plot, name), span)));
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use super::facts::Facts;
 use super::spec::{
-    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, HowMany, Insert, Latents, Loss, ModelSpec, Normalize,
-    PatchSpec, ScalingSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
+    ActivationsSource, ActivationsSpec, CrosscoderSpec, Exclude, HowMany, Insert, Latents, LayersSpec, Loss, ModelSpec,
+    Normalize, PatchSpec, ScalingSpec, Spec, SteerPrompts, SteerSpec, StoreAs, Trainable,
 };
 use super::{Cost, effort};
 use crate::lang::world::ModelFacts;
@@ -17,6 +17,7 @@ pub fn cost(spec: &Spec, own: &Facts) -> Cost {
         | Spec::Classify(_)
         | Spec::Scaling(_)
         | Spec::Quality(_)
+        | Spec::Layers(_)
         | Spec::Patch(_)
         | Spec::Tokens(_)
         | Spec::Twins(_)
@@ -44,9 +45,12 @@ fn counted(spec: &Spec, own: &Facts) -> Cost {
             let encoded = encoded(own, if spec.tokens == 0 { held_out } else { spec.tokens.min(held_out) });
             spliced(encoded, own, spec.spliced.min(held_out))
         }
-        Spec::Tokens(_) | Spec::Twins(_) => encoded(own, own.validate.unwrap_or(0)),
+        Spec::Twins(_) => encoded(own, own.validate.unwrap_or(0)),
+        // Once to know the largest activations, and once for their buckets.
+        Spec::Tokens(_) => encoded(own, 2 * own.validate.unwrap_or(0)),
         // Once to know the largest activations, where no classes tell them, and once to keep the text.
         Spec::Examples(_) => encoded(own, 2 * own.validate.unwrap_or(0)),
+        Spec::Layers(spec) => compared_layers(spec, own),
         Spec::Patch(spec) => patched(spec, own),
         Spec::Steer(spec) => steered(spec, own),
         Spec::Compare(_) => compared(own),
@@ -205,6 +209,23 @@ fn scaled(spec: &ScalingSpec, own: &Facts) -> Cost {
 
 /// Tokens that a conversation is taken to have, where nobody has counted.
 const CONVERSATION: u64 = 256;
+
+/// Both models at each layer, and the tuned model on from there.
+fn compared_layers(spec: &LayersSpec, own: &Facts) -> Cost {
+    let Some(model) = &own.model else {
+        return Cost { tokens: spec.prompts * spec.context.min(CONVERSATION), ..Cost::default() };
+    };
+    let layers = if spec.layers.is_empty() { model.layers } else { spec.layers.len() as u64 };
+    let tokens = spec.prompts * spec.context.min(CONVERSATION) * layers;
+    // At each layer the tuned model is run to its end twice, the base up to there: over all of them half of it.
+    let runs = harvested(own, model.layers) * 1.25;
+    Cost {
+        tokens,
+        flops: (runs + 2.0 * head(model)) * tokens as f64,
+        memory_bytes: 16 * model.parameters + LOGITS_BYTES,
+        ..Cost::default()
+    }
+}
 
 /// Both models up to the layer, the code, and for each entry the finishing model's upper blocks and head.
 fn patched(spec: &PatchSpec, own: &Facts) -> Cost {

@@ -29,6 +29,8 @@ pub enum Spec {
     Quality(QualitySpec),
     /// inputs: `of` (classify, or crosscoder), `against` (pair), `verdict` (scaling) when it is written.
     Recover(RecoverSpec),
+    /// inputs: `of` (pair), `prompts` (corpus).
+    Layers(LayersSpec),
     /// inputs: `of` (crosscoder), `prompts` (corpus), `latents` (steps that chosen latents name).
     Patch(PatchSpec),
     /// inputs: `of` (crosscoder).
@@ -624,6 +626,20 @@ pub enum Role {
     Tuned,
 }
 
+/// How far two models are apart (docs/method.md 7).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayersSpec {
+    /// Conversations, the first ones of the corpus.
+    pub prompts: u64,
+    /// Tokens.
+    pub context: u64,
+    /// Empty for all.
+    pub layers: Vec<u64>,
+    pub site: Site,
+    /// Of KL.
+    pub positions: Vec<PositionSpec>,
+}
+
 /// docs/method.md 5.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PatchSpec {
@@ -966,8 +982,21 @@ pub struct PlotSpec {
     pub log_x: bool,
     pub log_y: bool,
     pub width: PlotWidth,
-    /// File name within `plots/`, ending in .svg or .png.
+    /// File name within `plots/`, ending in .svg or .png; without an ending both are written.
     pub save: String,
+}
+
+/// Endings of the files of a figure.
+pub const FIGURE_ENDINGS: &[&str] = &["svg", "png"];
+
+impl PlotSpec {
+    /// Names of its files within `plots/`.
+    pub fn files(&self) -> Vec<String> {
+        match self.save.rsplit_once('.') {
+            Some((_, ending)) if FIGURE_ENDINGS.contains(&ending) => vec![self.save.clone()],
+            _ => FIGURE_ENDINGS.iter().map(|ending| format!("{}.{ending}", self.save)).collect(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -205,7 +205,7 @@ fn parts(kind: &str) -> impl Iterator<Item = &'static str> {
 fn reads(part: &str, name: &str) -> bool {
     let rows = part.lines().filter_map(|line| line.split_once('='));
     let mut rows = rows.filter(|(field, _)| matches!(field.trim(), "rows" | "data"));
-    rows.any(|(_, steps)| steps.split(|c: char| !is_word(c)).any(|word| word == name))
+    rows.any(|(_, steps)| steps.split(|c: char| !is_word(c)).any(|word| word.split('.').next() == Some(name)))
 }
 
 /// A step that none of the paper's declarations of this kind reads is a mistake.
@@ -301,6 +301,7 @@ fn replaced(line: &str, meanings: &Meanings) -> Option<Option<String>> {
                 }
                 (Some(None), _) => return None,
                 (Some(Some(meaning)), None) if whole || axis => text += meaning,
+                (Some(Some(meaning)), Some(part)) if whole => text += &format!("{meaning}.{part}"),
                 (Some(Some(meaning)), tail) => {
                     text += meaning.split('[').next().unwrap_or(meaning);
                     tail.into_iter().for_each(|tail| text += &format!(".{tail}"));

@@ -120,7 +120,7 @@ fn gather(scope: &Scope, sources: &Sources, module: usize, value: &Value, found:
                     span: s.path.span,
                     value_span: s.value.span,
                 });
-                found.push(StepRef { target, selectors: selectors.collect(), span: value.span });
+                found.push(StepRef { target, selectors: selectors.collect(), part: None, span: value.span });
             }
         }
         ValueKind::Call { arguments, .. } => {
@@ -150,11 +150,25 @@ pub struct Question<'q, 'r> {
 }
 
 impl Question<'_, '_> {
+    /// What rows of a step are called: `cc`, `cc.log`.
+    fn name(&self, step: &StepRef) -> String {
+        let name = &self.scope().get(step.target).name;
+        step.part.map_or_else(|| name.clone(), |part| format!("{name}.{}", part.word))
+    }
+
+    /// Columns of the rows of a step.
+    fn columns_of(&self, step: &StepRef) -> &'static [Column] {
+        match step.part {
+            Some(part) => part.columns,
+            None => self.scope().get(step.target).kind.map_or(&[], |kind| kind.columns),
+        }
+    }
+
     /// Names of the steps, each once.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for step in &self.rows {
-            let name = self.reader.scope.get(step.target).name.clone();
+            let name = self.name(step);
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -172,9 +186,7 @@ impl Question<'_, '_> {
         for step in &self.rows {
             let axes = &self.resolution.get(step.target).axes;
             known.extend(axes.iter().flat_map(|a| a.labels.iter().cloned()));
-            known.extend(
-                self.scope().get(step.target).kind.iter().flat_map(|k| k.columns.iter().map(|c| c.name.to_string())),
-            );
+            known.extend(self.columns_of(step).iter().map(|c| c.name.to_string()));
         }
         known.dedup();
         known
@@ -213,16 +225,15 @@ impl Question<'_, '_> {
         if self.is_axis(&whole) {
             return Some((ColumnRef { step: None, column: whole }, Meaning::Axis));
         }
-        if let Some((id, used)) = self.scope().lookup(self.reader.module, parts)
+        if let Some((id, used)) = self.meant(parts)
             && used < parts.len()
             && self.rows.iter().any(|s| s.target == id)
         {
             return self.qualified(id, &words[used..].join("."), parts[used].span.to(parts[parts.len() - 1].span));
         }
         for step in self.rows.clone() {
-            let declared = self.scope().get(step.target);
-            if let Some(column) = declared.kind.and_then(|k| k.column(&whole)) {
-                let name = declared.name.clone();
+            if let Some(column) = self.columns_of(&step).iter().find(|column| column.name == whole) {
+                let name = self.name(&step);
                 return self
                     .built(column, span)
                     .then_some((ColumnRef { step: Some(name), column: whole }, Meaning::Column(column)));
@@ -243,7 +254,48 @@ impl Question<'_, '_> {
         None
     }
 
+    /// The declaration that the first of these words name, a step for a param that holds one, and how many words that are.
+    fn meant(&self, parts: &[tree::Name]) -> Option<(DeclId, usize)> {
+        let (id, used) = self.scope().lookup(self.reader.module, parts)?;
+        let Some(param) = self.scope().params.get(&id) else { return Some((id, used)) };
+        let ValueKind::Reference(reference) = &param.value.kind else { return Some((id, used)) };
+        self.scope().lookup(param.module, &reference.path.parts).map(|(id, _)| (id, used))
+    }
+
+    /// A column of the other rows of a step, `log.loss`; `None` where those are not asked.
+    fn of_part(&mut self, id: DeclId, column: &str, span: Span) -> Option<Option<(ColumnRef, Meaning)>> {
+        let parts: Vec<StepRef> = self.rows.iter().filter(|s| s.target == id && s.part.is_some()).cloned().collect();
+        for step in &parts {
+            let word = step.part?.word;
+            let Some(own) = column.strip_prefix(word).and_then(|rest| rest.strip_prefix('.')) else { continue };
+            let name = self.name(step);
+            return Some(match self.columns_of(step).iter().find(|known| known.name == own) {
+                Some(found) => {
+                    let reference = ColumnRef { step: Some(name), column: own.to_string() };
+                    self.built(found, span).then_some((reference, Meaning::Column(found)))
+                }
+                None => {
+                    let known: Vec<String> = self.columns_of(step).iter().map(|c| c.name.to_string()).collect();
+                    self.reader.sink.push(problems::unknown_column(own, &[name], &known, None, span));
+                    None
+                }
+            });
+        }
+        let only_parts = self.rows.iter().filter(|s| s.target == id).all(|s| s.part.is_some());
+        let is_axis = self.resolution.get(id).axes.iter().any(|a| a.labels.iter().any(|l| l == column));
+        if parts.is_empty() || !only_parts || is_axis {
+            return None;
+        }
+        let names: Vec<String> = parts.iter().map(|step| self.name(step)).collect();
+        let known = self.known();
+        self.reader.sink.push(problems::unknown_column(column, &names, &known, None, span));
+        Some(None)
+    }
+
     fn qualified(&mut self, id: DeclId, column: &str, span: Span) -> Option<(ColumnRef, Meaning)> {
+        if let Some(found) = self.of_part(id, column, span) {
+            return found;
+        }
         let declared = self.scope().get(id);
         let name = declared.name.clone();
         if let Some(found) = declared.kind.and_then(|k| k.column(column)) {
@@ -967,7 +1019,7 @@ impl Question<'_, '_> {
             {
                 steps.push(other.clone());
                 if let Some(id) = scope.names.get(other) {
-                    refs.push(StepRef { target: *id, selectors: step.selectors.clone(), span: step.span });
+                    refs.push(StepRef { target: *id, part: None, ..step.clone() });
                 }
             }
         }

@@ -127,7 +127,14 @@ impl Reader<'_> {
         if declared.kind.is_none_or(|k| k.word != "param") {
             return None;
         }
-        let Some(param) = self.scope.params.get(&id).filter(|_| used == parts.len()) else { return Some(None) };
+        let member = (used < parts.len()).then(|| {
+            let span = parts[used].span.to(parts[parts.len() - 1].span);
+            tree::Path { parts: parts[used..].to_vec(), span }
+        });
+        let takes_parts = matches!(ty, Type::Query(Query::Rows));
+        let Some(param) = self.scope.params.get(&id).filter(|_| member.is_none() || takes_parts) else {
+            return Some(None);
+        };
         if self.through == Some(declared.name_span) {
             let own = Diagnostic::new(
                 Code::StepCycle,
@@ -154,8 +161,14 @@ impl Reader<'_> {
             filled: Vec::new(),
             literal: None,
         };
-        let node = inner.read(ty, &param.value, what);
-        Some(node.map(|node| Node { text, ..node }))
+        let Some(mut node) = inner.read(ty, &param.value, what) else { return Some(None) };
+        if let (Some(member), Typed::Rows(steps)) = (&member, &mut node.value) {
+            let named: Option<Vec<StepRef>> =
+                std::mem::take(steps).into_iter().map(|step| self.part(step, Some(member), what)).collect();
+            let Some(named) = named else { return Some(None) };
+            *steps = named;
+        }
+        Some(Some(Node { text, ..node }))
     }
 
     // -- types -------------------------------------------------------------------------------------------------------
@@ -799,7 +812,7 @@ impl Reader<'_> {
                 return None;
             }
         };
-        Some((StepRef { target, selectors, span: self.span(span) }, member))
+        Some((StepRef { target, selectors, part: None, span: self.span(span) }, member))
     }
 
     pub(super) fn class(&mut self, value: &Value, all: bool, ty: &Type, what: &str) -> Option<Typed> {
@@ -843,6 +856,35 @@ impl Reader<'_> {
         }
     }
 
+    /// The rows of a step that `member` names behind it, `cc.log`; its own without one.
+    fn part(&mut self, step: StepRef, member: Option<&tree::Path>, what: &str) -> Option<StepRef> {
+        let Some(member) = member else { return Some(step) };
+        let declared = self.scope.get(step.target);
+        let (kind, name) = (declared.kind?, declared.name.clone());
+        let span = self.span(member.span);
+        let Some(part) = kind.part(&dotted(member)) else {
+            let words: Vec<String> = kind.parts.iter().map(|part| format!("`{name}.{}`", part.word)).collect();
+            let also = if words.is_empty() { String::new() } else { format!(" (or {})", join(&words, "or")) };
+            self.report(
+                Diagnostic::new(Code::WrongKind, span, format!("{what} takes whole steps, not a column or class"))
+                    .label("a column or class")
+                    .help(format!("write `{name}`{also} here, and choose with `where` and `columns`")),
+            );
+            return None;
+        };
+        if let Some(from) = declared.fields.iter().find(|written| written.path == "from") {
+            let (message, place) = (format!("`{name}` was not trained here"), from.value.span);
+            self.report(
+                Diagnostic::new(Code::WrongKind, span, message)
+                    .label(format!("it has no {}", part.word))
+                    .related(place, "its weights come from here")
+                    .help(format!("leave `{name}.{}` out, or name a crosscoder that this file trains", part.word)),
+            );
+            return None;
+        }
+        Some(StepRef { part: Some(part), ..step })
+    }
+
     fn rows(&mut self, value: &Value, what: &str) -> Option<Vec<StepRef>> {
         let values: Vec<&Value> = match &value.kind {
             ValueKind::List(entries) => entries.iter().map(|e| &e.value).collect(),
@@ -865,17 +907,6 @@ impl Reader<'_> {
                 whole = false;
                 continue;
             };
-            if let Some(member) = member {
-                let name = self.scope.get(step.target).name.clone();
-                let span = self.span(member.span);
-                self.report(
-                    Diagnostic::new(Code::WrongKind, span, format!("{what} takes whole steps, not a column or class"))
-                        .label("a column or class")
-                        .help(format!("write `{name}` here, and choose with `where` and `columns`")),
-                );
-                whole = false;
-                continue;
-            }
             let declared = self.scope.get(step.target);
             let Some(kind) = declared.kind else {
                 whole = false;
@@ -889,14 +920,17 @@ impl Reader<'_> {
                         .label("no rows")
                         .related(place, "declared here")
                         .help(
-                            "rows come from crosscoder, classify, scaling, quality, recover, patch, tokens, twins, examples, steer, compare \
+                            "rows come from crosscoder, classify, scaling, quality, recover, patch, layers, tokens, twins, examples, steer, compare \
                              and synthetic pairs",
                         ),
                 );
                 whole = false;
                 continue;
             }
-            steps.push(step);
+            match self.part(step, member.as_ref(), what) {
+                Some(step) => steps.push(step),
+                None => whole = false,
+            }
         }
         if steps.is_empty() && whole {
             let ty = Type::Query(Query::Rows);
@@ -1010,7 +1044,7 @@ pub fn selected(scope: &Scope, sources: &Sources, module: usize, value: &Value) 
 
 /// Kinds whose rows are asked most.
 const ROWS_KINDS: &[&str] =
-    &["classify", "scaling", "quality", "crosscoder", "recover", "patch", "tokens", "twins", "compare"];
+    &["classify", "scaling", "quality", "crosscoder", "recover", "patch", "layers", "tokens", "twins", "compare"];
 
 /// The file id of values that stand in the schema and in no text.
 const DEFAULTS: FileId = FileId(u32::MAX);

@@ -2,7 +2,7 @@
 
 use crate::lang::plan::Origin;
 use crate::lang::plan::spec::FileRef;
-use crate::lang::schema::{Field, Unit};
+use crate::lang::schema::{Field, Part, Unit};
 use crate::lang::source::Span;
 use crate::lang::syntax::tree;
 
@@ -88,6 +88,8 @@ impl Call {
 pub struct StepRef {
     pub target: DeclId,
     pub selectors: Vec<Selector>,
+    /// Its other rows of this name, `cc.log`; `None` for its own.
+    pub part: Option<&'static Part>,
     /// The address as written.
     pub span: Span,
 }

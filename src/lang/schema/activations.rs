@@ -1,6 +1,6 @@
 use super::{Built, Field, Kind, Type, Unit, Variant, Word};
 
-const SITES: &[Word] = &[
+pub const SITES: &[Word] = &[
     Word::new(
         "residual_post",
         "The residual stream after the block (hidden_states[layer + 1] in HF, TransformerLens blocks.L.hook_resid_post).",
@@ -112,6 +112,7 @@ pub const KIND: Kind = Kind {
             .default("none", "published code"),
     ],
     columns: &[],
+    parts: &[],
     example: "activations acts {\n  of       = organism\n  layer    = 2\n  train    = [200K tokens of prose, 200K tokens of talk]\n  validate = [20K tokens of prose, 20K tokens of talk]\n  exclude  = [bos]\n}",
     version: 2,
     built: Built::Yes,

@@ -48,6 +48,7 @@ pub const KIND: Kind = Kind {
         Column::real("fuzz", "Accuracy of the fuzzing score, as `detection`.").section(SOURCE),
         Column::real("fuzz_balanced", "The same with both kinds of text weighing alike.").section(SOURCE),
     ],
+    parts: &[],
     example: "autointerp meanings { of = cc\n  scores = \"results/NAME\" }",
     version: 1,
     built: Built::Yes,

@@ -38,6 +38,7 @@ pub const KIND: Kind = Kind {
         )
         .section("paper"),
     ],
+    parts: &[],
     example: "classify classes { of = cc }",
     version: 3,
     built: Built::Yes,

@@ -25,6 +25,7 @@ pub const KIND: Kind = Kind {
         Column::words("class_a", CLASSES, "Class in `a`."),
         Column::words("class_b", CLASSES, "Class in `b`."),
     ],
+    parts: &[],
     example: "compare both { a = cc[loss = l1]\n  b = cc[loss = batch_topk] }",
     version: 1,
     built: Built::Yes,

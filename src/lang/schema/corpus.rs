@@ -86,6 +86,7 @@ pub const KIND: Kind = Kind {
     value: Some(Type::Variant(FORMS)),
     fields: &[],
     columns: &[],
+    parts: &[],
     example: "corpus prose = text(\"texts/prose/*.txt\")\ncorpus talk = jsonl(\"texts/chat.jsonl\", column = \"messages\", template = tokenizer)",
     version: 1,
     built: Built::Yes,

@@ -1,4 +1,4 @@
-use super::{Built, Column, Field, Kind, Type, Unit, Variant, Word};
+use super::{Built, Column, Field, Kind, Part, Type, Unit, Variant, Word};
 
 const STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 0.0 };
 const SOME_STEPS: Type = Type::Amount { units: &[Unit::Steps], low: 1.0 };
@@ -77,6 +77,45 @@ const ADAM: &[Field] = &[
         .default("0.999", "published code"),
     Field::new("epsilon", Type::Number { low: 0.0, high: 1.0 }, "Added to the root of the second moment.")
         .default("1e-8", "PyTorch"),
+];
+
+const PARTS: &[Part] = &[
+    Part {
+        word: "log",
+        doc: "Its training, a row each `train.log` steps; numbers of the batch of that step.",
+        file: "log.csv",
+        plain: true,
+        columns: &[
+            Column::whole("step", "Steps that were done before."),
+            Column::whole("tokens", "Tokens that it was trained on.").unit("tokens"),
+            Column::real("loss", "The loss; write `name.log.loss` beside an axis called loss."),
+            Column::real("reconstruction", "Its term of the reconstruction."),
+            Column::real("sparsity", "Its term of sparsity, without the weight; empty for the losses of top k."),
+            Column::real("auxk", "Its term of dead latents, without the weight; empty without one."),
+            Column::real("l0", "Active latents a token.").unit("latents / token"),
+            Column::whole("dead", "Latents that have not fired for so long that they count as dead."),
+            Column::real("threshold", "Inference threshold so far, -1 before there is one; empty for l1."),
+            Column::whole("k", "The k in force; empty for l1."),
+            Column::real("lr", "Learning rate in force."),
+            Column::real("fve_base", "Fraction of variance explained in the base."),
+            Column::real("fve_tuned", "The same in the tuned model."),
+        ],
+    },
+    Part {
+        word: "validation",
+        doc: "Its validations, a row a model each `train.validate` steps; numbers of the held-out tokens.",
+        file: "validation.csv",
+        plain: true,
+        columns: &[
+            Column::whole("step", "Steps that were done before."),
+            Column::whole("tokens", "Tokens that it was trained on.").unit("tokens"),
+            Column::words("model", &["base", "tuned", "joint"], "Which model the row is about."),
+            Column::real("fve", "Fraction of variance explained."),
+            Column::real("mse", "Mean squared norm of the error."),
+            Column::real("l0", "Active latents a token.").unit("latents / token"),
+            Column::real("dead", "Share of latents that never fire on the held-out tokens."),
+        ],
+    },
 ];
 
 pub const KIND: Kind = Kind {
@@ -204,6 +243,7 @@ pub const KIND: Kind = Kind {
         Column::real("threshold", "Inference threshold on f_j * codenorm_j; empty for l1."),
         Column::whole("tokens", "Tokens it was trained on.").unit("tokens"),
     ],
+    parts: PARTS,
     example: "crosscoder cc for loss in [l1(weight = 3e-2), batch_topk(k = 32)] {\n  on      = acts\n  latents = 16x\n  train { batch = 1024 tokens\n    length = 2 epochs }\n}",
     version: 2,
     built: Built::Yes,

@@ -47,6 +47,7 @@ pub const KIND: Kind = Kind {
             "The text around it; the token of the largest activation stands in double angle quotes.",
         ),
     ],
+    parts: &[],
     example: "examples top { of = cc\n  latents = classes.tuned_only }",
     version: 2,
     built: Built::Yes,

@@ -12,6 +12,7 @@ pub const KIND: Kind = Kind {
     value: Some(Type::Query(Query::Comparison)),
     fields: &[],
     columns: &[],
+    parts: &[],
     example: "expect found = truth[loss = batch_topk, class = tuned_only].recall >= 0.95\nexpect honest = share(nu[loss = batch_topk].verdict == specific, where = classes.class == tuned_only) > 0.8",
     version: 1,
     built: Built::Yes,

@@ -119,6 +119,12 @@ fn kind_page(kind: &Kind) -> String {
             page += &format!("\n  {}: {}{}", column.name, column.doc, short_not_yet(&column.built));
         }
     }
+    for part in kind.parts {
+        page += &format!("\n\nColumns of NAME.{}. {}", part.word, part.doc);
+        for column in part.columns {
+            page += &format!("\n  {}: {}{}", column.name, column.doc, short_not_yet(&column.built));
+        }
+    }
     page + &format!("\n\nExample:\n\n{}", indent(kind.example))
 }
 

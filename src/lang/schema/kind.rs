@@ -4,6 +4,26 @@ use super::column::Column;
 use super::field::{Built, Field};
 use super::ty::Type;
 
+/// Further rows of a step, named behind it: `cc.log`.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    pub word: &'static str,
+    /// One sentence: what a row is.
+    pub doc: &'static str,
+    /// The file in its artifact.
+    pub file: &'static str,
+    /// A CSV file without types, and not a frame of the store.
+    pub plain: bool,
+    pub columns: &'static [Column],
+}
+
+impl Part {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&'static Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+}
+
 /// Everything that can be said of one kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
@@ -19,6 +39,8 @@ pub struct Kind {
     /// What stands in braces, in the order of the reference.
     pub fields: &'static [Field],
     pub columns: &'static [Column],
+    /// Other rows that it gives.
+    pub parts: &'static [Part],
     /// A declaration that can be copied.
     pub example: &'static str,
     /// Raised when the same inputs give other results, so that stored ones are made anew.
@@ -35,6 +57,11 @@ impl Kind {
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&'static Column> {
         self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// Other rows of this name.
+    pub fn part(&self, word: &str) -> Option<&'static Part> {
+        self.parts.iter().find(|part| part.word == word)
     }
 
     /// True for a block of fields such as `train`.

@@ -131,6 +131,7 @@ pub const KIND: Kind = Kind {
         Field::new("terms", Type::List(&Type::Variant(TERMS)), "What is added to the reconstruction."),
     ],
     columns: &[],
+    parts: &[],
     example: "loss diff_aware {\n  activation     = batch_topk(k = 100)\n  reconstruction = l2\n  terms          = [auxk(weight = 0.03125), difference(weight = -0.5)]\n}",
     version: 1,
     built: Built::NotYet(

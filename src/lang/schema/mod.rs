@@ -15,6 +15,7 @@ mod explain;
 mod field;
 mod kind;
 mod latents;
+pub mod layers;
 pub mod loss;
 mod model;
 mod pair;
@@ -29,7 +30,7 @@ mod scaling;
 mod steer;
 mod table;
 mod template;
-mod tokens;
+pub mod tokens;
 mod twins;
 mod ty;
 mod unit;
@@ -39,7 +40,7 @@ mod word;
 pub use column::{Column, ColumnType};
 pub use explain::{explain, nearest_word};
 pub use field::{Built, Default, Field};
-pub use kind::Kind;
+pub use kind::{Kind, Part};
 pub use reference::reference;
 pub use ty::{Query, Type, article, join};
 pub use unit::Unit;
@@ -63,6 +64,7 @@ pub const KINDS: &[Kind] = &[
     scaling::KIND,
     quality::KIND,
     recover::KIND,
+    layers::KIND,
     patch::KIND,
     tokens::KIND,
     twins::KIND,

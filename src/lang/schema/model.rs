@@ -120,6 +120,7 @@ pub const KIND: Kind = Kind {
     value: Some(Type::Variant(FORMS)),
     fields: &[],
     columns: &[],
+    parts: &[],
     example: "model base = folder(\"organism/base\")\nmodel chat = finetune(from = base, on = [1M tokens of talk], length = 2M tokens)",
     version: 2,
     built: Built::Yes,

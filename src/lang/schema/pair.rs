@@ -76,6 +76,7 @@ pub const KIND: Kind = Kind {
         Column::real("cosine", "Cosine of its two directions."),
         Column::real("frequency", "Share of tokens on which it fires."),
     ],
+    parts: &[],
     example: "pair organism { base = base\n  tuned = chat\n  label = \"chat\" }\npair toy = synthetic(width = 64)",
     version: 1,
     built: Built::Yes,

@@ -12,6 +12,7 @@ pub const STEPS: &[&str] = &[
     "twins",
     "patch",
     "compare",
+    "layers",
     "examples",
     "autointerp",
     "steer",
@@ -55,6 +56,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("twins", "doubles"),
     ("patch", "causal"),
     ("compare", "matches"),
+    ("layers", "depth"),
     ("examples", "shown"),
     ("autointerp", "explained"),
     ("steer", "voice"),
@@ -78,6 +80,6 @@ mod tests {
             let written = lines.join("\n").replace("by_loss", "loss").replace("by_seed", "train.seed");
             assert!(docs.contains(&format!("```xd\n{}\n```", written.trim_end())), "docs/plots.md lacks\n{written}");
         }
-        assert!(figures.len() > 30 && docs.contains("paper(classes, nu"));
+        assert!(figures.len() > 30 && docs.contains("paper(cc, classes, nu"));
     }
 }

@@ -9,6 +9,7 @@ pub const KIND: Kind = Kind {
     value: Some(Type::Any),
     fields: &[],
     columns: &[],
+    parts: &[],
     example: "## Active latents a token.\nparam k = 100",
     version: 1,
     built: Built::Yes,

@@ -42,7 +42,7 @@ const PAPER: &[Field] = &[
 const FIRST: Field = Field::new("tokens", Type::Whole { low: 1, high: 1_000_000 }, "Tokens of each answer.")
     .positional()
     .default("10", "published code");
-const POSITIONS: &[Variant] = &[
+pub const POSITIONS: &[Variant] = &[
     Variant::new("all", &[], "Every position that predicts a token of the assistant, the end of its turn among them."),
     Variant::new(
         "first",
@@ -127,6 +127,7 @@ pub const KIND: Kind = Kind {
         Column::whole("count", "Tokens.").unit("tokens"),
         Column::whole("prompts", "Conversations that have such tokens."),
     ],
+    parts: &[],
     example: "patch causal {\n  of = cc\n  prompts = 64 prompts of talk\n  insert = [nothing, everything, best(by = nu.rank, of = classes.tuned_only)]\n}",
     version: 2,
     built: Built::Yes,

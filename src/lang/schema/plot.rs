@@ -110,12 +110,13 @@ pub const KIND: Kind = Kind {
         .absent("none"),
         Field::new("scale", Type::Query(Query::Scale), "Logarithmic axes.").absent("linear"),
         Field::new("width", Type::Word(WIDTHS), "Where the figure will stand.").default("page", "xd"),
-        Field::new("save", Type::Text, "File name within plots/, ending in .svg or .png.")
-            .absent("the declaration's name and .svg")
+        Field::new("save", Type::Text, "File name within plots/, ending in .svg or .png; without an ending both are written, PNG at 3 pixels a unit of the SVG (of a column 4).")
+            .absent("the declaration's name, both")
             .harmless(),
     ],
     columns: &[],
-    example: "plot delta { data = classes\n  mark = histogram\n  x = delta_norm\n  color = class\n  bins = 100\n  inset = 0.9..1.0\n  save = \"delta_norm.svg\" }",
+    parts: &[],
+    example: "plot delta { data = classes\n  mark = histogram\n  x = delta_norm\n  color = class\n  bins = 100\n  inset = 0.9..1.0\n  save = \"delta_norm\" }",
     version: 3,
     built: Built::Yes,
 };

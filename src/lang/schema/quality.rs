@@ -56,6 +56,7 @@ pub const KIND: Kind = Kind {
         Column::real("kl_recovered_ci95", HALF),
         Column::real("kl_recovered_mean_ci95", HALF),
     ],
+    parts: &[],
     example: "quality fit { of = cc }",
     version: 3,
     built: Built::Yes,

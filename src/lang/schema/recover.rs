@@ -29,6 +29,7 @@ pub const KIND: Kind = Kind {
         Column::real("mcc", "Matthews correlation of planted and assigned class."),
         Column::whole("false_tuned_only", "Latents that were classed tuned-only but match no tuned-only feature."),
     ],
+    parts: &[],
     example: "recover truth { of = classes\n  against = toy }",
     version: 1,
     built: Built::Yes,

@@ -1,7 +1,7 @@
 //! docs/reference.md, written out of the table.
 
 use super::explain::{default_words, signature};
-use super::{Built, ColumnType, Field, KINDS, Kind, Type, Unit, Variant};
+use super::{Built, Column, ColumnType, Field, KINDS, Kind, Type, Unit, Variant};
 
 /// The whole reference as Markdown.
 pub fn reference() -> String {
@@ -51,24 +51,30 @@ fn section(kind: &Kind) -> String {
             page += &form(variant);
         }
     }
-    if !kind.columns.is_empty() {
-        page += "\n| column | type | unit | |\n| --- | --- | --- | --- |\n";
-        for column in kind.columns {
-            let ty = match column.ty {
-                ColumnType::Real => "number".to_string(),
-                ColumnType::Whole => "whole number".to_string(),
-                ColumnType::Truth => "truth".to_string(),
-                ColumnType::Words([]) => "text".to_string(),
-                ColumnType::Words(words) => words.join(", "),
-            };
-            page += &format!(
-                "| `{}` | {ty} | {} | {}{} |\n",
-                column.name,
-                column.unit,
-                cell(column.doc),
-                mark(&column.built)
-            );
-        }
+    page += &columns(kind.columns);
+    for part in kind.parts {
+        page += &format!("\nRows of `NAME.{}`: {}\n", part.word, part.doc);
+        page += &columns(part.columns);
+    }
+    page
+}
+
+/// A table of columns; nothing where there are none.
+fn columns(columns: &[Column]) -> String {
+    if columns.is_empty() {
+        return String::new();
+    }
+    let mut page = String::from("\n| column | type | unit | |\n| --- | --- | --- | --- |\n");
+    for column in columns {
+        let ty = match column.ty {
+            ColumnType::Real => "number".to_string(),
+            ColumnType::Whole => "whole number".to_string(),
+            ColumnType::Truth => "truth".to_string(),
+            ColumnType::Words([]) => "text".to_string(),
+            ColumnType::Words(words) => words.join(", "),
+        };
+        page +=
+            &format!("| `{}` | {ty} | {} | {}{} |\n", column.name, column.unit, cell(column.doc), mark(&column.built));
     }
     page
 }

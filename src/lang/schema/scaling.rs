@@ -101,6 +101,7 @@ pub const KIND: Kind = Kind {
         .section("paper"),
         Column::whole("active_tokens", "Tokens on which the latent was active.").unit("tokens"),
     ],
+    parts: &[],
     example: "scaling nu { of = cc\n  tokens = 400K tokens }",
     version: 3,
     built: Built::Yes,

@@ -54,6 +54,7 @@ pub const KIND: Kind = Kind {
         Column::words("prompt", &[], "What was said to the model."),
         Column::words("text", &[], "What it answered."),
     ],
+    parts: &[],
     example: "steer voice { of = cc\n  latents = top(3, by = nu.rank, of = classes.tuned_only)\n  strength = [1, 2]\n  prompts = [\"Who are you?\"] }",
     version: 2,
     built: Built::Yes,

@@ -30,6 +30,7 @@ pub const KIND: Kind = Kind {
             .harmless(),
     ],
     columns: &[],
+    parts: &[],
     example: "table counts { rows = classes\n  group = [loss, class]\n  columns = [loss, class, count(), mean(frequency)] }",
     version: 1,
     built: Built::Yes,

@@ -22,6 +22,7 @@ pub const KIND: Kind = Kind {
     value: Some(Type::Variant(FORMS)),
     fields: &[],
     columns: &[],
+    parts: &[],
     example: "template gemma = jinja(\"gemma.jinja\", control = [\"<start_of_turn>\", \"<end_of_turn>\"])",
     version: 1,
     built: Built::Yes,

@@ -1,4 +1,4 @@
-use super::{Built, Column, Field, Kind, Type, Word};
+use super::{Built, Column, Field, Kind, Part, Type, Word};
 
 const GROUPS: &[Word] = &[
     Word::new("control", "Tokens of the chat template: turn marks, role words, the line ends around them."),
@@ -8,6 +8,26 @@ const GROUPS: &[Word] = &[
     Word::new("assistant", "Contents of the assistant."),
     Word::new("text", "Plain text outside of chats."),
 ];
+
+/// Names of the buckets.
+pub const BUCKET_WORDS: &[&str] = &["bucket_0", "bucket_1", "bucket_2", "bucket_3"];
+
+const PARTS: &[Part] = &[Part {
+    word: "buckets",
+    doc: "The same by how strongly a latent fires: one row a latent, group and bucket of f_j S_j by its largest value, up to 0.1, 0.4, 0.7 and over it.",
+    file: "buckets.csv",
+    plain: false,
+    columns: &[
+        Column::whole("latent", "Index of the latent."),
+        Column::words("group", &["control", "non_control", "bos", "user", "assistant", "text"], "Group of tokens."),
+        Column::words("bucket", BUCKET_WORDS, "Bucket of the activation, from the weakest.").section("published code"),
+        Column::whole("count", "Tokens of the group in the bucket.").unit("tokens"),
+        Column::real("frequency", "Share of the group's tokens that are in the bucket.").unit("share of tokens"),
+        Column::real("share", "Share of the bucket's tokens that fall in the group, as above."),
+        Column::real("mean", "Mean f_j S_j over those tokens; empty without any."),
+        Column::real("max", "Largest f_j S_j of those, 0 where there is none."),
+    ],
+}];
 
 pub const KIND: Kind = Kind {
     word: "tokens",
@@ -46,7 +66,8 @@ pub const KIND: Kind = Kind {
         Column::real("mean", "Mean f_j S_j over its active tokens of the group; empty without any."),
         Column::real("max", "Largest f_j S_j in the group, 0 where it is never active."),
     ],
+    parts: PARTS,
     example: "tokens where_it_fires { of = cc\n  groups = [control, user, assistant] }",
-    version: 2,
+    version: 3,
     built: Built::Yes,
 };

@@ -31,6 +31,7 @@ pub const KIND: Kind = Kind {
         .section("published code"),
         Column::real("divergence_relative", "The same, each latent by its own maximum.").section("published code"),
     ],
+    parts: &[],
     example: "twins doubles { of = classes }",
     version: 2,
     built: Built::Yes,

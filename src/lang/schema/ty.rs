@@ -237,7 +237,7 @@ fn articled(words: &[&str]) -> Vec<String> {
 /// `a` or `an`; kinds in the plural take `some`.
 pub fn article(word: &str) -> &'static str {
     match word {
-        "activations" | "examples" | "tokens" | "twins" => "some",
+        "activations" | "examples" | "layers" | "tokens" | "twins" => "some",
         _ if word.starts_with(['a', 'e', 'i', 'o', 'u']) => "an",
         _ => "a",
     }

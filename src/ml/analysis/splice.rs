@@ -128,7 +128,7 @@ fn measure(
 ) -> Result<()> {
     let width = pair.crosscoder.width;
     let texts: Vec<TokenSequence> = documents.iter().map(|document| document.text.clone()).collect();
-    let held = hold(pair, &texts, watch)?;
+    let held = hold(&|model, ids| pair.hold(model, ids), &texts, watch)?;
     let mut streams: [Vec<f32>; 2] = [Vec::new(), Vec::new()];
     let mut first = Vec::with_capacity(texts.len());
     for both in &held {

@@ -32,7 +32,7 @@ impl CountedGroup {
         }
     }
 
-    fn holds(self, token: TokenGroup) -> bool {
+    pub(super) fn holds(self, token: TokenGroup) -> bool {
         match self {
             CountedGroup::Control => token.is_control(),
             CountedGroup::NonControl => is_counted(token) && !token.is_control(),
@@ -81,9 +81,17 @@ pub struct GroupCount {
 pub struct TokenCounts {
     /// By latent, and within it by group as asked.
     pub counts: Vec<GroupCount>,
+    /// The same of the tokens of one bucket: by latent, group and bucket. The bucket of a token is that of f_ij S_j / max_i f_ij S_j among
+    /// [`BUCKET_EDGES`]; frequencies are by all tokens of the group, shares by the active ones of the bucket.
+    pub buckets: Vec<GroupCount>,
     /// Rows read.
     pub rows: u64,
 }
+
+/// Upper edges of the buckets of activation but the last (published code); an edge belongs to the bucket below it.
+pub const BUCKET_EDGES: [f64; 3] = [0.1, 0.4, 0.7];
+/// How many buckets there are.
+pub const BUCKETS: usize = BUCKET_EDGES.len() + 1;
 
 /// Every kind of token, for sums that are kept apart.
 const KINDS: [TokenGroup; 7] = [
@@ -104,38 +112,72 @@ struct Sums {
     max: f64,
 }
 
-/// Counts in one pass over the rows (docs/method.md 6.1: `share`, `frequency`, `mean` and `max` of each latent and group).
+impl Sums {
+    fn add(&mut self, activation: f64) {
+        self.count += 1;
+        self.sum += activation;
+        self.max = self.max.max(activation);
+    }
+}
+
+/// Sums of a latent by kind of token.
+type ByKind = [Sums; KINDS.len()];
+
+/// Counts in two passes over the rows (docs/method.md 6.1: `share`, `frequency`, `mean` and `max` of each latent and group): the first one
+/// finds the largest activations, the second one the buckets.
 pub fn tokens(
     crosscoder: &Crosscoder,
     rows: &dyn Rows,
     config: &TokensConfig,
     watch: &dyn Watch,
 ) -> Result<TokenCounts> {
-    let norms = crosscoder.code_norms();
-    let mut sums = vec![[Sums::default(); KINDS.len()]; crosscoder.latents];
+    let mut sums = vec![ByKind::default(); crosscoder.latents];
     let mut seen = [0u64; KINDS.len()];
     let pass = Pass { name: "tokens", crosscoder, rows, portions: config.portions.as_deref(), watch };
-    let rows = pass.run(|infos, code| {
+    let read = active(&pass, config.above, &mut seen, &mut |j, kind, activation| sums[j][kind].add(activation))?;
+    let largest: Vec<f64> = sums.iter().map(|sums| sums.iter().map(|s| s.max).fold(0.0, f64::max)).collect();
+    let mut in_bucket = vec![[ByKind::default(); BUCKETS]; crosscoder.latents];
+    active(&pass, config.above, &mut [0; KINDS.len()], &mut |j, kind, activation| {
+        in_bucket[j][bucket(activation / largest[j])][kind].add(activation);
+    })?;
+    let of = |sums: &ByKind, group: CountedGroup| count(group, sums, &seen);
+    let counts = sums.iter().flat_map(|sums| config.groups.iter().map(|&group| of(sums, group))).collect();
+    let buckets = in_bucket.iter().flat_map(|by_bucket| {
+        config.groups.iter().flat_map(|&group| by_bucket.iter().map(move |sums| of(sums, group)))
+    });
+    Ok(TokenCounts { counts, buckets: buckets.collect(), rows: read })
+}
+
+/// Shows `each` activation over a limit: latent, place of the kind of token, f_ij S_j. Adds the tokens of each kind to `seen`; how many there
+/// were.
+fn active(
+    pass: &Pass,
+    above: f64,
+    seen: &mut [u64; KINDS.len()],
+    each: &mut dyn FnMut(usize, usize, f64),
+) -> Result<u64> {
+    let norms = pass.crosscoder.code_norms();
+    pass.run(|infos, code| {
         for (i, info) in infos.iter().enumerate() {
             let kind = info.group as usize;
             seen[kind] += 1;
             let (latents, values) = code.row(i);
             for (&j, &f) in latents.iter().zip(values) {
                 let activation = f64::from(f) * f64::from(norms[j as usize]);
-                if activation > config.above {
-                    let sums = &mut sums[j as usize][kind];
-                    sums.count += 1;
-                    sums.sum += activation;
-                    sums.max = sums.max.max(activation);
+                if activation > above {
+                    each(j as usize, kind, activation);
                 }
             }
         }
-    })?;
-    let counts = sums.iter().flat_map(|sums| config.groups.iter().map(|&group| count(group, sums, &seen))).collect();
-    Ok(TokenCounts { counts, rows })
+    })
 }
 
-fn count(group: CountedGroup, sums: &[Sums; KINDS.len()], seen: &[u64; KINDS.len()]) -> GroupCount {
+/// Place of a share of the largest activation among the buckets.
+fn bucket(share: f64) -> usize {
+    BUCKET_EDGES.iter().filter(|edge| share > **edge).count()
+}
+
+fn count(group: CountedGroup, sums: &ByKind, seen: &[u64; KINDS.len()]) -> GroupCount {
     let mut of_group = Sums::default();
     let (mut tokens, mut active) = (0, 0);
     for (kind, (sums, seen)) in KINDS.iter().zip(sums.iter().zip(seen)) {
@@ -171,5 +213,10 @@ mod tests {
         for (place, kind) in KINDS.iter().enumerate() {
             assert_eq!(*kind as usize, place);
         }
+    }
+
+    #[test]
+    fn an_edge_belongs_to_the_bucket_below_it() {
+        assert_eq!([0.0, 0.1, 0.11, 0.4, 0.5, 0.7, 0.71, 1.0].map(bucket), [0, 0, 1, 1, 2, 2, 3, 3]);
     }
 }

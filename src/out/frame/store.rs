@@ -18,6 +18,13 @@ impl Frame {
         parse(&bytes).map_err(|reason| Error::unreadable(path, reason))
     }
 
+    /// Reads a CSV file without the line of types, such as a log: `types` has an empty column for each that is known, others are left out. A
+    /// known column that the file lacks is empty in every row.
+    pub fn read_plain(path: &Path, types: Vec<(&str, Column)>) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        parse_plain(&bytes, types).map_err(|reason| Error::unreadable(path, reason))
+    }
+
     fn to_bytes(&self) -> Vec<u8> {
         let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
         let mut put = |record: Vec<String>| {
@@ -48,6 +55,25 @@ fn parse(bytes: &[u8]) -> std::result::Result<Frame, String> {
     for record in records {
         let record = record.map_err(|e| e.to_string())?;
         for ((name, column), field) in frame.columns.iter_mut().zip(&record) {
+            decode(column, field).ok_or_else(|| format!("`{field}` does not fit column `{name}`"))?;
+        }
+    }
+    Ok(frame)
+}
+
+fn parse_plain(bytes: &[u8], types: Vec<(&str, Column)>) -> std::result::Result<Frame, String> {
+    let mut reader = csv::ReaderBuilder::new().from_reader(bytes);
+    let names = reader.headers().map_err(|e| e.to_string())?.clone();
+    let places: Vec<Option<usize>> =
+        types.iter().map(|(known, _)| names.iter().position(|name| name == *known)).collect();
+    let mut frame = Frame::new();
+    for (name, column) in types {
+        frame.push(name, column).map_err(|e| e.to_string())?;
+    }
+    for record in reader.records() {
+        let record = record.map_err(|e| e.to_string())?;
+        for ((name, column), place) in frame.columns.iter_mut().zip(&places) {
+            let field = place.and_then(|place| record.get(place)).unwrap_or_default();
             decode(column, field).ok_or_else(|| format!("`{field}` does not fit column `{name}`"))?;
         }
     }
@@ -103,6 +129,18 @@ fn decode(column: &mut Column, field: &str) -> Option<()> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_log_has_no_line_of_types() {
+        let types = || vec![("step", Column::Whole(Vec::new())), ("k", Column::Real(Vec::new()))];
+        let read = |text: &str| parse_plain(text.as_bytes(), types());
+        let frame = read("step,other,k\n0,x,\n50,y,1.5\n").unwrap();
+        assert_eq!(frame.column("step").unwrap(), &Column::whole([0, 50]));
+        assert_eq!(frame.numbers("k").unwrap(), [None, Some(1.5)]);
+        assert_eq!(read("step\n7\n").unwrap().numbers("k").unwrap(), [None]);
+        assert_eq!(read("step,k\n").unwrap().rows(), 0);
+        assert_eq!(read("step,k\nx,1\n").unwrap_err(), "`x` does not fit column `step`");
+    }
 
     fn frames() -> impl Strategy<Value = Frame> {
         let word = prop_oneof![".*", Just(String::new()), Just("\\".into()), Just("a,\"b\"\r\nc".into())];

@@ -35,7 +35,11 @@ pub fn css() -> &'static str {
     })
 }
 
-/// Width of one line of text in pixels at this size. Letters that the font lacks count as one em's 0.6.
+/// How much wider the letters may be where a viewer ignores the embedded font (as pages that show an SVG as a picture do) and has none of the
+/// others: DejaVu Sans is 3 to 8 % wider than Inter, and its bold 13 to 18 % than the semi-bold.
+const SLACK: [f64; 2] = [1.08, 1.18];
+
+/// Room for one line of text in pixels at this size, with [`SLACK`]. Letters that the font lacks count as one em's 0.6.
 pub fn width(text: &str, size: f64, weight: Weight) -> f64 {
     static FACES: OnceLock<[Option<ttf_parser::Face<'static>>; 2]> = OnceLock::new();
     let faces =
@@ -48,7 +52,7 @@ pub fn width(text: &str, size: f64, weight: Weight) -> f64 {
         });
         known.unwrap_or(0.6)
     };
-    text.chars().map(advance).sum::<f64>() * size
+    text.chars().map(advance).sum::<f64>() * size * SLACK[usize::from(weight == Weight::SemiBold)]
 }
 
 /// Lines no wider than `room`, broken at spaces (and after `_ , ( / =` inside of words that are too long alone).

@@ -20,8 +20,6 @@ mod labels;
 mod mark;
 mod over;
 pub mod palette;
-#[cfg(test)]
-mod paper;
 mod png;
 mod shape;
 

@@ -75,8 +75,8 @@ pub struct ReportFigure {
     pub caption: String,
     /// Drawn with [`Dress::Inline`](crate::out::plot::Dress::Inline).
     pub svg: String,
-    /// The figure as a file, relative to the report; may be empty.
-    pub file: String,
+    /// The figure as files, relative to the report; may be empty.
+    pub files: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -33,7 +33,7 @@ fn small() -> ReportData {
             title: figure.title.clone(),
             caption: "A caption.".into(),
             svg: figure.svg(&frame(), Dress::Inline).unwrap(),
-            file: "plots/delta.svg".into(),
+            files: vec!["plots/delta.svg".into()],
         }],
         tables: vec![table],
         definitions: vec![Definition { column: "nu_error".into(), label: "ν error".into(), ..Default::default() }],
@@ -180,7 +180,7 @@ fn a_gallery_page_with_real_sizes_renders() {
             title: figure.title.clone(),
             caption: figure.caption.clone(),
             svg: figure.svg(frame, Dress::Inline).unwrap(),
-            file: format!("plots/{}.svg", figure.name),
+            files: vec![format!("plots/{0}.svg", figure.name), format!("plots/{0}.png", figure.name)],
         })
         .collect();
     let mut table = ReportTable::new("latents", &gallery[0].1, &gallery[0].0.labels, 50);

@@ -80,12 +80,7 @@ fn source(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<ActivationsSour
     check::activations::context(at, pair, sink);
     Some(ActivationsSource::Models {
         layer: at.fields.whole("layer")?,
-        site: match at.fields.word("site")? {
-            "residual_pre" => Site::ResidualPre,
-            "mlp_out" => Site::MlpOut,
-            "attn_out" => Site::AttnOut,
-            _ => Site::ResidualPost,
-        },
+        site: site(at)?,
         context: at.fields.whole("context")?,
         skip: at.fields.whole("skip")?,
         exclude: at.fields.get("exclude")?.list()?.iter().map(exclude).collect::<Option<Vec<_>>>()?,
@@ -152,4 +147,14 @@ fn portions(
         }
     }
     Some(portions)
+}
+
+/// The place within a block.
+pub(super) fn site(at: &At) -> Option<Site> {
+    Some(match at.fields.word("site")? {
+        "residual_pre" => Site::ResidualPre,
+        "mlp_out" => Site::MlpOut,
+        "attn_out" => Site::AttnOut,
+        _ => Site::ResidualPost,
+    })
 }

@@ -6,6 +6,7 @@ mod corpus;
 mod crosscoder;
 mod hub;
 mod latents;
+mod layers;
 mod model;
 mod pair;
 mod patch;
@@ -30,6 +31,7 @@ pub fn lower(at: &At, kind: &str, sink: &mut Sink) -> Draft {
         "scaling" => analyses::scaling(at, &mut draft, sink),
         "quality" => analyses::quality(at, &mut draft),
         "recover" => analyses::recover(at, &mut draft, sink),
+        "layers" => layers::layers(at, &mut draft, sink),
         "patch" => patch::patch(at, &mut draft, sink),
         "tokens" => latents::tokens(at, &mut draft, sink),
         "twins" => latents::twins(at, &mut draft, sink),

@@ -168,7 +168,7 @@ fn what(
     }
 }
 
-fn position(node: &Node) -> Option<PositionSpec> {
+pub(super) fn position(node: &Node) -> Option<PositionSpec> {
     let call = node.call()?;
     let tokens = || call.get("tokens")?.whole();
     Some(match call.word {
@@ -180,7 +180,7 @@ fn position(node: &Node) -> Option<PositionSpec> {
 }
 
 /// How many conversations; their corpus becomes the input `prompts`.
-fn prompts(at: &At, crosscoder: Option<(DeclId, usize)>, draft: &mut Draft, sink: &mut Sink) -> Option<u64> {
+pub(super) fn prompts(at: &At, crosscoder: Option<(DeclId, usize)>, draft: &mut Draft, sink: &mut Sink) -> Option<u64> {
     let node = at.fields.get("prompts")?;
     let Typed::Prompts { count, of } = &node.value else { return None };
     match of {

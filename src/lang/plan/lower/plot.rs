@@ -2,7 +2,7 @@
 
 use crate::lang::check::plots as check;
 use crate::lang::plan::draft::{At, Draft};
-use crate::lang::plan::spec::{Correlation, Count, Mark, PlotSpec, PlotWidth, Spec};
+use crate::lang::plan::spec::{Correlation, Count, FIGURE_ENDINGS, Mark, PlotSpec, PlotWidth, Spec};
 use crate::lang::resolve::query::Question;
 use crate::lang::resolve::{Sink, Typed};
 
@@ -14,7 +14,7 @@ pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let drawable = mark.is_some_and(|mark| check::fields_of_the_mark(at, mark, sink));
     let width = if at.fields.word("width") == Some("column") { PlotWidth::Column } else { PlotWidth::Page };
     if mark == Some(Mark::Gradient) {
-        let save = save(at, "svg", &["svg", "png"], sink)?;
+        let save = save(at, None, FIGURE_ENDINGS, sink)?;
         return drawable.then(|| Spec::Plot(PlotSpec { save, width, ..empty(Mark::Gradient) }));
     }
     let rows = rows(at, "data", "data", draft)?;
@@ -40,7 +40,7 @@ pub fn plot(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
         check::color(mark, color.as_ref(), at, sink);
         check::over(at, &over, (x.as_ref(), y.as_ref(), color.as_ref(), facet.as_ref()), sink);
     }
-    let save = save(at, "svg", &["svg", "png"], sink)?;
+    let save = save(at, None, FIGURE_ENDINGS, sink)?;
     let whole = at.fields.broken.is_empty() && at.fields.get("keep").is_some() == keep.is_some();
     (drawable && whole).then_some(())?;
     Some(Spec::Plot(PlotSpec {

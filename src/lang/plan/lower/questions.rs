@@ -25,7 +25,7 @@ pub fn table(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let names = question.names();
     check::questions::group_without_columns(at, sink);
     check::questions::over_of_the_table(at, &columns, !over.is_empty(), sink);
-    let save = save(at, "csv", &["csv"], sink)?;
+    let save = save(at, Some("csv"), &["csv"], sink)?;
     let limit = at.fields.whole("limit");
     Some(Spec::Table(TableSpec { rows: names, filter, group, over, columns, sort, limit, save }))
 }
@@ -165,14 +165,14 @@ fn aligned(main: &Resolved, chosen: &[usize], target: &Resolved, index: usize) -
         .any(|&c| main.points[c].coordinates.iter().all(|(axis, value)| other.get(axis).is_none_or(|v| v == value)))
 }
 
-/// The file name: as written, or the declaration's name.
-pub(super) fn save(at: &At, extension: &str, allowed: &[&str], sink: &mut Sink) -> Option<String> {
+/// The file name: as written, or the declaration's name. Without a `needed` ending it may have one of those `allowed`, or none.
+pub(super) fn save(at: &At, needed: Option<&str>, allowed: &[&str], sink: &mut Sink) -> Option<String> {
     let Some(node) = at.fields.get("save") else {
-        return Some(format!("{}.{extension}", at.name()));
+        return Some(needed.map_or_else(|| at.name().to_string(), |ending| format!("{}.{ending}", at.name())));
     };
     let name = at.string(node, sink)?;
     let span: Span = node.span;
-    check::questions::file_name(&name, allowed, span, sink).then_some(name)
+    check::questions::file_name(&name, needed.is_none(), allowed, span, sink).then_some(name)
 }
 
 /// A comparison that was broken over lines, as it reads on one.

@@ -173,7 +173,7 @@ fn measure(
     entries: &[Prepared],
     watch: &dyn Watch,
 ) -> Result<Vec<PromptSums>> {
-    let held = hold(pair, conversations, watch)?;
+    let held = hold(&|model, ids| pair.hold(model, ids), conversations, watch)?;
     let mut streams: [Vec<Vec<f32>>; 2] = [Vec::new(), Vec::new()];
     for both in &held {
         for model in [BASE, TUNED] {
@@ -221,8 +221,12 @@ fn measure(
     (0..conversations.len()).map(sums).collect()
 }
 
-/// Both models, run over each conversation up to the place.
-pub(super) fn hold(pair: &TappedPair, texts: &[TokenSequence], watch: &dyn Watch) -> Result<Vec<[Held; 2]>> {
+/// Both models, run over each text up to the place: `run` of a model and the tokens of a text.
+pub(super) fn hold(
+    run: &(dyn Fn(usize, &[u32]) -> Result<Held> + Sync),
+    texts: &[TokenSequence],
+    watch: &dyn Watch,
+) -> Result<Vec<[Held; 2]>> {
     let tasks: Vec<(usize, usize)> = (0..texts.len()).flat_map(|text| [(text, BASE), (text, TUNED)]).collect();
     let is_many = tasks.len() >= 2 * rayon::current_num_threads();
     let held: Vec<Held> = tasks
@@ -230,8 +234,8 @@ pub(super) fn hold(pair: &TappedPair, texts: &[TokenSequence], watch: &dyn Watch
         .with_max_len(1)
         .map(|(text, model)| match (watch.stop(), is_many) {
             (true, _) => Err(Error::Interrupted),
-            (_, true) => alone(|| pair.hold(model, &texts[text].ids)),
-            (_, false) => pair.hold(model, &texts[text].ids),
+            (_, true) => alone(|| run(model, &texts[text].ids)),
+            (_, false) => run(model, &texts[text].ids),
         })
         .collect::<Result<_>>()?;
     let mut held = held.into_iter();

@@ -27,7 +27,7 @@ impl Page<'_> {
             x += font::width(&title, label_size, Weight::Regular) + label_size;
             for group in self.data.groups.iter().take(MOST_ENTRIES) {
                 let swatch = label_size - 1.0;
-                let label = cut(&group.label, label_size, right - left - 20.0);
+                let label = cut(&group.label, label_size, Weight::Regular, right - left - 20.0);
                 let room = font::width(&label, label_size, Weight::Regular) + swatch + 6.0;
                 if x + room > right && x > left {
                     x = left;

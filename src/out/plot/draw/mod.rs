@@ -272,8 +272,8 @@ impl<'a> Page<'a> {
         let room = self.size.width - if self.sketch.counts { 5.8 * size } else { 0.0 };
         let lines = font::wrap(name, size, Weight::SemiBold, room);
         match lines.len() {
-            0..=2 => lines.iter().map(|l| cut(l, size, room)).collect(),
-            _ => vec![lines[0].clone(), cut(&lines[1..].join(" "), size, room)],
+            0..=2 => lines.iter().map(|l| cut(l, size, Weight::SemiBold, room)).collect(),
+            _ => vec![lines[0].clone(), cut(&lines[1..].join(" "), size, Weight::SemiBold, room)],
         }
     }
 
@@ -299,7 +299,7 @@ impl<'a> Page<'a> {
     /// Names of categories on y are cut where they would take the page.
     fn y_tick_labels(&self) -> Vec<String> {
         let room = if self.size.narrow { 80.0 } else { 170.0 };
-        self.sketch.y.ticks.iter().map(|t| cut(&t.label, self.t.tick, room)).collect()
+        self.sketch.y.ticks.iter().map(|t| cut(&t.label, self.t.tick, Weight::Regular, room)).collect()
     }
 
     /// Half of the last tick's label may stand out to the right.
@@ -328,14 +328,15 @@ impl<'a> Page<'a> {
         if fits && most <= 3 {
             return CategoryLabels { lines, turned: false, room: 5.0 + most as f64 * tick * 1.25 };
         }
-        let lines: Vec<Vec<String>> = axis.ticks.iter().map(|t| vec![cut(&t.label, tick, 150.0)]).collect();
+        let lines: Vec<Vec<String>> =
+            axis.ticks.iter().map(|t| vec![cut(&t.label, tick, Weight::Regular, 165.0)]).collect();
         let longest = lines.iter().flatten().map(|l| font::width(l, tick, Weight::Regular)).fold(0.0, f64::max);
         CategoryLabels { lines, turned: true, room: 14.0 + longest * 35f64.to_radians().sin() + 4.0 }
     }
 
     fn y_title(&self, canvas: &mut Canvas, middle: f64, height: f64) {
         let size = self.t.label;
-        let title = cut(&self.sketch.y.title, size, height.max(200.0));
+        let title = cut(&self.sketch.y.title, size, Weight::Regular, height.max(200.0) + 2.0 * size);
         if !title.is_empty() {
             let x = self.edge() + size * 0.85;
             canvas.text(x, middle, &title, TextStyle::new(size, Anchor::Middle).turned(-90.0));
@@ -344,14 +345,14 @@ impl<'a> Page<'a> {
 }
 
 /// Text that fits, with `…` where it was cut.
-fn cut(text: &str, size: f64, room: f64) -> String {
-    if font::width(text, size, Weight::SemiBold) <= room {
+fn cut(text: &str, size: f64, weight: Weight, room: f64) -> String {
+    if font::width(text, size, weight) <= room {
         return text.to_owned();
     }
     let mut kept = text.to_owned();
     while kept.pop().is_some() {
         let shown = format!("{}…", kept.trim_end());
-        if font::width(&shown, size, Weight::SemiBold) <= room {
+        if font::width(&shown, size, weight) <= room {
             return shown;
         }
     }
@@ -365,7 +366,7 @@ mod tests {
     #[test]
     fn cut_text_fits() {
         let text = "batch_topk(k = 100, aux = 0.03125)";
-        assert!(font::width(&cut(text, 12.0, 80.0), 12.0, Weight::SemiBold) <= 80.0);
-        assert_eq!(cut("L1", 12.0, 80.0), "L1");
+        assert!(font::width(&cut(text, 12.0, Weight::SemiBold, 80.0), 12.0, Weight::SemiBold) <= 80.0);
+        assert_eq!(cut("L1", 12.0, Weight::Regular, 80.0), "L1");
     }
 }

@@ -27,6 +27,6 @@ pub fn draw(canvas: &mut Canvas, ramp: &Ramp, (left, top): (f64, f64), height: f
         widest = widest.max(font::width(&tick.label, t.tick, Weight::Regular));
     }
     let x = left + 18.0 + widest + 8.0;
-    let title = cut(&ramp.axis.title, t.label, height.max(150.0));
+    let title = cut(&ramp.axis.title, t.label, Weight::Regular, height.max(150.0));
     canvas.text(x, top + height / 2.0, &title, TextStyle::new(t.label, Anchor::Middle).turned(90.0));
 }
