@@ -221,7 +221,7 @@ fn figures_say_what_their_rows_give() {
     let mean = format!("mean {} of ν error lies outside of the axis", format!("{mx:.3}").replace('-', "−"));
     assert!(dots.contains(&mean), "{mean}");
 
-    assert!(means.contains("bars: 95% interval of the mean over latents"));
+    assert!(means.contains("bars: 95% interval of the mean"));
     let wide: f64 = means.split("width=\"").nth(1).and_then(|s| s.split('"').next()?.parse().ok()).unwrap();
     assert!((315.0..=323.0).contains(&wide), "85 mm, not {wide}");
     let png = std::fs::read(lab.path().join("out/plots/fields.png")).unwrap();
