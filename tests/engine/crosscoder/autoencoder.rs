@@ -7,7 +7,7 @@ use xd::ml::crosscoder::*;
 use xd::ml::formats::{ExportLayout, WeightsFile, export_crosscoder, lost, verify_export};
 use xd::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use xd::ml::watch::{Progress, Unwatched, Watch};
-use xd::ml::{BASE, Error, MemoryRows, Rows, TUNED};
+use xd::ml::{BASE, Error, MemoryRows, TUNED};
 
 const TARGETS: [Target; 3] = [Target::Base, Target::Tuned, Target::Difference];
 
@@ -263,7 +263,9 @@ fn decoder_vectors_keep_norm_one_and_the_other_half_stays_zero() {
     for target in TARGETS {
         let mut trainer = Trainer::new(sae(target, latents, Loss::BatchTopK(sae_top(3))), d, None).unwrap();
         let x = rows(32 * 20, d, 4);
-        x.chunks_exact(32 * 2 * d).for_each(|batch| drop(trainer.step(batch).unwrap()));
+        for batch in x.chunks_exact(32 * 2 * d) {
+            trainer.step(batch).unwrap();
+        }
         let made = trainer.finish();
         let (writes, other) = (target.model(), 1 - target.model());
         let norms = made.decoder_norms();
