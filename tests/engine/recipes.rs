@@ -314,7 +314,7 @@ fn diff_sae_trains_patches_and_measures_autoencoders() {
 }
 
 fn small_diff_sae() -> Vec<String> {
-    ["train_length=7 epochs", "prompts=3 prompts", "rows=6K tokens", "held_out=1K tokens", "latents=128"]
+    ["train_length=7 epochs", "prompts=3 prompts", "rows=6K tokens", "held_out=1K tokens", "latents=1x"]
         .map(String::from)
         .to_vec()
 }

@@ -57,6 +57,13 @@ crosscoder first for train.seed in [0, 1] {
   train { batch = 64 tokens
     optimizer = adam(warmup = 1 steps) }
 }
+crosscoder auto {
+  on      = real
+  variant = sae(on = tuned)
+  loss    = topk(k = 8)
+  train { batch = 64 tokens
+    optimizer = adam(warmup = 1 steps) }
+}
 classify kinds { of = first[train.seed = 0] }
 scaling ratios {
   of     = first[train.seed = 0]
@@ -534,6 +541,8 @@ fn changes() -> BTreeMap<String, (String, String)> {
         let entry = |latents: &str| patch("insert", &format!("[{word}({latents})]"));
         add(&format!("patch.insert:{word}.latents"), entry("[3]"), entry("[4]"));
     }
+    let biased = |latents: &str| block("patch", &[("of", "auto"), ("insert", &format!("[add_with_bias({latents})]"))]);
+    add("patch.insert:add_with_bias.latents", biased("[3]"), biased("[4]"));
     for (argument, before, after) in [
         ("classes", "paper(kinds, ratios, of = all)", "paper(wide_kinds, ratios, of = all)"),
         ("scaling", "paper(kinds, ratios)", "paper(kinds, more_ratios)"),

@@ -637,6 +637,16 @@ fn autoencoders_have_losses_of_their_own_and_are_told_from_crosscoders() {
     let Loss::BatchTopK(top) = spec(&trained(", reconstruction = l2")).loss else { panic!() };
     assert_eq!((top.reconstruction, top.norm), (Reconstruction::L2, CodeNorm::None));
     assert_eq!(spec(&trained(", norm = none")), spec(&trained("")));
+    // What its latents are added to, and what of a crosscoder is never added.
+    let patched = |of: &str, into: &str, insert: &str| {
+        format!(
+            "crosscoder x {{ on = acts\n  loss = topk(k = 4)\n  variant = {of}\n  train.optimizer = adam(warmup = 5 steps) }}\ncorpus talk = jsonl(\"organism/texts/chat.jsonl\", column = \"messages\", template = tokenizer)\npatch p {{ of = x\n  into = {into}\n  prompts = 4 prompts of talk\n  insert = [{insert}] }}\n"
+        )
+    };
+    one(&patched("shared_code", "base", "add_with_bias([1])"), "wrong_kind", "add_with_bias([1])");
+    one(&patched("sae(on = tuned)", "tuned", "add_with_bias([1])"), "not_for_sae", "add_with_bias([1])");
+    one(&patched("sae(on = difference)", "tuned", "add([1])"), "not_for_sae", "add([1])");
+    one(&patched("sae(on = base)", "base", "add([1])"), "not_for_sae", "add([1])");
     for (folder, variant, expected) in [
         ("sae", "variant = sae(on = base)", Variant::Sae(Target::Base)),
         ("sae_of_tuned", "", Variant::Sae(Target::Tuned)),

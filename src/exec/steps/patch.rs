@@ -159,6 +159,7 @@ fn mode(mode: spec::PatchMode) -> Mode {
     match mode {
         spec::PatchMode::Replace => Mode::Replace,
         spec::PatchMode::Add => Mode::Add,
+        spec::PatchMode::AddWithBias => Mode::AddWithBias,
     }
 }
 

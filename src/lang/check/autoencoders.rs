@@ -5,7 +5,7 @@ use crate::lang::plan::Origin;
 use crate::lang::plan::draft::{At, Draft};
 use crate::lang::plan::facts::Facts;
 use crate::lang::plan::spec::{Role, Target, Variant};
-use crate::lang::resolve::{Sink, Typed};
+use crate::lang::resolve::{Node, Sink, Typed};
 use crate::lang::source::Span;
 
 use super::weights::Weights;
@@ -149,17 +149,30 @@ pub fn scaling(at: &At, facts: &Facts, sink: &mut Sink) -> bool {
     false
 }
 
+/// The first entry of `insert` with one of these words.
+fn entry<'a>(at: &At<'a>, words: &[&str]) -> Option<&'a Node> {
+    let Typed::Entries(entries) = &at.fields.get("insert")?.value else { return None };
+    entries.iter().map(|(_, node)| node).find(|node| node.call().is_some_and(|call| words.contains(&call.word)))
+}
+
+/// Only an autoencoder's decoder bias is put in. False for that of a crosscoder.
+pub fn bias(at: &At, facts: &Facts, sink: &mut Sink) -> bool {
+    let Some(node) = entry(at, &["add_with_bias"]).filter(|_| facts.sae.is_none()) else { return true };
+    sink.push(
+        Diagnostic::new(Code::WrongKind, node.span, "decoder biases of a crosscoder are not exchanged")
+            .label("only of an autoencoder")
+            .help("write `add(..)`, or take a crosscoder with `variant = sae(..)`"),
+    );
+    false
+}
+
 /// Latents put in with `add` are what the decoder of the other model writes. False when that is nothing.
 pub fn added(at: &At, facts: &Facts, into: Role, sink: &mut Sink) -> bool {
     let Some(target) = facts.sae else { return true };
     let writes = if target == Target::Base { Role::Base } else { Role::Tuned };
-    let entries = match at.fields.get("insert").map(|node| &node.value) {
-        Some(Typed::Entries(entries)) => entries.as_slice(),
-        _ => &[],
-    };
-    let entry = entries.iter().find(|(_, node)| node.call().is_some_and(|call| call.word == "add"));
+    let entry = entry(at, &["add", "add_with_bias"]);
     let mode = at.fields.get("mode").filter(|node| node.word() == Some("add"));
-    let Some(node) = entry.map(|(_, node)| node).or(mode).filter(|_| into == writes) else { return true };
+    let Some(node) = entry.or(mode).filter(|_| into == writes) else { return true };
     let other = if into == Role::Base { "tuned" } else { "base" };
     let place = at.fields.get("into").map_or(at.span(), |node| node.span);
     sink.push(

@@ -683,6 +683,8 @@ pub enum Insert {
 pub enum PatchMode {
     Replace,
     Add,
+    /// With the decoder bias of an autoencoder.
+    AddWithBias,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

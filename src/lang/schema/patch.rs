@@ -14,6 +14,8 @@ const INSERT: &[Variant] = &[
         .formula("h_S = h^other at control tokens, h^into elsewhere", "paper"),
     Variant::new("add", BY, "These latents as with `mode = add`, whatever the others are.")
         .formula("h_S = h^into + sum over j in S of f_j d_j^other", "published code"),
+    Variant::new("add_with_bias", BY, "These latents of an autoencoder as with `add`, and its decoder bias.")
+        .formula("h_S = h^into + sum over j in S of f_j d_j + b_dec", "published code"),
     Variant::new("replace", BY, "These latents as with `mode = replace`, whatever the others are.")
         .formula("h_S = h^into + sum over j in S of f_j (d_j^other - d_j^into)", "paper"),
     Variant::new(

@@ -82,6 +82,16 @@ impl TappedPair<'_> {
         out.iter_mut().zip(sum).for_each(|(out, sum)| *out += sign * (sum / scale));
     }
 
+    /// b_dec `[d]` of an autoencoder on the scale of the models: (b_dec + c) / s where it reads s x - c (docs/method.md 1.7). Zeros of a crosscoder.
+    pub fn bias(&self) -> Vec<f32> {
+        let width = self.crosscoder.width;
+        let Some(target) = self.crosscoder.variant.target() else { return vec![0.0; width] };
+        let (mean, scale) = (self.normalizer.mean(), self.normalizer.scale());
+        let own = &self.crosscoder.decoder_bias[target.model() * width..][..width];
+        let taken = |m: usize, i: usize| target.sign(m) * scale[m] * mean.get(m * width + i).copied().unwrap_or(0.0);
+        own.iter().enumerate().map(|(i, b)| (b + taken(BASE, i) + taken(1 - BASE, i)) / scale[target.model()]).collect()
+    }
+
     /// hhat^m = mean^m + (sum over j of f_j d_j^m + b^m) / s^m of rows `h^m [T, d]` of both models, `[T, 2, d]`. An autoencoder leaves the model
     /// alone that it does not write to, and to one of the difference hhat^tuned is h^base with the rest added: h less what it misses.
     pub fn reconstruct(&self, streams: [&[f32]; 2]) -> Vec<f32> {

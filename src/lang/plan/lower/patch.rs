@@ -50,6 +50,7 @@ pub fn patch(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let metrics = check::latents::distinct_metrics(at, metrics, sink)?;
     let role = |field: &str| self::role(at, field);
     if let (Some(of), Some(into)) = (of, role("into")) {
+        check::autoencoders::bias(at, &of.facts, sink).then_some(())?;
         check::autoencoders::added(at, &of.facts, into, sink).then_some(())?;
     }
     of?;
@@ -159,8 +160,12 @@ fn what(
         Some("everything") => Some(Insert::Everything),
         Some("error") => Some(Insert::Error),
         Some("template") => Some(Insert::Template),
-        Some(word @ ("add" | "replace")) => {
-            let mode = if word == "add" { PatchMode::Add } else { PatchMode::Replace };
+        Some(word @ ("add" | "add_with_bias" | "replace")) => {
+            let mode = match word {
+                "add" => PatchMode::Add,
+                "add_with_bias" => PatchMode::AddWithBias,
+                _ => PatchMode::Replace,
+            };
             let latents = chosen(at, node.call()?.get("latents")?, crosscoder, draft, sink)?;
             Some(Insert::By { mode, latents })
         }

@@ -38,6 +38,8 @@ pub enum Mode {
     Replace,
     /// f_j d_j^other.
     Add,
+    /// f_j d_j, and the decoder bias of an autoencoder, at every position.
+    AddWithBias,
 }
 
 /// An [`Entry`] with the latents marked.
@@ -110,12 +112,20 @@ impl Streams<'_> {
                 pair.write(into, latents, values, 1.0, row);
                 pair.write(1 - into, latents, values, -1.0, row);
             }),
-            Prepared::Latents(chosen, own) => self.changed(self.into, chosen.as_deref(), |latents, values, row| {
-                pair.write(1 - into, latents, values, 1.0, row);
-                if own.unwrap_or(mode) == Mode::Replace {
-                    pair.write(into, latents, values, -1.0, row);
+            Prepared::Latents(chosen, own) => {
+                let mode = own.unwrap_or(mode);
+                let mut stream = self.changed(self.into, chosen.as_deref(), |latents, values, row| {
+                    pair.write(1 - into, latents, values, 1.0, row);
+                    if mode == Mode::Replace {
+                        pair.write(into, latents, values, -1.0, row);
+                    }
+                });
+                if mode == Mode::AddWithBias {
+                    let bias = pair.bias();
+                    stream.chunks_exact_mut(width).for_each(|row| row.iter_mut().zip(&bias).for_each(|(h, b)| *h += b));
                 }
-            }),
+                stream
+            }
         }
     }
 
