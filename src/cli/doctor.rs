@@ -9,6 +9,7 @@ use super::{Format, Status};
 use crate::exec::device::Device;
 use crate::exec::hub::Hub;
 use crate::exec::{Store, limits};
+use crate::ml::cuda;
 
 /// Arguments of `xd doctor`.
 #[derive(clap::Args, Debug)]
@@ -43,7 +44,7 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
                 "cache_bytes": cached.bytes, "incomplete": cached.incomplete,
             },
             "device": device.name, "flops": device.flops, "bandwidth": device.bandwidth, "store": store.root(), "artifacts": artifacts,
-            "begun": begun, "disk_free_bytes": disk, "memory_free_bytes": memory, "cuda": false,
+            "begun": begun, "disk_free_bytes": disk, "memory_free_bytes": memory, "cuda": cards(),
         });
         say!("{}", serde_json::to_string_pretty(&value).unwrap_or_default());
         return ExitCode::SUCCESS;
@@ -51,12 +52,37 @@ pub fn run(args: &DoctorArgs) -> ExitCode {
     let amount = |count: Option<u64>| count.map(bytes).unwrap_or_else(|| "unknown".to_string());
     let (flops, bandwidth) = (device.flops / 1e9, device.bandwidth / 1e9);
     say!("device  {}, {flops:.0} GFLOP/s in f32 products, {bandwidth:.1} GB/s of memory", device.name);
-    say!("cuda    not in this build");
+    print_cards();
     say!("memory  {} free", amount(memory));
     say!("store   {}, {artifacts} artifacts, {begun} begun and not finished", store.root().display());
     say!("disk    {} free there", amount(disk));
     print_hub(&hub, &cached);
     ExitCode::SUCCESS
+}
+
+/// For JSON: the cards, or what is missing.
+fn cards() -> serde_json::Value {
+    match cuda::cards() {
+        Ok(cards) => serde_json::json!({"usable": true, "cards": cards}),
+        Err(problem) => {
+            serde_json::json!({"usable": false, "cards": [], "problem": problem.to_string(), "help": problem.help()})
+        }
+    }
+}
+
+fn print_cards() {
+    match cuda::cards() {
+        Ok(cards) => {
+            for card in cards {
+                let (free, all) = (bytes(card.free), bytes(card.memory));
+                say!("cuda:{}  {}, sm {}, {free} of {all} free", card.number, card.name, card.capability);
+            }
+        }
+        Err(problem) => {
+            say!("cuda    {problem}");
+            say!("        {}", problem.help());
+        }
+    }
 }
 
 fn print_hub(hub: &Hub, cached: &Cached) {

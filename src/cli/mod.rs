@@ -26,6 +26,8 @@ macro_rules! tell {
 
 mod check;
 #[cfg(feature = "engine")]
+mod device;
+#[cfg(feature = "engine")]
 mod doctor;
 mod explain;
 #[cfg(feature = "engine")]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::device::{DeviceArgs, Refusal, with_card};
 use super::hub_cache;
 use super::progress::{bytes, duration, thousands};
 use super::session::{Loaded, Session, SessionArgs, ended};
@@ -18,6 +19,8 @@ use crate::lang::plan::{Plan, Spec, Step};
 pub struct PlanArgs {
     #[command(flatten)]
     pub session: SessionArgs,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// How to report: for people, one line each, or JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -33,9 +36,12 @@ pub fn run(args: &PlanArgs) -> ExitCode {
         Ok(statuses) => statuses,
         Err(error) => return ended(Ended::Failed, &error.to_string()),
     };
-    let device = Device::measure();
+    let card = args.device.look();
+    let name = card.as_ref().ok().and_then(Option::as_ref).map(|card| format!("cuda:{}, {}", card.number, card.name));
+    let device = with_card(Device::measure(), name.as_deref());
     let totals = Totals::of(&plan, &statuses, &device);
-    let refusals = refusals(&totals, session.store.root());
+    let mut refusals = refusals(&totals, session.store.root());
+    refusals.splice(..0, card.err());
     match args.format {
         Format::Json => print_json(&plan, &statuses, &device, &totals, &refusals),
         Format::Short => print_short(&plan, &statuses),
@@ -101,7 +107,7 @@ impl Totals {
 }
 
 /// What cannot fit: code, message, help.
-pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<(&'static str, String, String)> {
+pub fn refusals(totals: &Totals, store: &std::path::Path) -> Vec<Refusal> {
     let mut refusals = Vec::new();
     let cache = hub_cache::root();
     // The folder may not be there yet; its disk is that of what is.
@@ -215,13 +221,7 @@ fn print_short(plan: &Plan, statuses: &[Status]) {
     }
 }
 
-fn print_json(
-    plan: &Plan,
-    statuses: &[Status],
-    device: &Device,
-    totals: &Totals,
-    refusals: &[(&'static str, String, String)],
-) {
+fn print_json(plan: &Plan, statuses: &[Status], device: &Device, totals: &Totals, refusals: &[Refusal]) {
     let steps: Vec<_> = plan
         .steps
         .iter()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::device::{DeviceArgs, Refusal, with_card};
 use super::plan::{Totals, refusals};
 use super::progress::{Show, duration, stop_on_interrupt, thousands};
 use super::session::{Loaded, Pinning, Session, SessionArgs, ended};
@@ -23,9 +24,8 @@ pub struct RunArgs {
     /// Only this name, and what it needs.
     #[arg(long, value_name = "NAME")]
     pub only: Option<String>,
-    /// Where to compute. This version computes on the CPU.
-    #[arg(long, default_value = "cpu")]
-    pub device: String,
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Where tables, plots and the report go [default: runs/<file stem>].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -42,12 +42,6 @@ pub struct RunArgs {
 
 /// Runs the verb.
 pub fn run(args: &RunArgs) -> ExitCode {
-    if args.device != "cpu" {
-        return ended(
-            Status::Usage,
-            &format!("--device {}: this version of xd computes on the CPU only; leave the option out", args.device),
-        );
-    }
     if args.help {
         return match Session::load(&args.session, args.format) {
             Ok(loaded) => {
@@ -67,12 +61,16 @@ pub fn run(args: &RunArgs) -> ExitCode {
         Err(code) => return code,
     };
     crate::ml::lm::tune_allocator();
-    let device = Device::measure();
+    let gpu = match args.device.open() {
+        Ok(gpu) => gpu,
+        Err(refusal) => return refused(refusal),
+    };
+    let device = with_card(Device::measure(), gpu.as_ref().map(|gpu| gpu.name()));
     match status(&plan, &session.store, &session.experiment) {
         Ok(statuses) => {
             let totals = Totals::of(&plan, &statuses, &device);
-            if let Some((code, message, help)) = refusals(&totals, session.store.root()).into_iter().next() {
-                return ended(Status::Invalid, &format!("xd::{code}\n\n  × {message}\n  help: {help}"));
+            if let Some(refusal) = refusals(&totals, session.store.root()).into_iter().next() {
+                return refused(refusal);
             }
             if !quiet {
                 tell!(
@@ -97,6 +95,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
         warnings: session.warnings.clone(),
         inputs: session.inputs.clone(),
         hub,
+        gpu,
     };
     match executor::run(&plan, &session.store, &options, &device, &show) {
         Ok(outcome) => report(&plan, &session, &outcome, args.format),
@@ -106,6 +105,10 @@ pub fn run(args: &RunArgs) -> ExitCode {
         }
         Err(error) => ended(Status::Failed, &error.to_string()),
     }
+}
+
+fn refused((code, message, help): Refusal) -> ExitCode {
+    ended(Status::Invalid, &format!("xd::{code}\n\n  × {message}\n  help: {help}"))
 }
 
 fn report(plan: &Plan, session: &Session, outcome: &Outcome, format: Format) -> ExitCode {

@@ -229,6 +229,7 @@ impl<'a> Run<'a> {
                 hub: &self.options.hub,
                 folder: making.folder(),
                 watch,
+                gpu: self.options.gpu.as_ref(),
             })
             .collect();
         // Without a reset the peak would be that of the steps before.
@@ -257,6 +258,7 @@ impl<'a> Run<'a> {
                         memory_bytes,
                         notes: notes.clone(),
                         xd_version: env!("CARGO_PKG_VERSION").to_string(),
+                        device: self.device_of(&step.spec),
                     })?;
                     self.observer.finished(&address, step.kind, false, seconds);
                     self.states[member] = State::Done { cached: false, seconds, tokens, notes };
@@ -267,6 +269,12 @@ impl<'a> Run<'a> {
             }
         }
         if interrupted { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Where this run computes such a step.
+    fn device_of(&self, spec: &Spec) -> String {
+        let gpu = self.options.gpu.as_ref().filter(|_| steps::runs_on_gpu(spec));
+        gpu.map_or("cpu", |gpu| gpu.name()).to_string()
     }
 
     fn fail(&mut self, index: usize, message: String) {
@@ -386,6 +394,7 @@ impl<'a> Run<'a> {
         let stored = is_stored(&step.spec);
         let artifact = stored.then(|| self.store.artifact(&step.id));
         let record = if stored { self.store.record(&step.id).ok().flatten() } else { None };
+        let device = record.as_ref().map(|record| record.device.clone()).unwrap_or_default();
         let (state, error, cached, seconds, tokens) = match &self.states[index] {
             State::Done { cached, seconds, tokens, .. } => ("done", None, *cached && stored, *seconds, *tokens),
             State::Failed { error } => ("failed", Some(error.clone()), false, 0.0, 0),
@@ -400,6 +409,7 @@ impl<'a> Run<'a> {
             error,
             seconds,
             tokens,
+            device,
             tokens_per_second: if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 },
             predicted: Amounts {
                 seconds: self.device.seconds(&step.cost),

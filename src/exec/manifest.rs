@@ -42,6 +42,10 @@ pub struct StepEntry {
     pub seconds: f64,
     pub tokens: u64,
     pub tokens_per_second: f64,
+    /// Where it was computed, in this run or in the one that made it: `cpu`, or a card. Empty where nothing is kept, and for results
+    /// of versions that did not write it down.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact: Option<String>,
     pub predicted: Amounts,

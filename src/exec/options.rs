@@ -1,9 +1,11 @@
 //! What a run is told besides its plan.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::hub::Hub;
 use super::manifest::InputFile;
+use crate::ml::cuda::Gpu;
 
 /// Where a run reads and writes.
 #[derive(Clone, Debug)]
@@ -26,4 +28,6 @@ pub struct Options {
     pub inputs: Vec<InputFile>,
     /// Brings what the plan pins of the hub and this machine lacks.
     pub hub: Hub,
+    /// Where crosscoders are trained and Latent Scaling is measured; without it on the CPU, as all else.
+    pub gpu: Option<Arc<dyn Gpu>>,
 }

@@ -34,6 +34,9 @@ pub struct Record {
     /// Remarks of the making, such as norm warnings.
     pub notes: Vec<String>,
     pub xd_version: String,
+    /// Where it was computed: `cpu`, or a card. Empty in records of versions that did not write it down.
+    #[serde(default)]
+    pub device: String,
 }
 
 /// What the index remembers of an address.
@@ -218,6 +221,7 @@ mod tests {
             tokens: 10,
             notes: vec!["sink token at position 0".into()],
             xd_version: "0.1.0".into(),
+            device: "cpu".into(),
         }
     }
 

@@ -3,12 +3,13 @@
 // before each block. What a real card would leave undefined ends the launch with a message: threads that wait at different
 // barriers, or that ended while others wait. Threads and blocks may run backwards, which must not change a bit.
 #include <math.h>
-#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <type_traits>
+#if !defined(__x86_64__)
 #include <ucontext.h>
+#endif
 
 #define __global__
 #define __device__ static inline
@@ -27,15 +28,47 @@ struct Three {
     unsigned x, y, z;
 };
 
+#if defined(__x86_64__)
+// Keeps the registers that a call must keep on the stack that it leaves, and takes them from the one it goes to.
+extern "C" void emulator_switch(void** from, void* to) __attribute__((visibility("hidden")));
+__asm__(
+    ".text\n.hidden emulator_switch\n.globl emulator_switch\n.type emulator_switch, @function\nemulator_switch:\n"
+    "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
+    "mov %rsp, (%rdi)\nmov %rsi, %rsp\n"
+    "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
+    ".size emulator_switch, . - emulator_switch\n");
+#endif
+
 namespace emulator {
 
-const unsigned THREADS = 256, LANES = 32, STACK = 128 << 10;
+// Stacks that are a power of two apart would share the lines of a cache.
+const unsigned THREADS = 256, LANES = 32, STACK = (64 << 10) + 320;
 
 enum Wait { NOTHING, BLOCK_BARRIER, WARP_BARRIER };
 
+#if defined(__x86_64__)
+typedef void* Context;
+static inline void switch_to(Context* from, Context* to) { emulator_switch(from, *to); }
+static void prepare(Context* context, unsigned char* stack, void (*main)()) {
+    void** top = (void**)(((size_t)stack + STACK - 64) & ~(size_t)15);
+    *top = (void*)main;
+    for (int i = 1; i <= 6; i++) top[-i] = 0;
+    *context = top - 6;
+}
+#else
+typedef ucontext_t Context;
+static inline void switch_to(Context* from, Context* to) { swapcontext(from, to); }
+static void prepare(Context* context, unsigned char* stack, void (*main)()) {
+    getcontext(context);
+    context->uc_stack.ss_sp = stack;
+    context->uc_stack.ss_size = STACK;
+    context->uc_link = 0;
+    makecontext(context, main, 0);
+}
+#endif
+
 struct Fiber {
-    jmp_buf at;
-    ucontext_t start;
+    Context context;
     bool begun, done;
     Wait wait;
     int line;
@@ -49,8 +82,7 @@ struct Exchange {
 static Fiber fibers[THREADS];
 static Exchange warps[THREADS / LANES];
 static unsigned char* stacks = 0;
-static jmp_buf scheduler;
-static ucontext_t base;
+static Context scheduler;
 static unsigned current, arrived;
 static Three thread_index, block_index, grid_size;
 static bool backwards = false;
@@ -58,14 +90,41 @@ static char problem[512];
 static void (*body)(void**);
 static void** arguments;
 
-static void yield() {
-    if (_setjmp(fibers[current].at) == 0) _longjmp(scheduler, 1);
+static void fiber_main();
+
+// The next thread that can go on, in the order of the launch; THREADS when none can.
+static unsigned next_after(unsigned thread) {
+    for (unsigned i = 0; i < THREADS; i++) {
+        thread = (backwards ? thread + THREADS - 1 : thread + 1) % THREADS;
+        if (!fibers[thread].done && fibers[thread].wait == NOTHING) return thread;
+    }
+    return THREADS;
 }
 
+static void go_on(Context* from, unsigned thread) {
+    if (thread == THREADS || problem[0]) {
+        if (from != &scheduler) switch_to(from, &scheduler);
+        return;
+    }
+    current = thread;
+    thread_index.x = thread;
+    Fiber& fiber = fibers[thread];
+    if (!fiber.begun) {
+        fiber.begun = true;
+        prepare(&fiber.context, stacks + (size_t)thread * STACK, fiber_main);
+    }
+    if (from != &fiber.context) switch_to(from, &fiber.context);
+}
+
+static void yield() { go_on(&fibers[current].context, next_after(current)); }
+
+// A fiber lives on from block to block.
 static void fiber_main() {
-    body(arguments);
-    fibers[current].done = true;
-    _longjmp(scheduler, 1);
+    for (;;) {
+        body(arguments);
+        fibers[current].done = true;
+        yield();
+    }
 }
 
 static void fail(const char* what, int line) {
@@ -124,45 +183,22 @@ static unsigned ballot(bool vote, int line) {
     return bits;
 }
 
-static void start(unsigned thread) {
-    Fiber& fiber = fibers[thread];
-    fiber.begun = true;
-    getcontext(&fiber.start);
-    fiber.start.uc_stack.ss_sp = stacks + (size_t)thread * STACK;
-    fiber.start.uc_stack.ss_size = STACK;
-    fiber.start.uc_link = 0;
-    makecontext(&fiber.start, fiber_main, 0);
-    swapcontext(&base, &fiber.start);
-}
-
-// One turn for a thread that can go on; false when none can.
-static bool turn_of(unsigned thread) {
-    Fiber& fiber = fibers[thread];
-    if (fiber.done || fiber.wait != NOTHING) return false;
-    current = thread;
-    thread_index.x = thread;
-    if (_setjmp(scheduler) == 0) {
-        if (fiber.begun) _longjmp(fiber.at, 1);
-        start(thread);
-    }
-    return true;
-}
-
 static void run_block() {
     memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);
     for (Fiber& fiber : fibers) {
-        fiber.begun = fiber.done = false;
+        fiber.done = false;
         fiber.wait = NOTHING;
         fiber.line = 0;
     }
     for (Exchange& warp : warps) warp.arrived = warp.turn = 0;
     arrived = 0;
-    for (bool moved = true; moved && !problem[0];) {
-        moved = false;
-        for (unsigned i = 0; i < THREADS; i++) moved |= turn_of(backwards ? THREADS - 1 - i : i);
+    // Comes back when no thread can go on.
+    go_on(&scheduler, backwards ? THREADS - 1 : 0);
+    for (Fiber& fiber : fibers) {
+        if (fiber.done) continue;
+        fiber.begun = false;
+        fail("threads wait for others that have ended or wait elsewhere", fiber.line);
     }
-    for (Fiber& fiber : fibers)
-        if (!fiber.done) fail("threads wait for others that have ended or wait elsewhere", fiber.line);
 }
 
 static const char* launch(void (*kernel)(void**), void** args, unsigned x, unsigned y, bool reversed) {

@@ -1,7 +1,7 @@
 //! A GPU of the tests: the CUDA kernels compiled as C++ (`emulator.h`) and run on the CPU.
 //!
 //! Every allocation ends at a page that cannot be read or written, and has one before it, so that a kernel that leaves its
-//! arrays ends the test with a message. Fresh memory holds numbers that are none.
+//! arrays ends the test process. Fresh memory holds numbers that are none.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::Library;
-use xd::ml::cuda::{Arg, Form, Gpu, Product, kernels};
+use xd::ml::cuda::{Arg, Array, Form, Gpu, Product, kernels};
 use xd::ml::kernels::{Matrix, dots, product};
 use xd::ml::{Error, Result};
 
@@ -37,6 +37,25 @@ fn library() -> &'static std::result::Result<Library, String> {
     LIBRARY.get_or_init(compile)
 }
 
+/// Kernels that are wrong, so that the tests see that the emulator notices.
+const TRAPS: &str = r#"
+extern "C" __global__ void trap_barrier(float* out) {
+    if (threadIdx.x < 128) __syncthreads();
+    out[threadIdx.x] = 1;
+}
+extern "C" __global__ void trap_early_end(float* out) {
+    if (threadIdx.x == 7) return;
+    __syncthreads();
+    out[threadIdx.x] = 1;
+}
+extern "C" __global__ void trap_race(float* out) {
+    __shared__ float room[BLOCK];
+    room[threadIdx.x] = threadIdx.x;
+    out[threadIdx.x] = room[(threadIdx.x + 1) % BLOCK];
+}
+EMULATED(trap_barrier) EMULATED(trap_early_end) EMULATED(trap_race)
+"#;
+
 /// Kernels use global variables of the library, so one launch runs at a time.
 static LAUNCH: Mutex<()> = Mutex::new(());
 
@@ -49,6 +68,7 @@ fn compile() -> std::result::Result<Library, String> {
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let mut text = format!("{}\n{}\n", include_str!("emulator.h"), kernels::SOURCE);
     kernels::NAMES.iter().for_each(|name| text += &format!("EMULATED({name})\n"));
+    text += TRAPS;
     // Beside other test processes: each compiles under a name of its own.
     let stem = folder.join(format!("kernels-{}", std::process::id()));
     let (source, out) = (stem.with_extension("cpp"), stem.with_extension("so"));
@@ -156,4 +176,24 @@ impl Gpu for Emulator {
         }
         Ok(())
     }
+}
+
+#[test]
+fn what_a_card_would_leave_undefined_is_noticed() {
+    let Some(gpu) = emulator(false) else { return };
+    let out = Array::<f32>::zeros(&gpu, kernels::BLOCK).unwrap();
+    let said = |kernel: &'static str, args: Vec<Arg>| {
+        let call = std::panic::AssertUnwindSafe(|| gpu.launch(kernel, [1, 1], &args).unwrap());
+        let panic = std::panic::catch_unwind(call).unwrap_err();
+        *panic.downcast::<String>().unwrap()
+    };
+    assert!(said("trap_barrier", vec![out.arg()]).contains("threads wait for others"));
+    assert!(said("trap_early_end", vec![out.arg()]).contains("threads wait for others"));
+    assert!(said("scan", vec![out.arg(), out.arg()]).contains("other types"));
+    assert!(said("trap_race", vec![out.arg(), Arg::U32(1)]).contains("other types"));
+    gpu.launch("trap_race", [1, 1], &[out.arg()]).unwrap();
+    let forwards = out.get().unwrap();
+    assert!(forwards[0].is_nan(), "shared memory is not zero: {}", forwards[0]);
+    emulator(true).unwrap().launch("trap_race", [1, 1], &[out.arg()]).unwrap();
+    assert!(out.get().unwrap()[0] == 1.0, "the other order shows the missing barrier");
 }

@@ -3,6 +3,8 @@
 
 mod emulator;
 mod kernels;
+mod nvrtc;
 #[path = "../engine/crosscoder/rows.rs"]
 mod rows;
+mod scaling;
 mod training;

@@ -59,7 +59,11 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
         let spec = crosscoder_spec(job)?;
         let reads = variant(spec.variant).target();
         let from = spec.init.from.as_ref().map(|from| load_to_start_from(job, from, reads)).transpose()?;
-        points.push(SweepPoint::open(config(spec), opened.train.width(), from.as_ref(), job.folder)?);
+        let point = SweepPoint::open(config(spec), opened.train.width(), from.as_ref(), job.folder)?;
+        points.push(match job.gpu.filter(|_| super::runs_on_gpu(&job.step.spec)) {
+            Some(gpu) => point.on(gpu)?,
+            None => point,
+        });
     }
     let together = Together { jobs };
     train_sweep(opened.train.as_ref(), &mut points, Some(opened.validate.as_ref()), Pace::default(), &together)?;

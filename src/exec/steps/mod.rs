@@ -21,11 +21,13 @@ pub mod tokens;
 pub mod twins;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::hub::Hub;
 use super::{Error, Result, Store, wiring};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Watch;
+use crate::ml::cuda::Gpu;
 
 /// A step to make: where from, where to, and who watches.
 pub struct Job<'a> {
@@ -37,6 +39,8 @@ pub struct Job<'a> {
     /// The work folder; checkpoints stand in it beside the result.
     pub folder: &'a Path,
     pub watch: &'a dyn Watch,
+    /// Where crosscoders are trained and Latent Scaling is measured; `None` is the CPU.
+    pub gpu: Option<&'a Arc<dyn Gpu>>,
 }
 
 /// A step that was made.
@@ -53,6 +57,16 @@ impl Job<'_> {
     /// When the plan has none; a defect of the planner.
     pub fn input(&self, role: &str) -> Result<StepIndex> {
         wiring::input(self.step, role)
+    }
+}
+
+/// Whether a step is computed on the GPU where there is one; autoencoders are trained on the CPU.
+pub fn runs_on_gpu(spec: &Spec) -> bool {
+    match spec {
+        Spec::Crosscoder(crosscoder) => {
+            crosscoder.from.is_none() && crosscoder.variant == crate::lang::plan::spec::Variant::SharedCode
+        }
+        spec => matches!(spec, Spec::Scaling(_)),
     }
 }
 

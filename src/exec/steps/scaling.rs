@@ -5,7 +5,7 @@ use crate::exec::frames::ROWS;
 use crate::exec::{Error, Result, rows};
 use crate::lang::plan::spec::{self, ScalingSpec};
 use crate::ml::crosscoder::Crosscoder;
-use crate::ml::scaling::{Fit, Interval, Scaling, ScalingConfig, Verdict, control_sample, scale};
+use crate::ml::scaling::{Fit, Interval, Scaling, ScalingConfig, Verdict, control_sample, scale_on};
 use crate::ml::{BASE, TUNED};
 use crate::out::frame::Cell;
 use crate::out::{Column, Frame};
@@ -40,7 +40,7 @@ pub fn make(job: &Job<'_>, spec: &ScalingSpec) -> Result<Made> {
         intervals: spec.intervals,
         seed: spec.seed,
     };
-    let scaling = scale(&crosscoder, opened.train.as_ref(), &config, job.watch)?;
+    let scaling = scale_on(job.gpu, &crosscoder, opened.train.as_ref(), &config, job.watch)?;
     frame(&scaling)?.write(&job.folder.join(ROWS))?;
     Ok(Made { tokens: scaling.rows })
 }

@@ -1,11 +1,13 @@
 //! Several trainings on the same rows, which are read once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::log::{LOG_COLUMNS, StepLog, VALIDATION_COLUMNS};
 use super::order::{BlockOrder, Order};
 use super::{Crosscoder, StepReport, Trainer, TrainerConfig, evaluate};
+use crate::ml::cuda::Gpu;
 use crate::ml::rows::gather;
 use crate::ml::watch::{Progress, Unwatched, Watch};
 use crate::ml::{Error, Result, Rows};
@@ -52,6 +54,12 @@ impl SweepPoint {
         }
         point.folder = Some(folder.to_path_buf());
         Ok(point)
+    }
+
+    /// The same, trained on a GPU from here on.
+    pub fn on(mut self, gpu: &Arc<dyn Gpu>) -> Result<Self> {
+        self.trainer = self.trainer.on(gpu)?;
+        Ok(self)
     }
 
     /// True when it still has steps to do.

@@ -61,3 +61,9 @@ pub trait Gpu: Send + Sync {
     /// Writes a product to C.
     fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()>;
 }
+
+impl std::fmt::Debug for dyn Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
