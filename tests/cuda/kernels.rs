@@ -48,10 +48,13 @@ fn cases() -> Vec<Case> {
     ];
     let mut ties = case("ties", 33, 300);
     ties.products.iter_mut().for_each(|p| *p = (*p * 2.0).round() / 2.0);
-    (ties.bias.fill(0.0), ties.norms.fill(2.0));
+    ties.bias.fill(0.0);
+    ties.norms.fill(2.0);
     cases.push(ties);
     let mut equal = case("all are equal", 9, 300);
-    (equal.products.fill(0.75), equal.bias.fill(0.25), equal.norms.fill(3.0));
+    equal.products.fill(0.75);
+    equal.bias.fill(0.25);
+    equal.norms.fill(3.0);
     cases.push(equal);
     let mut negative = case("rows without a positive score", 12, 300);
     negative.products[300..1500].fill(-3.0);

@@ -8,3 +8,4 @@ mod nvrtc;
 mod rows;
 mod scaling;
 mod training;
+mod verbs;

@@ -28,8 +28,8 @@ impl State {
             .into_par_iter()
             .map(|j| {
                 let row = j * both..(j + 1) * both;
-                !(self.encoder.untouched(row.clone()) && self.decoder.untouched(row))
-                    || !self.encoder_bias.untouched(j..j + 1)
+                let is_fresh = self.encoder.untouched(row.clone()) && self.decoder.untouched(row);
+                !(is_fresh && self.encoder_bias.untouched(j..j + 1))
             })
             .collect()
     }
