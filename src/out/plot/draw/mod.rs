@@ -335,14 +335,19 @@ impl<'a> Page<'a> {
     }
 
     fn y_title(&self, canvas: &mut Canvas, middle: f64, height: f64) {
-        let size = self.t.label;
-        let title = cut(&self.sketch.y.title, size, Weight::Regular, height.max(200.0) + 2.0 * size);
+        let room = height.max(200.0) + 2.0 * self.t.label;
+        let size = self.t.label
+            * (room / font::width(&self.sketch.y.title, self.t.label, Weight::Regular)).clamp(SMALLER, 1.0);
+        let title = cut(&self.sketch.y.title, size, Weight::Regular, room);
         if !title.is_empty() {
             let x = self.edge() + size * 0.85;
             canvas.text(x, middle, &title, TextStyle::new(size, Anchor::Middle).turned(-90.0));
         }
     }
 }
+
+/// How much smaller a title beside an axis may become before it is cut.
+const SMALLER: f64 = 0.8;
 
 /// Text that fits, with `…` where it was cut.
 fn cut(text: &str, size: f64, weight: Weight, room: f64) -> String {
