@@ -12,9 +12,6 @@ pub struct DeviceArgs {
     /// computed on the CPU.
     #[arg(long, default_value = "cpu", value_name = "cpu|cuda|cuda:N")]
     pub device: Choice,
-    /// Rounds what is multiplied on a card to TF32: faster, with other results.
-    #[arg(long)]
-    pub tf32: bool,
 }
 
 /// The device that was asked for.
@@ -52,9 +49,7 @@ impl DeviceArgs {
     pub fn open(&self) -> Result<Option<Arc<dyn Gpu>>, Refusal> {
         match self.device {
             Choice::Cpu => Ok(None),
-            Choice::Cuda(number) => {
-                cuda::open(number, self.precision()).map(Some).map_err(|p| self.refusal(number, &p))
-            }
+            Choice::Cuda(number) => cuda::open(number, Precision::Full).map(Some).map_err(|p| self.refusal(number, &p)),
         }
     }
 
@@ -70,10 +65,6 @@ impl DeviceArgs {
             Some(card) => Ok(Some(card)),
             None => Err(self.refusal(number, &Problem::NoSuchCard { wanted: number, found })),
         }
-    }
-
-    fn precision(&self) -> Precision {
-        if self.tf32 { Precision::Tf32 } else { Precision::Full }
     }
 
     fn refusal(&self, number: usize, problem: &Problem) -> Refusal {
