@@ -338,7 +338,7 @@ impl<'a> Page<'a> {
         let room = height.max(200.0) + 2.0 * self.t.label;
         let size = self.t.label
             * (room / font::width(&self.sketch.y.title, self.t.label, Weight::Regular)).clamp(SMALLER, 1.0);
-        let title = cut(&self.sketch.y.title, size, Weight::Regular, room);
+        let title = cut(&self.sketch.y.title, size, Weight::Regular, 1.001 * room);
         if !title.is_empty() {
             let x = self.edge() + size * 0.85;
             canvas.text(x, middle, &title, TextStyle::new(size, Anchor::Middle).turned(-90.0));
