@@ -23,7 +23,7 @@ pub enum Unit {
 
 impl Unit {
     /// The one that pays; `None` without it. The answer is asked for once. `vdpbf16ps` was measured at the speed of products in f32 on a
-    /// Xeon (Sapphire Rapids), where it saves nothing: it is left off until a machine shows a gain.
+    /// Xeon (Emerald Rapids), where it saves nothing: it is left off until a machine shows a gain.
     pub fn here() -> Option<Unit> {
         static HERE: std::sync::OnceLock<Option<Unit>> = std::sync::OnceLock::new();
         *HERE.get_or_init(|| Unit::all().contains(&Unit::Tiles).then_some(Unit::Tiles))
