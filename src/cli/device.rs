@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::exec::device::Device;
-use crate::ml::cuda::{self, CardInfo, Gpu, Precision, Problem};
+use crate::ml::cuda::{self, CardInfo, Gpu, Problem};
 
 /// Arguments that say where to compute.
 #[derive(clap::Args, Debug)]
@@ -49,7 +49,7 @@ impl DeviceArgs {
     pub fn open(&self) -> Result<Option<Arc<dyn Gpu>>, Refusal> {
         match self.device {
             Choice::Cpu => Ok(None),
-            Choice::Cuda(number) => cuda::open(number, Precision::Full).map(Some).map_err(|p| self.refusal(number, &p)),
+            Choice::Cuda(number) => cuda::open(number).map(Some).map_err(|p| self.refusal(number, &p)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::patch::positions_of;
+use super::patch::{positions_of, save_sums};
 use super::{Job, Made};
 use crate::exec::frames::ROWS;
 use crate::exec::sources::Tapped;
@@ -41,7 +41,7 @@ pub fn make(job: &Job<'_>, spec: &LayersSpec) -> Result<Made> {
         positions: spec.positions.iter().map(positions_of).collect::<Vec<Positions>>(),
     };
     let checkpoint = job.folder.join(CHECKPOINT);
-    let mut save = |sums: &[LayerSums]| save(&checkpoint, sums);
+    let mut save = |sums: &[LayerSums]| save_sums(&checkpoint, &sums);
     let found = layers(&models, &conversations.chosen, &config, load(&checkpoint), &mut save, job.watch)?;
     frame(&found, &spec.positions)?.write(&job.folder.join(ROWS))?;
     match std::fs::remove_file(&checkpoint) {
@@ -79,11 +79,4 @@ fn frame(found: &[LayerSums], positions: &[PositionSpec]) -> Result<Frame> {
 /// A damaged file is none: the layers are run again.
 fn load(path: &Path) -> Vec<LayerSums> {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap_or_default()).unwrap_or_default()
-}
-
-fn save(path: &Path, sums: &[LayerSums]) -> crate::ml::Result<()> {
-    let text = serde_json::to_string(sums).map_err(|e| crate::ml::Error::invalid("save sums", e.to_string()))?;
-    let next = path.with_extension("next");
-    let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, path));
-    written.map_err(|e| crate::ml::Error::file(path, e))
 }

@@ -63,9 +63,7 @@ impl Job<'_> {
 /// Whether a step is computed on the GPU where there is one; autoencoders are trained on the CPU.
 pub fn runs_on_gpu(spec: &Spec) -> bool {
     match spec {
-        Spec::Crosscoder(crosscoder) => {
-            crosscoder.from.is_none() && crosscoder.variant == crate::lang::plan::spec::Variant::SharedCode
-        }
+        Spec::Crosscoder(crosscoder) => crosscoder.from.is_none() && crosscoder.variant.is_shared_code(),
         spec => matches!(spec, Spec::Scaling(_)),
     }
 }

@@ -225,6 +225,14 @@ fn frame(patched: &Patched, entries: &[Row], spec: &PatchSpec, latents: usize) -
         .with("prompts", Column::whole(found.iter().map(|f| f.map_or(0, |f| f.prompts as i64))))?)
 }
 
+/// Keeps what a step has summed so far.
+pub(super) fn save_sums(path: &Path, sums: &impl Serialize) -> crate::ml::Result<()> {
+    let text = serde_json::to_string(sums).map_err(|e| crate::ml::Error::invalid("save sums", e.to_string()))?;
+    let next = path.with_extension("next");
+    let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, path));
+    written.map_err(|e| crate::ml::Error::file(path, e))
+}
+
 /// What is kept when the step is stopped; everything else follows from the plan.
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
@@ -238,11 +246,7 @@ impl Checkpoint {
     }
 
     fn save(path: &Path, prompts: &[PromptSums]) -> crate::ml::Result<()> {
-        let text = serde_json::to_string(&Checkpoint { prompts: prompts.to_vec() })
-            .map_err(|e| crate::ml::Error::invalid("save sums", e.to_string()))?;
-        let next = path.with_extension("next");
-        let written = std::fs::write(&next, text).and_then(|()| std::fs::rename(&next, path));
-        written.map_err(|e| crate::ml::Error::file(path, e))
+        save_sums(path, &Checkpoint { prompts: prompts.to_vec() })
     }
 }
 

@@ -13,7 +13,7 @@ use cudarc::nvrtc::{Ptx, result as nvrtc, sys as nvrtc_sys};
 
 use super::gpu::{Arg, Form, Gpu, Product};
 use super::kernels::{BLOCK, NAMES, SOURCE};
-use super::open::{CardInfo, Precision};
+use super::open::CardInfo;
 use super::problem::Problem;
 use crate::ml::{Error, Result};
 
@@ -23,7 +23,6 @@ pub struct Card {
     stream: Arc<CudaStream>,
     kernels: BTreeMap<&'static str, CudaFunction>,
     products: CudaBlas,
-    precision: Precision,
     /// Keeps the kernels loaded.
     _module: Arc<CudaModule>,
 }
@@ -71,7 +70,7 @@ fn info(number: usize) -> std::result::Result<CardInfo, Problem> {
 
 impl Card {
     /// Opens a card and compiles the kernels for it (a few seconds).
-    pub fn open(number: usize, precision: Precision) -> std::result::Result<Self, Problem> {
+    pub fn open(number: usize) -> std::result::Result<Self, Problem> {
         let found = start()?;
         if number >= found {
             return Err(Problem::NoSuchCard { wanted: number, found });
@@ -91,12 +90,8 @@ impl Card {
         let stream = context.new_stream().map_err(failed("making a stream"))?;
         let products = CudaBlas::new(stream.clone()).map_err(failed("opening cuBLAS"))?;
         let product = context.name().map_err(failed("asking for its name"))?;
-        let how = match precision {
-            Precision::Full => "",
-            Precision::Tf32 => ", products in TF32",
-        };
-        let name = format!("cuda:{number}, {product}{how}");
-        Ok(Card { name, stream, kernels, products, precision, _module: module })
+        let name = format!("cuda:{number}, {product}");
+        Ok(Card { name, stream, kernels, products, _module: module })
     }
 
     /// This thread uses the card from here on.
@@ -209,10 +204,8 @@ impl Gpu for Card {
             Form::Plain => (AS_IT_IS, n, AS_IT_IS, k),
             Form::Turned => (AS_IT_IS, n, TURNED, m),
         };
-        let compute = match self.precision {
-            Precision::Full => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
-            Precision::Tf32 => blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
-        };
+        // Without TF32.
+        let compute = blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         let f32s = blas_sys::cudaDataType::CUDA_R_32F;
         let (one, zero) = (1f32, 0f32);
         let (one, zero) = (std::ptr::from_ref(&one).cast::<c_void>(), std::ptr::from_ref(&zero).cast::<c_void>());

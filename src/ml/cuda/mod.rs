@@ -27,7 +27,7 @@ pub use code::Code;
 pub use columns::Turned;
 pub use gpu::{Arg, Form, Gpu, Product};
 pub use launch::{blocks, run};
-pub use open::{CardInfo, Precision, cards, open};
+pub use open::{CardInfo, cards, open};
 pub use problem::Problem;
 pub use scaling::ScalingPass;
 pub use selection::{Scores, Selection};

@@ -17,15 +17,6 @@ pub struct CardInfo {
     pub free: u64,
 }
 
-/// How products of f32 matrices are made on a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    /// In f32.
-    Full,
-    /// Operands rounded to TF32 (10 bits of mantissa) first: faster on cards with tensor cores, other results.
-    Tf32,
-}
-
 /// The cards, if all that training needs is there: driver, NVRTC and cuBLAS.
 #[cfg(feature = "cuda")]
 pub fn cards() -> Result<Vec<CardInfo>, Problem> {
@@ -40,12 +31,12 @@ pub fn cards() -> Result<Vec<CardInfo>, Problem> {
 
 /// A card made ready: its kernels compiled for it, its cuBLAS opened.
 #[cfg(feature = "cuda")]
-pub fn open(number: usize, precision: Precision) -> Result<Arc<dyn Gpu>, Problem> {
-    Ok(Arc::new(super::card::Card::open(number, precision)?))
+pub fn open(number: usize) -> Result<Arc<dyn Gpu>, Problem> {
+    Ok(Arc::new(super::card::Card::open(number)?))
 }
 
 /// A card made ready: its kernels compiled for it, its cuBLAS opened.
 #[cfg(not(feature = "cuda"))]
-pub fn open(_number: usize, _precision: Precision) -> Result<Arc<dyn Gpu>, Problem> {
+pub fn open(_number: usize) -> Result<Arc<dyn Gpu>, Problem> {
     Err(Problem::NotBuilt)
 }
