@@ -59,6 +59,7 @@ fn refs(spec: &Spec) -> Vec<FileRef> {
         Spec::Crosscoder(crosscoder) => {
             [&crosscoder.from, &crosscoder.init.from].into_iter().flatten().flat_map(weights_files).collect()
         }
+        Spec::Autointerp(autointerp) => autointerp.scores.iter().cloned().collect(),
         _ => Vec::new(),
     }
 }

@@ -185,7 +185,7 @@ fn kissane_measures_weights_from_elsewhere_beside_its_own() {
 }
 
 /// `--set` lines that make the analyses of the paper small.
-const MEASURED: [&str; 3] = ["measured=4K tokens", "prompts=8 prompts", "effective=20"];
+const MEASURED: [&str; 2] = ["prompts=8 prompts", "top=20"];
 /// What paper.xd expects is expected of a real pair: a small one may fail it.
 const ANY_VERDICT: [i32; 2] = [0, 4];
 
@@ -195,7 +195,7 @@ fn paper_is_whole(lab: &Lab, latents: f64) {
         let files = std::fs::read_dir(lab.path().join("out").join(folder)).unwrap();
         files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == ending)).count()
     };
-    assert_eq!([files("tables", "csv"), files("plots", "svg"), files("plots", "png")], [8, 39, 39]);
+    assert_eq!([files("tables", "csv"), files("plots", "svg"), files("plots", "png")], [8, 42, 42]);
     let rows = table(lab, "tables.class_overlap.csv");
     let sum: f64 = rows.iter().map(|row| cell(row, "latents").parse::<f64>().unwrap()).sum();
     assert!((sum - latents).abs() < 1e-3, "{sum} of {latents} latents: {rows:?}");
@@ -217,7 +217,7 @@ fn the_paper_runs_on_small_pairs_of_other_recipes() {
         let own = small(&lab, recipe, family, ["fineweb", "lmsys"]);
         let trained = TRAINED.iter().chain(more).map(|set| set.to_string());
         let mut sets: Vec<String> = own.into_iter().chain(trained).map(|set| format!("{recipe}.{set}")).collect();
-        sets.extend([format!("recipe={recipe}.cc"), format!("chats={recipe}.talk_validation")]);
+        sets.extend([format!("recipe={recipe}"), format!("{recipe}.measured=4K tokens")]);
         sets.extend(MEASURED.iter().map(|set| set.to_string()));
         run_with(&lab, "paper", &sets, &ANY_VERDICT);
         paper_is_whole(&lab, 4.0 * 48.0);
@@ -228,7 +228,7 @@ fn the_paper_runs_on_small_pairs_of_other_recipes() {
 #[test]
 fn the_paper_runs_on_the_embedded_pair() {
     let lab = Lab::new("xd 1\n");
-    let own = ["embedded.tokens=4K tokens", "embedded.latents=2x"];
+    let own = ["embedded.tokens=4K tokens", "embedded.measured=4K tokens", "embedded.latents=2x"];
     let sets: Vec<String> = own.iter().chain(&MEASURED).map(|set| set.to_string()).collect();
     run_with(&lab, "paper", &sets, &ANY_VERDICT);
     paper_is_whole(&lab, 2.0 * 128.0);

@@ -573,6 +573,44 @@ fn params_from_the_command_line() {
     assert_eq!(said("k=0"), "test.xd out_of_range k", "the place where it is used, with the param beside it");
 }
 
+/// A param may stand for an import, and is set to another one.
+#[test]
+fn an_import_behind_a_param_is_chosen_from_the_command_line() {
+    let pair = |width: u64| format!("xd 1\nparam latents = 8x\npair toy = synthetic(width = {width})\n");
+    let memory = Memory::organism().with("one.xd", &pair(32)).with("two.xd", &pair(16));
+    let file = "xd 1
+use \"one.xd\" as one
+use \"two.xd\" as two
+param recipe = one
+param chosen = recipe
+activations acts {
+  of       = chosen.toy
+  train    = 40M tokens
+  validate = 100K tokens
+}
+crosscoder cc {
+  on      = acts
+  latents = recipe.latents
+  loss    = batch_topk(k = 8)
+}
+";
+    let ids = |file: &str, sets: &[&str]| -> Vec<(String, String)> {
+        let steps = memory.plan_with(file, sets).steps;
+        steps.into_iter().map(|step| (step.address.to_string(), step.id)).collect()
+    };
+    let written_out = |name: &str| {
+        file.replace("param recipe = one\nparam chosen = recipe\n", "")
+            .replace("recipe.", &format!("{name}."))
+            .replace("chosen.", &format!("{name}."))
+    };
+    assert_eq!(ids(file, &[]), ids(&written_out("one"), &[]));
+    assert_eq!(ids(file, &["recipe=two"]), ids(&written_out("two"), &[]));
+    let (analysis, sources) = memory.analyse_with(file, &["recipe=tow"], false);
+    let said = short(&analysis, &sources);
+    assert!(said.contains("unknown_name: `recipe` stands for an import, and none is called `tow`"), "{said}");
+    assert!(said.contains("help: did you mean `two`?"), "{said}");
+}
+
 #[test]
 fn lints_only_when_asked() {
     let file = format!(

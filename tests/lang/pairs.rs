@@ -84,8 +84,8 @@ fn every_pair_is_planned_from_one_file() {
         ("llama32_1b", 8, 1, 6),
         ("llama31_8b", 16, 1, 6),
     ] {
-        let (recipe, chats) = (format!("recipe={pair}.cc"), format!("chats={pair}.talk_validation"));
-        let plan = plan(&Shipped { weights: true }, &[&recipe, &chats]).unwrap_or_else(|told| panic!("{pair}: {told}"));
+        let recipe = format!("recipe={pair}");
+        let plan = plan(&Shipped { weights: true }, &[&recipe]).unwrap_or_else(|told| panic!("{pair}: {told}"));
         let own = format!("{pair}.");
         let imported = |kind: &str| matches!(kind, "model" | "pair" | "corpus" | "activations" | "crosscoder");
         for step in plan.steps.iter().filter(|step| imported(step.kind)) {
@@ -128,7 +128,7 @@ fn files_of_an_unused_recipe_need_not_be_there() {
     let present = plan(&Shipped { weights: true }, &[]).unwrap_or_else(|told| panic!("{told}"));
     let ids = |plan: &Plan| plan.steps.iter().map(|step| step.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&absent), ids(&present));
-    let told = plan(&without, &["recipe=gemma3_270m.cc", "chats=gemma3_270m.talk_validation"]);
+    let told = plan(&without, &["recipe=gemma3_270m"]);
     assert!(told.as_ref().is_err_and(|told| told.contains("file_missing")), "{:?}", told.err());
 }
 

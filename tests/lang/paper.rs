@@ -120,6 +120,70 @@ plot figures = paper(classes, nu, effective = 50)
     assert!(kept.contains(&("figures.low_nu_error_rank_distribution", 100)), "{kept:?}");
 }
 
+/// A pair of crosscoders over these axes with the claims of the paper.
+fn claimed(axes: &str, loss: &str, insert: &str) -> Vec<String> {
+    let file = format!(
+        "xd 1
+model base = folder(\"organism/base\")
+model chat = folder(\"organism/chat\")
+pair organism {{
+  base  = base
+  tuned = chat
+}}
+corpus talk = jsonl(\"organism/texts/chat.jsonl\", column = \"messages\", template = tokenizer)
+activations acts {{
+  of       = organism
+  layer    = 2
+  context  = 64 tokens
+  train    = [10K tokens of talk]
+  validate = [1K tokens of talk]
+}}
+crosscoder cc {axes} {{
+  on = acts
+  {loss}
+  train.batch = 64 tokens
+  train.optimizer = adam(warmup = 10 steps)
+}}
+classify classes {{ of = cc }}
+scaling nu {{
+  of     = cc
+  tokens = 10K tokens
+}}
+patch causal {{
+  of     = cc
+  insert = {insert}
+}}
+autointerp told {{
+  of     = cc
+  scores = none
+}}
+expect claims = paper(classes, nu, causal)
+plot figures = paper(classes, told)
+"
+    );
+    let (analysis, sources) = Memory::organism().analyse(&file);
+    assert_eq!(short(&analysis, &sources), "", "{axes}");
+    let plan = analysis.plan.expect("a plan");
+    assert!(plan.steps.iter().all(|step| step.address.name != "figures.detection"), "nobody has scored");
+    let claims = plan.steps.iter().filter(|step| step.kind == "expect");
+    claims.map(|step| step.address.name.trim_start_matches("claims.").to_string()).collect()
+}
+
+/// What a claim is about must be there: both losses, once each, and what is put in.
+#[test]
+fn claims_are_made_of_what_is_there() {
+    let all =
+        ["l1_calls_more", "l1_is_mostly_wrong", "batch_topk_errs_less", "latents_close_distance", "halves_by_scaling"];
+    let losses = "for loss in [l1(weight = 3e-2), batch_topk(k = 8)]";
+    assert_eq!(claimed(losses, "", "paper(classes, nu)"), all);
+    assert_eq!(claimed(&format!("{losses}, train.seed in 0..3"), "", "[nothing, everything]"), &all[..4]);
+    let zipped = "for (loss, init.norm) in [(l1(weight = 3e-2), 0.3), (batch_topk(k = 8), 1.0)]";
+    assert_eq!(claimed(zipped, "", "[error]"), &all[..3]);
+    let twice = "for loss in [l1(weight = 3e-2), l1(weight = 1e-2), batch_topk(k = 8)]";
+    assert_eq!(claimed(twice, "", "paper(classes, nu)"), &all[3..]);
+    assert_eq!(claimed("", "loss = batch_topk(k = 8)", "paper(classes, nu)"), &all[3..]);
+}
+
 /// Aggregates are made at each seed on its own unless the file says that seeds are to be pooled.
 #[test]
 fn tables_take_seeds_apart() {

@@ -1,5 +1,7 @@
 //! `autointerp`: what delphi found, one row a latent.
 
+use std::collections::BTreeMap;
+
 use super::{Job, Made};
 use crate::exec::Result;
 use crate::exec::frames::ROWS;
@@ -27,14 +29,19 @@ const NUMBERS: [(&str, Number); 12] = [
     ("fuzz_balanced", |found| found.fuzz.balanced()),
 ];
 
-/// Reads delphi's results and writes one row a latent.
+/// Reads delphi's results and writes one row a latent; none while there are no results.
 ///
 /// # Errors
 /// When the crosscoder or delphi's files cannot be read, or speak of latents that it does not have.
 pub fn make(job: &Job<'_>, spec: &AutointerpSpec) -> Result<Made> {
     let of = job.input("of")?;
-    let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
-    let found = delphi_scores::read(&path_of(&spec.scores), crosscoder.latents)?;
+    let found = match &spec.scores {
+        Some(scores) => {
+            let crosscoder = Crosscoder::load(&job.store.artifact(&job.plan.steps[of.0].id))?;
+            delphi_scores::read(&path_of(scores), crosscoder.latents)?
+        }
+        None => BTreeMap::new(),
+    };
     let texts = |score: &Score| (score.answered() > 0).then_some(score.answered() as i64);
     let mut frame = Frame::new()
         .with("latent", Column::whole(found.keys().map(|latent| i64::from(*latent))))?

@@ -34,11 +34,12 @@ pub fn read(scope: &Scope, resolution: &Resolution) -> BTreeSet<DeclId> {
         declared.fields.iter().for_each(|w| gather(&w.value, &mut words));
         declared.axes.iter().for_each(|a| gather(&a.values, &mut words));
         for word in words {
-            if let Some((id, _)) = scope.lookup(declared.module, &parts(&word))
-                && id != DeclId(index)
-                && (scope.params.contains_key(&id) || resolution.get(DeclId(index)).broken || declared.kind.is_none())
-            {
-                read.insert(id);
+            let head = scope.lookup(declared.module, &parts(&word)[..1]);
+            let whole = scope.lookup(declared.module, &parts(&word));
+            for id in head.into_iter().chain(whole).map(|(id, _)| id).filter(|id| *id != DeclId(index)) {
+                if scope.params.contains_key(&id) || resolution.get(DeclId(index)).broken || declared.kind.is_none() {
+                    read.insert(id);
+                }
             }
         }
     }

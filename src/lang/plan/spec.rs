@@ -751,8 +751,8 @@ pub struct ExamplesSpec {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AutointerpSpec {
-    /// A folder of delphi's, or the published counts.
-    pub scores: FileRef,
+    /// A folder of delphi's, or the published counts; `None` until there are some.
+    pub scores: Option<FileRef>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

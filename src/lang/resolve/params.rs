@@ -68,6 +68,10 @@ fn change(scope: &mut Scope, sources: &mut Sources, set: &str, sink: &mut Sink) 
         return;
     };
     let Some(value) = parse(file, &sources.get(file).text, sink) else { return };
+    if let Some(problem) = no_import(scope, id, &value, typed, name) {
+        sink.push(problem);
+        return;
+    }
     let Some(param) = scope.params.get_mut(&id) else { return };
     if let Some(problem) = differs(&param.value, &value, &param.default, name) {
         let place = scope.declared[id.0].name_span;
@@ -78,6 +82,29 @@ fn change(scope: &mut Scope, sources: &mut Sources, set: &str, sink: &mut Sink) 
     param.text = typed.to_string();
     param.module = 0;
     param.set = true;
+}
+
+/// A value that is no import, for a param that stands for one.
+fn no_import(scope: &Scope, id: DeclId, value: &Value, typed: &str, name: &str) -> Option<Diagnostic> {
+    let own = scope.get(id).name.rsplit('.').next().unwrap_or_default();
+    scope.opened(scope.get(id).module, own)?;
+    let ValueKind::Reference(reference) = &value.kind else { return None };
+    if scope.import(0, &reference.path.parts).is_some() {
+        return None;
+    }
+    let imports: Vec<&str> = scope.modules[0].aliases.keys().map(String::as_str).collect();
+    let help = match suggest(typed, imports.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the imports are {}", imports.join(" ")),
+    };
+    let message = format!("`{name}` stands for an import, and none is called `{typed}`");
+    let declared = scope.get(id).name_span;
+    Some(
+        Diagnostic::new(Code::UnknownName, value.span, message)
+            .label("no import")
+            .related(declared, "declared here")
+            .help(help),
+    )
 }
 
 fn unknown(scope: &Scope, name: &str, span: Span) -> Diagnostic {

@@ -132,9 +132,11 @@ impl Reader<'_> {
             tree::Path { parts: parts[used..].to_vec(), span }
         });
         let takes_parts = matches!(ty, Type::Query(Query::Rows));
-        let Some(param) = self.scope.params.get(&id).filter(|_| member.is_none() || takes_parts) else {
+        let param = self.scope.params.get(&id)?;
+        if let Some(member) = member.as_ref().filter(|_| !takes_parts) {
+            self.report_part_of_param(id, member);
             return Some(None);
-        };
+        }
         if self.through == Some(declared.name_span) {
             let own = Diagnostic::new(
                 Code::StepCycle,
@@ -169,6 +171,25 @@ impl Reader<'_> {
             *steps = named;
         }
         Some(Some(Node { text, ..node }))
+    }
+
+    /// `recipe.cc` where the param `recipe` stands for no import.
+    fn report_part_of_param(&mut self, id: DeclId, part: &tree::Path) {
+        let (name, value) = (&self.scope.get(id).name, &self.scope.params[&id]);
+        let imports: Vec<&str> = self.scope.modules[value.module].aliases.keys().map(String::as_str).collect();
+        let help = match suggest(&value.text, imports.iter().copied()) {
+            Some(near) => format!("its value is `{}`; did you mean the import `{near}`?", value.text),
+            None => format!("its value is `{}`; only a param that stands for an import has names in it", value.text),
+        };
+        let message = format!("the param `{name}` has no `{}`", dotted(part));
+        let span = self.span(part.span);
+        let declared = self.scope.get(id).name_span;
+        self.report(
+            Diagnostic::new(Code::UnknownName, span, message)
+                .label("unknown name")
+                .related(declared, "the param")
+                .help(help),
+        );
     }
 
     // -- types -------------------------------------------------------------------------------------------------------
@@ -756,6 +777,18 @@ impl Reader<'_> {
                 return None;
             }
             let word = dotted(&reference.path);
+            if let Some(import) = self.scope.import(self.module, parts) {
+                let names = self.scope.of_kinds(&import, kinds);
+                let help = match (&names[..], kinds) {
+                    ([], [kind, ..]) => format!("it declares no {kind}"),
+                    ([], []) => "name one of its declarations".to_string(),
+                    (names, _) => format!("name what it declares: `{word}.{}`", names.join(&format!("`, `{word}."))),
+                };
+                let span = self.span(reference.path.span);
+                let message = format!("`{word}` is an import, not a declaration");
+                self.report(Diagnostic::new(Code::UnknownName, span, message).label("a whole file").help(help));
+                return None;
+            }
             let head = parts.first().map_or("", |p| p.text.as_str());
             let near =
                 self.scope.suggest(self.module, &word, kinds).or_else(|| self.scope.suggest(self.module, head, kinds));

@@ -9,6 +9,7 @@ use crate::lang::syntax::tree::{self, Body, Value, ValueKind};
 
 use super::modules::Module;
 use super::params;
+use super::reader::dotted;
 use super::sink::Sink;
 
 /// Index of a declaration in [`Scope::declared`].
@@ -219,13 +220,53 @@ impl Scope {
         &self.declared[id.0]
     }
 
-    /// The longest beginning of a dotted word that is a declaration seen from `module`, and how many parts it has.
+    /// The longest beginning of a dotted word that is a declaration seen from `module`, and how many parts it has. A param that stands for an
+    /// import opens it: with `param recipe = embedded`, `recipe.cc` is `embedded.cc`.
     pub fn lookup(&self, module: usize, parts: &[tree::Name]) -> Option<(DeclId, usize)> {
-        let prefix = &self.modules[module].prefix;
-        (1..=parts.len()).rev().find_map(|n| {
-            let words: Vec<&str> = parts[..n].iter().map(|p| p.text.as_str()).collect();
-            self.names.get(&format!("{prefix}{}", words.join("."))).map(|id| (*id, n))
-        })
+        let words: Vec<&str> = parts.iter().map(|p| p.text.as_str()).collect();
+        if let [first, rest @ ..] = &words[..]
+            && !rest.is_empty()
+            && let Some(prefix) = self.opened(module, first)
+        {
+            return self.longest(&prefix, rest).map(|(id, used)| (id, used + 1));
+        }
+        self.longest(&self.modules[module].prefix, &words)
+    }
+
+    fn longest(&self, prefix: &str, words: &[&str]) -> Option<(DeclId, usize)> {
+        let named = |n: usize| self.names.get(&format!("{prefix}{}", words[..n].join(".")));
+        (1..=words.len()).rev().find_map(|n| named(n).map(|id| (*id, n)))
+    }
+
+    /// The prefix of the import that a param stands for.
+    pub fn opened(&self, module: usize, param: &str) -> Option<String> {
+        let mut at = self.names.get(&format!("{}{param}", self.modules[module].prefix))?;
+        for _ in 0..self.params.len() {
+            let param = self.params.get(at)?;
+            let ValueKind::Reference(reference) = &param.value.kind else { return None };
+            let written = format!("{}{}", self.modules[param.module].prefix, dotted(&reference.path));
+            let prefix = format!("{written}.");
+            if reference.selectors.is_none() && self.modules.iter().any(|m| m.prefix == prefix) {
+                return Some(prefix);
+            }
+            at = self.names.get(&written)?;
+        }
+        None
+    }
+
+    /// The prefix of the import that this dotted word names.
+    pub fn import(&self, module: usize, parts: &[tree::Name]) -> Option<String> {
+        let words: Vec<&str> = parts.iter().map(|p| p.text.as_str()).collect();
+        let prefix = format!("{}{}.", self.modules[module].prefix, words.join("."));
+        self.modules.iter().any(|m| m.prefix == prefix).then_some(prefix)
+    }
+
+    /// Names of an import's own declarations of these kinds.
+    pub fn of_kinds(&self, prefix: &str, kinds: &[&str]) -> Vec<&str> {
+        let own = self.names.iter().filter_map(|(name, id)| Some((name.strip_prefix(prefix)?, id)));
+        own.filter(|(name, id)| !name.contains('.') && self.get(**id).kind.is_some_and(|k| kinds.contains(&k.word)))
+            .map(|(name, _)| name)
+            .collect()
     }
 
     /// True when the dotted word may be a name of an import that could not be read.
@@ -238,11 +279,15 @@ impl Scope {
     pub fn suggest(&self, module: usize, word: &str, kinds: &[&str]) -> Option<String> {
         let prefix = &self.modules[module].prefix;
         let visible = |of_kind: bool| -> Vec<String> {
-            self.names
-                .iter()
-                .filter(|(_, id)| !of_kind || self.get(**id).kind.is_some_and(|k| kinds.contains(&k.word)))
-                .filter_map(|(name, _)| name.strip_prefix(prefix.as_str()).map(str::to_string))
-                .collect()
+            let fits = |id: &DeclId| !of_kind || self.get(*id).kind.is_some_and(|k| kinds.contains(&k.word));
+            let fitting = || self.names.iter().filter(|(_, id)| fits(id)).map(|(name, _)| name);
+            let own = fitting().filter_map(|name| name.strip_prefix(prefix.as_str())).map(str::to_string);
+            // `recipe.cc` for a word that begins with the param `recipe`.
+            let opened = word.split_once('.').and_then(|(head, _)| Some((head, self.opened(module, head)?)));
+            let through = opened.iter().flat_map(|(head, import)| {
+                fitting().filter_map(move |name| Some(format!("{head}.{}", name.strip_prefix(import.as_str())?)))
+            });
+            own.chain(through).collect()
         };
         suggest(word, visible(true)).or_else(|| suggest(word, visible(false)))
     }

@@ -15,9 +15,10 @@ pub const KIND: Kind = Kind {
         Field::new("of", Type::Step(&["crosscoder"]), "The crosscoder."),
         Field::new(
             "scores",
-            Type::Path,
+            Type::OrNone(&Type::Path),
             "Folder of a run of delphi with `explanations`, `scores/detection` or `scores/fuzz`, or the published project's JSON of counts by \
-             latent and quantile.",
+             latent and quantile. `none` until there are some: the step then has no rows, and `paper(..)` leaves out what is made of them. \
+             `xd export FILE EXAMPLES --as delphi` writes what delphi reads.",
         ),
     ],
     columns: &[

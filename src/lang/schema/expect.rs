@@ -7,7 +7,8 @@ pub const KIND: Kind = Kind {
               text columns. Without an aggregate it must hold at every open point and row; then both sides must leave the same axes open. With `over` in the \
               aggregates, `mean(a.x, over = train.seed) > mean(b.x, over = train.seed)`, they are made at each value of the axis on its own, and it passes when the \
               95% interval of the mean difference of the pairs lies wholly on that side of 0; one side may be a number. Where both sides run along a seed \
-              anyway, the mean difference is shown and decides nothing.",
+              anyway, the mean difference is shown and decides nothing. `expect claims = paper(classes, nu, causal)` claims what the paper does of these steps, one \
+              expectation each (`claims.halves_by_scaling`).",
     section: "",
     value: Some(Type::Query(Query::Comparison)),
     fields: &[],

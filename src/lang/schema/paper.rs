@@ -1,4 +1,4 @@
-//! The paper's figures and tables, as one declaration.
+//! The paper's figures, tables and claims, as one declaration.
 
 use super::{Field, Type, Variant};
 
@@ -38,8 +38,8 @@ const ARGUMENTS: &[Field] = &[
 pub const PAPER: &[Variant] = &[Variant::new(
     "paper",
     ARGUMENTS,
-    "Every figure (of `plot`) or table (of `table`) of the paper that these steps give rows for, each a file under its own name; \
-     `xd show` writes them out.",
+    "Every figure (of `plot`) or table (of `table`) of the paper that these steps give rows for, each a file under its own name, or (of `expect`) \
+     what it claims of them; `xd show` writes them out.",
 )
 .formula("", "paper")];
 

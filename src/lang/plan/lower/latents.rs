@@ -186,8 +186,13 @@ pub fn autointerp(at: &At, draft: &mut Draft, sink: &mut Sink) -> Option<Spec> {
     let of = at.input("of", "of", draft);
     draft.facts = of.map(|d| d.facts.clone()).unwrap_or_default();
     let node = at.fields.get("scores")?;
-    let scores = at.file(node, sink)?;
-    check::latents::delphi(at, &scores, node, sink).then_some(())?;
+    let scores = match node.value {
+        Typed::None => None,
+        _ => Some(at.file(node, sink)?),
+    };
+    if let Some(scores) = &scores {
+        check::latents::delphi(at, scores, node, sink).then_some(())?;
+    }
     of?;
     Some(Spec::Autointerp(AutointerpSpec { scores }))
 }
