@@ -189,13 +189,18 @@ const MEASURED: [&str; 2] = ["prompts=8 prompts", "top=20"];
 /// What paper.xd expects is expected of a real pair: a small one may fail it.
 const ANY_VERDICT: [i32; 2] = [0, 4];
 
-/// The number of tables and figures, and rows of (class_a, class_b) that hold every latent once.
-fn paper_is_whole(lab: &Lab, latents: f64) {
+/// The number of tables and figures, SVG and PNG, of a run.
+fn written(lab: &Lab) -> [usize; 3] {
     let files = |folder: &str, ending: &str| {
         let files = std::fs::read_dir(lab.path().join("out").join(folder)).unwrap();
         files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == ending)).count()
     };
-    assert_eq!([files("tables", "csv"), files("plots", "svg"), files("plots", "png")], [8, 42, 42]);
+    [files("tables", "csv"), files("plots", "svg"), files("plots", "png")]
+}
+
+/// Every table and figure, and rows of (class_a, class_b) that hold every latent once.
+fn paper_is_whole(lab: &Lab, latents: f64) {
+    assert_eq!(written(lab), [8, 42, 42]);
     let rows = table(lab, "tables.class_overlap.csv");
     let sum: f64 = rows.iter().map(|row| cell(row, "latents").parse::<f64>().unwrap()).sum();
     assert!((sum - latents).abs() < 1e-3, "{sum} of {latents} latents: {rows:?}");
@@ -259,6 +264,27 @@ fn the_paper_runs_on_the_embedded_pair() {
         cell(row.unwrap(), "mean").parse().unwrap()
     };
     assert!(kl("everything") < kl("nothing") && kl("error") < kl("nothing"), "{rows:?}");
+
+    // Once somebody has scored the latents that were shown, the two figures of it are drawn; all else is in the store.
+    for loss in ["l1", "batch_topk"] {
+        for seed in 0..3 {
+            let score = |latent: usize| {
+                let counts = |right: usize| format!("{{\"TP\": {right}, \"TN\": 0, \"FP\": 0, \"FN\": {}}}", 5 - right);
+                format!("\"{latent}\": {{\"0\": {}, \"3\": {}}}", counts(latent % 4), counts(1 + (latent + seed) % 4))
+            };
+            let scores: Vec<String> = (0..256).map(score).collect();
+            std::fs::write(lab.path().join(format!("{loss}-{seed}.json")), format!("{{{}}}", scores.join(", ")))
+                .unwrap();
+        }
+    }
+    let mut sets = sets;
+    sets.push(format!("scores=\"{}/{{loss}}-{{train.seed}}.json\"", lab.path().display()));
+    run_with(&lab, "paper", &sets, &ANY_VERDICT);
+    assert_eq!(written(&lab), [8, 44, 44]);
+    for name in ["detection", "rank_sum_vs_detection"] {
+        let svg = std::fs::read_to_string(lab.path().join(format!("out/plots/{name}.svg"))).unwrap();
+        assert!(svg.contains("3 seeds") && !svg.contains(">no rows</text>"), "{name}");
+    }
 }
 
 #[test]

@@ -544,7 +544,7 @@ fn every_mistake_in_one_run() {
 #[test]
 fn params_from_the_command_line() {
     let file = format!(
-        "{SOUND}param k = 4\nparam much = 2K tokens\ncrosscoder x {{ on = planted\n  loss = topk(k = k)\n  train.batch = much\n  train.optimizer = adam(warmup = 5 steps) }}\n"
+        "{SOUND}param k = 4\nparam much = 2K tokens\nparam limit = none\ncrosscoder x {{ on = planted\n  train.clip = limit\n  loss = topk(k = k)\n  train.batch = much\n  train.optimizer = adam(warmup = 5 steps) }}\n"
     );
     let said = |set: &str| {
         let (analysis, sources) = Memory::organism().analyse_with(&file, &[set], false);
@@ -563,6 +563,8 @@ fn params_from_the_command_line() {
         found.join("; ")
     };
     assert_eq!(said("k=5"), "");
+    assert_eq!(said("limit=norm(1.0)"), "", "what is none by default may be anything");
+    assert_eq!(said("limit=5"), "test.xd wrong_type limit", "where it is used");
     assert_eq!(said("much = 4K tokens"), "");
     assert_eq!(said("kk=5"), "--set unknown_name kk");
     assert_eq!(said("cc=5"), "--set wrong_kind cc");

@@ -145,6 +145,7 @@ fn differs(default: &Value, new: &Value, default_text: &str, name: &str) -> Opti
     let span = new.span;
     let help = format!("its default is `{default_text}`; a param keeps the type of its default");
     match (&default.kind, &new.kind) {
+        (ValueKind::Reference(word), _) if word.path.parts.len() == 1 && word.path.parts[0].text == "none" => None,
         (ValueKind::Quantity(old), ValueKind::Quantity(new)) => {
             let form = |q: &crate::lang::syntax::tree::Quantity| match q.suffix {
                 Some(Suffix::Times) => Some("x".to_string()),
