@@ -6,8 +6,9 @@
 Each point is a file of its own: a synthetic pair, a crosscoder, its classes and Latent Scaling, run by `xd run` into an empty store. The
 manifest says what each step was predicted to take and what it took; the speeds of the machine are measured by `xd doctor` before each
 run. Everything goes into cost_laws.csv, a table of the laws is printed, and cost_laws.svg shows measured and predicted time at multiples of
-the middle point. `--refit` fits the constants ENCODE to SYNTHETIC of src/lang/plan/effort.rs to what was measured, by least squares of the
-relative error with no constant below 0, and writes them there; build and run again to see them at work.
+the middle point. `--refit` fits the constants ENCODE to SYNTHETIC of src/lang/plan/effort.rs to what was measured, and writes them there: least squares of
+the relative error, drawn a little towards the constants in force, so that what these points cannot tell apart stays as it is. Build and run
+again to see them at work.
 """
 
 import argparse
@@ -22,11 +23,13 @@ import tempfile
 from pathlib import Path
 
 EFFORT = "src/lang/plan/effort.rs"
-MIDDLE = {"loss": "batch_topk", "width": 128, "latents": 2048, "k": 32, "batch": 1024, "steps": 150, "threads": None, "points": 1}
+MIDDLE = {"loss": "batch_topk", "width": 128, "latents": 2048, "k": 32, "batch": 1024, "steps": 150, "threads": None, "points": 1, "features": None, "resamples": 200}
 HELD_OUT = 8192
 SCALED = 16_384
-# Resamples of the intervals of Latent Scaling, groups that are drawn, and active latents a token of L1 as the plan takes them.
-RESAMPLES, GROUPS, L1_ACTIVE = 1000, 256, 64
+# Groups that are drawn for the intervals of Latent Scaling, and active latents a token of L1, as the plan takes them.
+GROUPS, L1_ACTIVE = 256, 64
+# Weight of a constant in force against one measured point.
+PRIOR = 0.05
 
 FILE = """xd 1
 pair toy = synthetic(width = {width}, shared = {shared}, weak = 8, base_only = 8, tuned_only = 8, active = 16)
@@ -56,7 +59,7 @@ expect trained = cc.fve > -100
 expect classified = count(classes.latent >= 0) > 0
 expect scaled = count(nu.latent >= 0) > 0
 """
-COLUMNS = ["law", "loss", "width", "latents", "k", "batch", "steps", "threads", "points", "features", "kind", "round"]
+COLUMNS = ["law", "loss", "width", "latents", "k", "batch", "steps", "threads", "points", "features", "resamples", "kind", "round"]
 COLUMNS += ["tokens", "device_flops", "device_bandwidth", "predicted_seconds", "measured_seconds"]
 
 
@@ -70,6 +73,8 @@ def laws(quick):
         ("width", "width", [32, 64, 128, 256, 512], {}),
         ("k", "k", [8, 16, 32, 64, 128], {}),
         ("batch", "batch", [256, 512, 1024, 2048, 4096], {}),
+        ("features", "features", [64, 280, 1024, 4096], {}),
+        ("resamples", "resamples", [1, 200, 1000], {}),
         ("threads", "threads", counts, {}),
         ("sweep points", "points", [1, 2, 4], {}),
         ("latents, L1", "latents", [512, 1024, 2048, 4096], {"loss": "l1", "steps": 100}),
@@ -90,12 +95,12 @@ def xd(a, arguments, threads):
 
 def measure(a, law, point, number):
     """One run: a row for each kind of step."""
-    features = 2 * point["width"] + 24
+    features = point["features"] or 2 * point["width"] + 24
     loss = "l1(weight = 3e-2)" if point["loss"] == "l1" else f"batch_topk(k = {point['k']}, threshold_from = 10 steps)"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cost.xd"
         fields = {"shared": features - 24, "seeds": ", ".join(map(str, range(point["points"]))), "loss": loss}
-        fields |= {"tokens": point["steps"] * point["batch"], "held_out": HELD_OUT, "scaled": SCALED, "resamples": RESAMPLES}
+        fields |= {"tokens": point["steps"] * point["batch"], "held_out": HELD_OUT, "scaled": SCALED}
         file.write_text(FILE.format_map(point | fields))
         device = json.loads(xd(a, ["doctor", "--format", "json", "--store", f"{folder}/store"], point["threads"]))
         xd(a, ["run", file, "--store", f"{folder}/store", "--out", f"{folder}/out"], point["threads"])
@@ -129,7 +134,8 @@ def counts(row):
     elif row["kind"] == "scaling":
         rows = min(SCALED, row["steps"] * row["batch"])
         groups = min(GROUPS, rows * active / latents)
-        found = of_pass(rows) | {"INTERVALS": RESAMPLES * latents * groups / flops}
+        found = of_pass(rows) | {"INTERVALS": row["resamples"] * latents * groups / flops}
+        found["TARGETS"] = found.pop("ENTRIES")
     else:
         rows = row["steps"] * row["batch"]
         found = of_pass(HELD_OUT)
@@ -144,20 +150,26 @@ def counts(row):
     return {name: points * seconds for name, seconds in found.items()}
 
 
+def in_force():
+    """The constants as they are."""
+    text = Path(EFFORT).read_text()
+    return {name: float(value) for name, value in re.findall(r"pub const (\w+): f64 = ([^;]+);", text)}
+
+
 def fit(rows):
-    """The constants that are least wrong, relatively, and not negative: coordinate descent on the normal equations."""
-    names = ["ENCODE", "SCORES", "ENTRIES", "WEIGHTS", "STEP", "L1", "PASS", "ROW", "INTERVALS", "SYNTHETIC"]
-    lines = [[counts(row).get(name, 0.0) / row["measured_seconds"] for name in names] for row in rows]
-    scale = [max((line[i] for line in lines), default=0.0) or 1.0 for i in range(len(names))]
-    lines = [[value / s for value, s in zip(line, scale)] for line in lines]
-    found = [0.0] * len(names)
+    """The constants that are least wrong, relatively, and not negative: coordinate descent on the normal equations, with a point of weight
+    PRIOR a constant that says what it was."""
+    names = ["ENCODE", "SCORES", "ENTRIES", "WEIGHTS", "STEP", "L1", "PASS", "ROW", "TARGETS", "INTERVALS", "SYNTHETIC"]
+    prior = in_force()
+    # Each constant as a multiple of what it was.
+    lines = [[counts(row).get(name, 0.0) * prior[name] / row["measured_seconds"] for name in names] for row in rows]
+    found = [1.0] * len(names)
     for _ in range(20_000):
         for i in range(len(names)):
-            square = sum(line[i] ** 2 for line in lines)
-            if square > 0:
-                rest = sum(line[i] * (1 - sum(f * v for f, v in zip(found, line)) + found[i] * line[i]) for line in lines)
-                found[i] = max(0.0, rest / square)
-    return {name: value / s for name, value, s in zip(names, found, scale)}
+            square = sum(line[i] ** 2 for line in lines) + PRIOR
+            rest = sum(line[i] * (1 - sum(f * v for f, v in zip(found, line)) + found[i] * line[i]) for line in lines) + PRIOR
+            found[i] = max(0.0, rest / square)
+    return {name: value * prior[name] for name, value in zip(names, found)}
 
 
 def write_constants(found, path):
@@ -175,7 +187,7 @@ def together(rows):
     the medians over all runs with as many threads."""
     groups, speeds = {}, {}
     for row in rows:
-        groups.setdefault(tuple(row[column] for column in COLUMNS[:11]), []).append(row)
+        groups.setdefault(tuple(row[column] for column in COLUMNS[:COLUMNS.index("round")]), []).append(row)
         speeds.setdefault(row["threads"], []).append(row)
 
     def median(of, column):
@@ -208,10 +220,10 @@ def table(rows, a):
 def figure(rows, a):
     """The frame of the figure (names, types, rows) and the figure itself."""
     fields = {law: field for law, field, _, _ in laws(a.quick)}
-    base = {law: MIDDLE[field] or 1 for law, field in fields.items()}
+    base = {law: MIDDLE[field] or {"features": 2 * MIDDLE["width"] + 24}.get(field, 1) for law, field in fields.items()}
     lines = [["law", "factor", "time", "seconds"], ["text", "real", "text", "real"]]
     for row in rows:
-        if row["kind"] == "crosscoder":
+        if row["kind"] == ("scaling" if row["law"] == "resamples" else "crosscoder"):
             for side in ["measured", "predicted"]:
                 lines.append([row["law"], row[fields[row["law"]]] / base[row["law"]], side, row[f"{side}_seconds"]])
     with tempfile.TemporaryDirectory() as folder:

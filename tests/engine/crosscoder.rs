@@ -3,6 +3,7 @@
 mod autoencoder;
 mod exact;
 mod gradient;
+mod memory;
 mod reference;
 pub mod rows;
 mod speed;

@@ -4,6 +4,7 @@
 mod activation_caches;
 mod activations;
 mod activations_lm;
+mod allocations;
 mod analysis;
 mod browser;
 mod corpora;
@@ -16,7 +17,6 @@ mod generation;
 mod gguf;
 mod hub;
 mod hub_server;
-mod largest_allocation;
 mod latents;
 mod layers;
 mod lm;

@@ -342,6 +342,44 @@ fn diff_sae_trains_patches_and_measures_autoencoders() {
     }
 }
 
+/// Their latents are shown in text and spoken with like a crosscoder's; the norms of two decoders they do not have.
+#[test]
+fn latents_of_autoencoders_are_shown_and_steered() {
+    let path = root().join("experiments/diff_sae.xd").display().to_string();
+    let lab = Lab::new(&format!(
+        "xd 1
+use \"{path}\" as sae
+examples shown {{
+  of      = sae.dictionary
+  latents = [1, 2, 3, 7]
+  count   = 2
+}}
+steer voice {{
+  of      = sae.dictionary
+  latents = [1, 2]
+  prompts = [\"How are you today?\"]
+  length  = 6 tokens
+}}
+table texts {{ rows = shown }}
+table voices {{ rows = voice }}
+"
+    ));
+    let sets: Vec<String> = small_diff_sae().iter().map(|set| format!("sae.{set}")).collect();
+    let mut arguments = vec!["run", "experiment.xd", "--out", "out", "--store", "store"];
+    sets.iter().for_each(|set| arguments.extend(["--set", set]));
+    let output = lab.xd(&arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    let texts = table(&lab, "texts.csv");
+    for variant in ["tuned", "difference"] {
+        let own: Vec<_> = texts.iter().filter(|row| row.iter().any(|(_, cell)| cell == variant)).collect();
+        assert!(own.len() >= 8, "{variant}: {}", own.len());
+    }
+    // One answer without a latent and one with each, of both autoencoders.
+    let voices = table(&lab, "voices.csv");
+    let strengths = voices.iter().filter(|row| row.len() > 2 && cell(row, "strength") == "1").count();
+    assert_eq!(strengths, 4, "{voices:?}");
+}
+
 fn small_diff_sae() -> Vec<String> {
     ["train_length=7 epochs", "prompts=3 prompts", "rows=6K tokens", "held_out=1K tokens", "latents=1x"]
         .map(String::from)

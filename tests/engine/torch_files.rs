@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use xd::ml::crosscoder::tensor_file::{Tensor, TensorFile};
 use xd::ml::formats::{NamedTensors, TorchFile, write_torch, write_torch_tensor};
 
-use crate::largest_allocation::largest;
+use crate::allocations::largest;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch").join(name)

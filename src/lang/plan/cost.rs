@@ -204,7 +204,12 @@ fn scaled(spec: &ScalingSpec, own: &Facts) -> Cost {
     let latents = own.latents.unwrap_or(0).max(1) as f64;
     let groups = effort::GROUPS.min(tokens as f64 * active(own) as f64 / latents);
     let pass = encoded(own, tokens);
-    Cost { flops: pass.flops + effort::INTERVALS * spec.intervals as f64 * latents * groups, ..pass }
+    let entries = 32.0 * (half_row(own) * active(own)) as f64 * tokens as f64;
+    Cost {
+        flops: pass.flops + effort::INTERVALS * spec.intervals as f64 * latents * groups,
+        bytes: pass.bytes + (effort::TARGETS - effort::ENTRIES) * entries,
+        ..pass
+    }
 }
 
 /// Tokens that a conversation is taken to have, where nobody has counted.

@@ -6,7 +6,8 @@
 //! training, a step   flops = ENCODE 4 d D B + STEP        bytes = SCORES 4 D B + ENTRIES 32 d k B + WEIGHTS 96 d D
 //! L1                 flops = L1 4 d D B + STEP            bytes = WEIGHTS 96 d D
 //! a pass, a row      flops = PASS 4 d D + ROW 2 d         bytes = ENTRIES 32 d k
-//! intervals          flops = INTERVALS resamples D min(GROUPS, N k / D)
+//! Latent Scaling     flops = PASS 4 d D + ROW 2 d         bytes = TARGETS 32 d k, a row
+//! its intervals      flops = INTERVALS resamples D min(GROUPS, N k / D)
 //! a synthetic row    flops = SYNTHETIC (features + d)
 //! ```
 //!
@@ -31,8 +32,10 @@ pub const L1: f64 = 6.0;
 pub const PASS: f64 = 1.5;
 /// What an analysis does with each coordinate of a row.
 pub const ROW: f64 = 500.0;
+/// What an active entry costs in Latent Scaling, with all of its targets.
+pub const TARGETS: f64 = 3.0;
 /// A group of sequences that is drawn again for a latent of Latent Scaling.
-pub const INTERVALS: f64 = 50.0;
+pub const INTERVALS: f64 = 400.0;
 /// A number of a synthetic row.
 pub const SYNTHETIC: f64 = 800.0;
 

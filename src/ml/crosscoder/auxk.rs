@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::SparseCode;
 use super::rows_pass::{self, CHUNK_ROWS};
 use super::state::State;
-use crate::ml::kernels::{Preactivations, dots, row_top_k, squared_norm};
+use crate::ml::kernels::{Preactivations, Selector, dots, squared_norm};
 
 /// Places whose mean and spread one thread takes.
 const PLACES: usize = 64;
@@ -28,6 +28,8 @@ pub struct AuxK {
     bias: Vec<f32>,
     norms: Vec<f32>,
     zeros: Vec<f32>,
+    selector: Selector,
+    parts: Vec<f64>,
 }
 
 impl AuxK {
@@ -36,15 +38,13 @@ impl AuxK {
         let both = state.decoder_bias.value.len();
         let rows = (error.len() / both) as f64;
         let keep = self.most.min(dead.len());
-        self.code.offsets.clear();
-        self.code.latents.clear();
-        self.code.values.clear();
+        self.code.clear();
         self.gradients.clear();
         self.loss = 0.0;
         if weight == 0.0 || keep == 0 {
             return;
         }
-        let spread = spread(error, both);
+        let spread = spread(error, both, &mut self.parts);
         if spread <= 0.0 {
             return;
         }
@@ -55,8 +55,7 @@ impl AuxK {
         rows_pass::decode(&self.code, decoder, &self.zeros, &mut self.upstream);
         let factor = (-2.0 * weight / (rows * spread)) as f32;
         let chunk = CHUNK_ROWS * both;
-        let squares: Vec<f64> = self
-            .upstream
+        self.upstream
             .par_chunks_mut(chunk)
             .zip(error.par_chunks(chunk))
             .map(|(differences, errors)| {
@@ -68,10 +67,10 @@ impl AuxK {
                 }
                 sum
             })
-            .collect();
+            .collect_into_vec(&mut self.parts);
         self.gradients.resize(self.code.values.len(), 0.0);
         rows_pass::back_to_code(&self.code, &self.upstream, decoder, both, &mut self.gradients);
-        self.loss = squares.iter().sum::<f64>() / rows / spread;
+        self.loss = self.parts.iter().sum::<f64>() / rows / spread;
     }
 
     /// The code: only the dead latents are scored.
@@ -84,18 +83,18 @@ impl AuxK {
         self.norms.clear();
         self.norms.extend(dead.iter().map(|&j| norms[j as usize]));
         let at = Preactivations { products: &self.products, bias: &self.bias, norms: &self.norms };
-        self.code = row_top_k(at, keep, None);
+        self.selector.row_top_k(at, keep, None, &mut self.code);
         self.code.latents.iter_mut().for_each(|place| *place = dead[*place as usize]);
     }
 }
 
-/// mean_i ||e_i - mean e||^2.
-fn spread(error: &[f32], both: usize) -> f64 {
+/// mean_i ||e_i - mean e||^2, summed in `parts`.
+fn spread(error: &[f32], both: usize, parts: &mut Vec<f64>) -> f64 {
     let rows = (error.len() / both) as f64;
-    let places: Vec<usize> = (0..both).step_by(PLACES).collect();
-    let parts: Vec<f64> = places
-        .par_iter()
-        .map(|&from| {
+    (0..both.div_ceil(PLACES))
+        .into_par_iter()
+        .map(|part| {
+            let from = part * PLACES;
             let count = PLACES.min(both - from);
             let mut mean = [0f64; PLACES];
             for row in error.chunks(both) {
@@ -108,6 +107,6 @@ fn spread(error: &[f32], both: usize) -> f64 {
             }
             squares.iter().sum()
         })
-        .collect();
+        .collect_into_vec(parts);
     parts.iter().sum::<f64>() / rows
 }

@@ -15,6 +15,13 @@ impl SparseCode {
         self.offsets.len().saturating_sub(1)
     }
 
+    /// Forgets all rows, not their memory.
+    pub fn clear(&mut self) {
+        self.offsets.clear();
+        self.latents.clear();
+        self.values.clear();
+    }
+
     /// Adds the rows of another code below.
     pub fn append(&mut self, other: SparseCode) {
         let start = self.latents.len();

@@ -14,12 +14,12 @@ use super::backend::{Backend, DENSE_SHARE, L1_DEAD_AFTER, Step, Terms};
 use super::gradient::{Gradient, LatentGradient, Penalty};
 use super::guess::Guess;
 use super::parameter::ParameterPart;
-use super::rows_pass::{self, back_to_code, column_sums, decode};
+use super::rows_pass::{self, ColumnSums, back_to_code, decode};
 use super::state::State;
 use super::{CodeNorm, Loss, SparseCode, TopK, TrainerConfig, Variant, resample};
 use crate::ml::kernels::{
-    AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Side, Unit,
-    batch_top_k, count_positive, dot, dots, positive, product, row_top_k, squared_norm,
+    AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Selector, Side, Unit,
+    count_positive, dot, dots, product, squared_norm,
 };
 use crate::ml::{Error, Result};
 
@@ -49,7 +49,10 @@ struct Workspace {
     rounded: Option<(Unit, Rounded)>,
     candidates: Candidates,
     guess: Guess,
+    selector: Selector,
     code: SparseCode,
+    /// Latents that count as dead, ascending.
+    dead: Vec<u32>,
     auxk: AuxK,
     is_auxiliary: Vec<bool>,
     /// Dense L1: dL/dp `[B, D]`, and the gradients `[D, 2d]`.
@@ -60,6 +63,10 @@ struct Workspace {
     /// dL/dp of the code's entries.
     gradients: Vec<f32>,
     columns: Columns,
+    /// dL/db_dec `[2d]`.
+    bias_gradient: ColumnSums,
+    /// Sums of chunks.
+    parts: Vec<f64>,
 }
 
 /// What one thread updates at a time: encoder, decoder, biases, both norms and S, and which latents had a gradient.
@@ -73,8 +80,10 @@ struct Dense {
     gradients: Vec<f32>,
     encoder: Vec<f32>,
     decoder: Vec<f32>,
-    bias: Vec<f32>,
-    activity: Vec<f32>,
+    bias: ColumnSums,
+    activity: ColumnSums,
+    /// The largest value of each latent.
+    most: Vec<f32>,
 }
 
 impl Cpu {
@@ -123,8 +132,7 @@ impl Cpu {
         let penalty = Penalty { weight: (weight / rows as f64) as f32, norm };
         let latents = self.config.latents;
         let bias = &self.state.encoder_bias.value;
-        let active: usize =
-            work.products.par_chunks(latents).map(|row| count_positive(row, bias)).collect::<Vec<_>>().iter().sum();
+        let active: usize = work.products.par_chunks(latents).map(|row| count_positive(row, bias)).sum();
         if active as f64 > DENSE_SHARE * work.products.len() as f64 {
             self.learn_dense(batch, step, work, weight, penalty, active)
         } else {
@@ -141,16 +149,17 @@ impl Cpu {
             Loss::BatchTopK(top) => {
                 let k = top.k_at(step.number);
                 let keep = (batch.len() / self.row()).saturating_mul(k as usize);
-                let (code, least) = self.batch_code(input, keep, work);
-                let outcome = self.learn_top((batch, input), step, work, top, &code, k);
-                work.code = code;
-                Ok(Terms { least: Some(least), ..outcome? })
+                let least = self.batch_code(input, keep, work);
+                Ok(Terms { least: Some(least), ..self.learn_top((batch, input), step, work, top, k)? })
             }
             Loss::TopK(top) => {
                 let k = top.k_at(step.number);
                 self.preactivations(input, work);
-                let code = row_top_k(self.scores(work), k as usize, None);
-                self.learn_top((batch, input), step, work, top, &code, k)
+                let mut selector = std::mem::take(&mut work.selector);
+                let mut code = std::mem::take(&mut work.code);
+                selector.row_top_k(self.scores(work), k as usize, None, &mut code);
+                (work.selector, work.code) = (selector, code);
+                self.learn_top((batch, input), step, work, top, k)
             }
         }
     }
@@ -166,25 +175,32 @@ impl Cpu {
         dots(&mut work.products, batch, &self.state.encoder.value, both, None);
     }
 
-    /// The largest scores of a batch and the smallest of them: by way of bf16 where that is fast and the last step tells about where the
+    /// The code of a batch, its largest scores; returns the smallest of them. By way of bf16 where that is fast and the last step tells about where the
     /// smallest lies, else from all scores in f32. Both give the same bits.
-    fn batch_code(&self, batch: &[f32], keep: usize, work: &mut Workspace) -> (SparseCode, f32) {
+    fn batch_code(&self, batch: &[f32], keep: usize, work: &mut Workspace) -> f32 {
         let mut code = std::mem::take(&mut work.code);
+        let least = self.batch_code_into(batch, keep, work, &mut code);
+        work.guess.see(least);
+        work.code = code;
+        least
+    }
+
+    fn batch_code_into(&self, batch: &[f32], keep: usize, work: &mut Workspace, code: &mut SparseCode) -> f32 {
         if let Some((unit, rounded)) = &work.rounded {
             let state = &self.state;
             let (encoder, bias) = (&state.encoder.value, &state.encoder_bias.value);
             let of = Latents { encoder, rounded, bias, norms: &work.scales };
             for guess in work.guess.bounds() {
-                if let Some(least) = work.candidates.batch_top_k(*unit, batch, of, keep, guess, &mut code) {
-                    work.guess.see(least);
-                    return (code, least);
+                if let Some(least) = work.candidates.batch_top_k(*unit, batch, of, keep, guess, code) {
+                    return least;
                 }
             }
         }
         self.preactivations(batch, work);
-        let (code, least) = batch_top_k(self.scores(work), keep);
-        work.guess.see(least);
-        (code, least)
+        let mut selector = std::mem::take(&mut work.selector);
+        let least = selector.batch_top_k(self.scores(work), keep, code);
+        work.selector = selector;
+        least
     }
 
     /// Reconstruction from a code: fills eps, G and the entries' gradients.
@@ -192,7 +208,8 @@ impl Cpu {
         let both = self.row();
         decode(code, &self.state.decoder.value, &self.state.decoder_bias.value, &mut work.error);
         let form = self.config.loss.reconstruction();
-        let term = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
+        let (error, upstream) = (&mut work.error, &mut work.upstream);
+        let term = rows_pass::reconstruction(form, batch, self.width, error, upstream, &mut work.parts);
         work.gradients.resize(code.values.len(), 0.0);
         back_to_code(code, &work.upstream, &self.state.decoder.value, both, &mut work.gradients);
         term
@@ -205,20 +222,20 @@ impl Cpu {
         step: Step,
         work: &mut Workspace,
         top: TopK,
-        code: &SparseCode,
         k: u64,
     ) -> Result<Terms> {
-        let reconstruction = self.reconstruct(batch, code, work);
-        self.count_idle(code);
-        let dead = self.dead_latents(top.dead_after);
+        let code = std::mem::take(&mut work.code);
+        let reconstruction = self.reconstruct(batch, &code, work);
+        self.count_idle(&code);
+        self.list_dead(top.dead_after, &mut work.dead);
         let mut auxk = std::mem::take(&mut work.auxk);
-        auxk.fill(top.aux, input, &work.error, &self.state, &work.scales, &dead);
+        auxk.fill(top.aux, input, &work.error, &self.state, &work.scales, &work.dead);
         let mut is_auxiliary = std::mem::take(&mut work.is_auxiliary);
         is_auxiliary.clear();
         is_auxiliary.resize(self.config.latents, false);
         auxk.code.latents.iter().for_each(|&j| is_auxiliary[j as usize] = true);
         let mut columns = std::mem::take(&mut work.columns);
-        let codes = [(code, &work.gradients[..]), (&auxk.code, &auxk.gradients)];
+        let codes = [(&code, &work.gradients[..]), (&auxk.code, &auxk.gradients)];
         columns.fill(self.config.latents, &codes[..if auxk.code.latents.is_empty() { 1 } else { 2 }]);
         let terms = Terms {
             loss: reconstruction + top.aux * auxk.loss,
@@ -226,7 +243,7 @@ impl Cpu {
             sparsity: None,
             auxk: Some(auxk.loss),
             active: code.values.len(),
-            dead: dead.len() as u64,
+            dead: work.dead.len() as u64,
             k: Some(k),
             ..Terms::default()
         };
@@ -241,7 +258,7 @@ impl Cpu {
         };
         let norm = self.update(&gradient, &upstream, step, terms.loss, None, work);
         (work.columns, work.upstream) = (columns, upstream);
-        (work.auxk, work.is_auxiliary) = (auxk, is_auxiliary);
+        (work.auxk, work.is_auxiliary, work.code) = (auxk, is_auxiliary, code);
         Ok(Terms { gradient_norm: norm?, ..terms })
     }
 
@@ -253,7 +270,8 @@ impl Cpu {
         weight: f64,
         penalty: Penalty,
     ) -> Result<Terms> {
-        let code = positive(&work.products, &self.state.encoder_bias.value);
+        let mut code = std::mem::take(&mut work.code);
+        work.selector.positive(&work.products, &self.state.encoder_bias.value, &mut code);
         let reconstruction = self.reconstruct(batch, &code, work);
         let mut sparsity = 0f64;
         for ((gradient, &j), &f) in work.gradients.iter_mut().zip(&code.latents).zip(&code.values) {
@@ -263,15 +281,17 @@ impl Cpu {
         }
         sparsity /= code.rows() as f64;
         self.count_idle(&code);
+        self.list_dead(L1_DEAD_AFTER, &mut work.dead);
         let terms = Terms {
             loss: reconstruction + weight * sparsity,
             reconstruction,
             sparsity: Some(sparsity),
             active: code.values.len(),
-            dead: self.dead_latents(L1_DEAD_AFTER).len() as u64,
+            dead: work.dead.len() as u64,
             ..Terms::default()
         };
-        let is_auxiliary = vec![false; self.config.latents];
+        let mut is_auxiliary = std::mem::take(&mut work.is_auxiliary);
+        is_auxiliary.resize(self.config.latents, false);
         let mut columns = std::mem::take(&mut work.columns);
         columns.fill(self.config.latents, &[(&code, &work.gradients)]);
         let upstream = std::mem::take(&mut work.upstream);
@@ -285,6 +305,7 @@ impl Cpu {
         };
         let norm = self.update(&gradient, &upstream, step, terms.loss, Some(penalty), work);
         (work.columns, work.upstream) = (columns, upstream);
+        (work.is_auxiliary, work.code) = (is_auxiliary, code);
         Ok(Terms { gradient_norm: norm?, ..terms })
     }
 
@@ -302,22 +323,22 @@ impl Cpu {
         let rows = batch.len() / both;
         let bias = &self.state.encoder_bias.value;
         let scales = &work.scales;
-        let sums: Vec<f64> = work
-            .products
+        work.products
             .par_chunks_mut(latents)
             .map(|row| {
                 row.iter_mut().zip(bias).for_each(|(p, b)| *p = (*p + b).max(0.0));
                 dot(row, scales) as f64
             })
-            .collect();
-        let sparsity = sums.iter().sum::<f64>() / rows as f64;
+            .collect_into_vec(&mut work.parts);
+        let sparsity = work.parts.iter().sum::<f64>() / rows as f64;
         let decoder = Matrix::new(&self.state.decoder.value, latents, both);
         let code = Matrix::new(&work.products, rows, latents);
         product(&mut work.error, code, decoder);
         let decoder_bias = &self.state.decoder_bias.value;
         work.error.par_chunks_mut(both).for_each(|row| row.iter_mut().zip(decoder_bias).for_each(|(h, b)| *h += b));
         let form = self.config.loss.reconstruction();
-        let reconstruction = rows_pass::reconstruction(form, batch, self.width, &mut work.error, &mut work.upstream);
+        let (error, upstream) = (&mut work.error, &mut work.upstream);
+        let reconstruction = rows_pass::reconstruction(form, batch, self.width, error, upstream, &mut work.parts);
 
         let dense = &mut work.dense;
         dense.gradients.resize(rows * latents, 0.0);
@@ -335,16 +356,17 @@ impl Cpu {
         product(&mut dense.decoder, code.transposed(), upstream);
         let flow = Matrix::new(&dense.gradients, rows, latents);
         product(&mut dense.encoder, flow.transposed(), Matrix::new(batch, rows, both));
-        dense.bias = column_sums(&dense.gradients, latents);
-        dense.activity = column_sums(&work.products, latents);
+        dense.bias.fill(&dense.gradients, latents);
+        dense.activity.fill(&work.products, latents);
 
-        self.count_idle_dense(&work.products, rows);
+        self.count_idle_dense(&work.products, rows, &mut dense.most);
+        self.list_dead(L1_DEAD_AFTER, &mut work.dead);
         let terms = Terms {
             loss: reconstruction + weight * sparsity,
             reconstruction,
             sparsity: Some(sparsity),
             active,
-            dead: self.dead_latents(L1_DEAD_AFTER).len() as u64,
+            dead: work.dead.len() as u64,
             ..Terms::default()
         };
         let dense = std::mem::take(&mut work.dense);
@@ -352,8 +374,8 @@ impl Cpu {
         let gradient = Gradient::Dense {
             encoder: &dense.encoder,
             decoder: &dense.decoder,
-            bias: &dense.bias,
-            activity: &dense.activity,
+            bias: &dense.bias.total,
+            activity: &dense.activity.total,
         };
         let norm = self.update(&gradient, &upstream, step, terms.loss, Some(penalty), work);
         (work.dense, work.upstream) = (dense, upstream);
@@ -371,17 +393,19 @@ impl Cpu {
         work: &mut Workspace,
     ) -> Result<Option<f64>> {
         let (both, is_autoencoder) = (self.row(), self.is_autoencoder());
-        let mut bias_gradient = column_sums(upstream, both);
+        work.bias_gradient.fill(upstream, both);
+        let bias_gradient = &mut work.bias_gradient.total;
         if is_autoencoder {
             // x - b_dec is what the encoder reads.
-            let through = gradient.through_encoder(&self.state.encoder.value, both);
+            let through = gradient.through_encoder(&self.state.encoder.value, both, &mut work.parts);
             bias_gradient.iter_mut().zip(through).for_each(|(b, e)| *b = (f64::from(*b) - e) as f32);
         }
         let mut scale = 1.0;
         let mut norm = None;
         if let Some(bound) = self.config.train.clip {
-            let latents = gradient.squared_norm(&self.state.decoder.value, &work.norms, both, penalty);
-            let whole = (latents + squared_norm(&bias_gradient) as f64).sqrt();
+            let decoder = &self.state.decoder.value;
+            let latents = gradient.squared_norm(decoder, &work.norms, both, penalty, &mut work.parts);
+            let whole = (latents + squared_norm(bias_gradient) as f64).sqrt();
             scale = (bound / (whole + 1e-6)).min(1.0);
             norm = Some(whole);
         }
@@ -429,7 +453,7 @@ impl Cpu {
             Some((_, rounded)) => parts.zip(rounded.groups()).for_each(|(part, rounded)| learn(part, Some(rounded))),
             None => parts.for_each(|part| learn(part, None)),
         }
-        state.decoder_bias.step(&bias_gradient, &step);
+        state.decoder_bias.step(bias_gradient, &step);
         if let Some(j) = work.norms.iter().position(|norms| !norms[0].is_finite() || !norms[1].is_finite()) {
             let problem = format!("after step {number} a decoder norm of latent {j} is not a finite number any more");
             return Err(Error::invalid("train", problem));
@@ -449,8 +473,9 @@ impl Cpu {
         }
     }
 
-    fn count_idle_dense(&mut self, values: &[f32], rows: usize) {
-        let mut most = vec![0f32; self.config.latents];
+    fn count_idle_dense(&mut self, values: &[f32], rows: usize, most: &mut Vec<f32>) {
+        most.clear();
+        most.resize(self.config.latents, 0.0);
         for row in values.chunks(most.len()) {
             most.iter_mut().zip(row).for_each(|(m, &f)| *m = m.max(f));
         }
@@ -461,10 +486,11 @@ impl Cpu {
         }
     }
 
-    /// Ascending.
-    fn dead_latents(&self, after: u64) -> Vec<u32> {
+    /// Latents without an entry in so many tokens.
+    fn list_dead(&self, after: u64, dead: &mut Vec<u32>) {
         let idle = self.state.idle_tokens.iter().enumerate();
-        idle.filter(|&(_, &tokens)| tokens >= after.max(1)).map(|(j, _)| j as u32).collect()
+        dead.clear();
+        dead.extend(idle.filter(|&(_, &tokens)| tokens >= after.max(1)).map(|(j, _)| j as u32));
     }
 
     fn measure_norms(&mut self) {

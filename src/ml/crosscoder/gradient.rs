@@ -131,30 +131,36 @@ impl Gradient<'_> {
         }
     }
 
-    /// sum_i dL/dx_i = sum_j dL/db_j e_j `[2d]`, through encoder rows `[D, 2d]`, in chunks of latents summed in order.
-    pub fn through_encoder(&self, encoder: &[f32], both: usize) -> Vec<f64> {
-        let parts: Vec<Vec<f64>> = encoder
-            .par_chunks(CHUNK * both)
-            .enumerate()
-            .map(|(chunk, rows)| {
-                let mut sum = vec![0f64; both];
+    /// sum_i dL/dx_i = sum_j dL/db_j e_j `[2d]`, through encoder rows `[D, 2d]`, in chunks of latents summed in order: the first numbers of
+    /// `parts`.
+    pub fn through_encoder<'p>(&self, encoder: &[f32], both: usize, parts: &'p mut Vec<f64>) -> &'p [f64] {
+        parts.clear();
+        parts.resize(encoder.len().div_ceil(CHUNK * both) * both, 0.0);
+        encoder.par_chunks(CHUNK * both).zip(parts.par_chunks_mut(both)).enumerate().for_each(
+            |(chunk, (rows, sum))| {
                 for (i, row) in rows.chunks(both).enumerate() {
                     let flow = f64::from(self.bias(chunk * CHUNK + i));
                     if flow != 0.0 {
                         sum.iter_mut().zip(row).for_each(|(s, &e)| *s += flow * f64::from(e));
                     }
                 }
-                sum
-            })
-            .collect();
-        let mut total = vec![0f64; both];
-        parts.iter().for_each(|part| total.iter_mut().zip(part).for_each(|(t, p)| *t += p));
+            },
+        );
+        let (total, rest) = parts.split_at_mut(both);
+        rest.chunks(both).for_each(|part| total.iter_mut().zip(part).for_each(|(t, p)| *t += p));
         total
     }
 
-    /// Squared norm of the gradient of all latents' weights.
-    pub fn squared_norm(&self, decoder: &[f32], norms: &[[f32; 2]], both: usize, penalty: Option<Penalty>) -> f64 {
-        let parts: Vec<f64> = decoder
+    /// Squared norm of the gradient of all latents' weights, summed in `parts`.
+    pub fn squared_norm(
+        &self,
+        decoder: &[f32],
+        norms: &[[f32; 2]],
+        both: usize,
+        penalty: Option<Penalty>,
+        parts: &mut Vec<f64>,
+    ) -> f64 {
+        decoder
             .par_chunks(CHUNK * both)
             .enumerate()
             .map(|(chunk, rows)| {
@@ -169,7 +175,7 @@ impl Gradient<'_> {
                     sum
                 })
             })
-            .collect();
+            .collect_into_vec(parts);
         parts.iter().sum()
     }
 }

@@ -136,9 +136,7 @@ impl Candidates {
     }
 
     fn write(&self, code: &mut SparseCode, mut stays: impl FnMut(f32) -> bool) {
-        code.offsets.clear();
-        code.latents.clear();
-        code.values.clear();
+        code.clear();
         code.offsets.push(0);
         for row in self.offsets.windows(2) {
             for hit in &self.hits[row[0]..row[1]] {

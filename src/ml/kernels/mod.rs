@@ -22,7 +22,9 @@ pub use gather::{dot, gather_dots, gather_sum, squared_norm};
 pub use product::{Matrix, product};
 pub use rounded::{GROUP, Rounded, RoundedGroup, Side};
 pub use score::Unit;
-pub use select::{Preactivations, batch_top_k, count_positive, over_each, over_threshold, positive, row_top_k};
+pub use select::{
+    Preactivations, Selector, batch_top_k, count_positive, over_each, over_threshold, positive, row_top_k,
+};
 pub use transposed::transposed;
 
 /// Compiles a body three times (AVX-512, AVX2 + FMA, what the target has) and picks at run time. Inside, `FMA` tells

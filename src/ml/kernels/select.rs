@@ -34,21 +34,6 @@ impl Preactivations<'_> {
         let latent = index % self.latents();
         (self.products[index] + self.bias[latent]).max(0.0) * self.norms[latent]
     }
-
-    /// Candidates of every row, by chunks of rows.
-    fn scan(&self, keep: impl Fn(&[f32], &mut Hits) + Sync) -> Vec<Hits> {
-        self.products
-            .par_chunks(CHUNK_ROWS * self.latents())
-            .map(|rows| {
-                let mut hits = Hits::default();
-                for row in rows.chunks(self.latents()) {
-                    keep(row, &mut hits);
-                    hits.ends.push(hits.latents.len());
-                }
-                hits
-            })
-            .collect()
-    }
 }
 
 /// Candidates of a chunk of rows.
@@ -59,13 +44,44 @@ struct Hits {
     latents: Vec<u32>,
     values: Vec<f32>,
     scores: Vec<f32>,
+    /// Of one row: what a scan found, and scores to be put in order.
+    found: Vec<(u32, f32, f32)>,
+    ordered: Vec<f32>,
 }
 
 impl Hits {
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.truncate(0);
+    }
+
+    fn truncate(&mut self, kept: usize) {
+        self.latents.truncate(kept);
+        self.values.truncate(kept);
+        self.scores.truncate(kept);
+    }
+
     fn push(&mut self, latent: u32, value: f32, score: f32) {
         self.latents.push(latent);
         self.values.push(value);
         self.scores.push(score);
+    }
+
+    /// Adds the latents of one row whose score is over `bound` (at least 0).
+    fn scan(&mut self, row: &[f32], at: &Preactivations, bound: f32) {
+        let mut found = std::mem::take(&mut self.found);
+        found.clear();
+        scan_row(row, at.bias, at.norms, bound, &mut found);
+        for &(latent, value, score) in &found {
+            self.push(latent, value, score);
+        }
+        self.found = found;
+    }
+
+    fn copy(&mut self, from: usize, to: usize) {
+        self.latents[to] = self.latents[from];
+        self.values[to] = self.values[from];
+        self.scores[to] = self.scores[from];
     }
 
     /// Drops all but the `k` best of the entries from `start` on; the earlier one of equals stays.
@@ -73,19 +89,33 @@ impl Hits {
         if self.scores.len() - start <= k {
             return;
         }
-        let (bound, mut ties) = cut(&mut self.scores[start..].to_vec(), k);
+        self.ordered.clear();
+        self.ordered.extend_from_slice(&self.scores[start..]);
+        let (bound, mut ties) = cut(&mut self.ordered, k);
         let mut kept = start;
         for t in start..self.scores.len() {
             if stays(self.scores[t], bound, &mut ties) {
-                self.latents[kept] = self.latents[t];
-                self.values[kept] = self.values[t];
-                self.scores[kept] = self.scores[t];
+                self.copy(t, kept);
                 kept += 1;
             }
         }
-        self.latents.truncate(kept);
-        self.values.truncate(kept);
-        self.scores.truncate(kept);
+        self.truncate(kept);
+    }
+
+    /// Drops the entries that do not stay, of all rows in order.
+    fn filter(&mut self, mut stays: impl FnMut(f32) -> bool) {
+        let (mut kept, mut t) = (0, 0);
+        for row in 0..self.ends.len() {
+            while t < self.ends[row] {
+                if stays(self.scores[t]) {
+                    self.copy(t, kept);
+                    kept += 1;
+                }
+                t += 1;
+            }
+            self.ends[row] = kept;
+        }
+        self.truncate(kept);
     }
 }
 
@@ -106,22 +136,116 @@ pub(super) fn stays(score: f32, bound: f32, ties: &mut usize) -> bool {
     score > bound
 }
 
-fn join(parts: Vec<Hits>) -> SparseCode {
-    let total = parts.iter().map(|part| part.latents.len()).sum();
-    let rows: usize = parts.iter().map(|part| part.ends.len()).sum();
-    let mut code = SparseCode {
-        offsets: Vec::with_capacity(rows + 1),
-        latents: Vec::with_capacity(total),
-        values: Vec::with_capacity(total),
-    };
-    code.offsets.push(0);
-    for part in parts {
-        let start = code.latents.len();
-        code.offsets.extend(part.ends.iter().map(|end| start + end));
-        code.latents.extend_from_slice(&part.latents);
-        code.values.extend_from_slice(&part.values);
+/// Finds which latents stay active; its buffers are used again at each call.
+#[derive(Default)]
+pub struct Selector {
+    /// Candidates by chunks of rows.
+    parts: Vec<Hits>,
+    scores: Vec<f32>,
+    /// S where the value is the score.
+    ones: Vec<f32>,
+}
+
+impl Selector {
+    /// Every positive r: a plain ReLU.
+    pub fn positive(&mut self, products: &[f32], bias: &[f32], code: &mut SparseCode) {
+        let mut ones = std::mem::take(&mut self.ones);
+        ones.resize(bias.len(), 1.0);
+        let at = Preactivations { products, bias, norms: &ones };
+        self.scan(at, |row, hits| hits.scan(row, &at, 0.0));
+        self.ones = ones;
+        self.write(code);
     }
-    code
+
+    /// The `k` largest positive scores of each row, among all latents or some (ascending). Of equal scores the lower latent stays.
+    pub fn row_top_k(&mut self, at: Preactivations, k: usize, among: Option<&[u32]>, code: &mut SparseCode) {
+        self.scan(at, |row, hits| {
+            let start = hits.latents.len();
+            match among {
+                None => hits.scan(row, &at, 0.0),
+                Some(latents) => {
+                    for &latent in latents {
+                        let j = latent as usize;
+                        let value = row[j] + at.bias[j];
+                        let score = value * at.norms[j];
+                        if score > 0.0 {
+                            hits.push(latent, value, score);
+                        }
+                    }
+                }
+            }
+            hits.keep_best(start, k);
+        });
+        self.write(code);
+    }
+
+    /// The `keep` largest positive scores of the whole batch; returns the smallest of them (0 if there is none). Of equal scores the one that
+    /// comes first (by row, then latent) stays.
+    pub fn batch_top_k(&mut self, at: Preactivations, keep: usize, code: &mut SparseCode) -> f32 {
+        let mut bound = self.lower_bound(&at, keep);
+        self.scan(at, |row, hits| hits.scan(row, &at, bound));
+        if bound > 0.0 && self.count() < keep {
+            bound = 0.0;
+            self.scan(at, |row, hits| hits.scan(row, &at, bound));
+        }
+        if self.count() > keep {
+            self.scores.clear();
+            self.parts.iter().for_each(|part| self.scores.extend_from_slice(&part.scores));
+            let (bound, mut ties) = cut(&mut self.scores, keep);
+            self.parts.iter_mut().for_each(|part| part.filter(|score| stays(score, bound, &mut ties)));
+        }
+        let least = self.parts.iter().flat_map(|part| &part.scores).copied().fold(f32::INFINITY, f32::min);
+        self.write(code);
+        if least.is_finite() { least } else { 0.0 }
+    }
+
+    /// Candidates of every row.
+    fn scan(&mut self, at: Preactivations, keep: impl Fn(&[f32], &mut Hits) + Sync) {
+        let chunk = CHUNK_ROWS * at.latents();
+        self.parts.resize_with(at.products.len().div_ceil(chunk), Hits::default);
+        self.parts.par_iter_mut().zip(at.products.par_chunks(chunk)).for_each(|(hits, rows)| {
+            hits.clear();
+            for row in rows.chunks(at.latents()) {
+                keep(row, hits);
+                hits.ends.push(hits.latents.len());
+            }
+        });
+    }
+
+    fn count(&self) -> usize {
+        self.parts.iter().map(|part| part.latents.len()).sum()
+    }
+
+    /// The candidates as a code.
+    fn write(&self, code: &mut SparseCode) {
+        code.clear();
+        code.offsets.push(0);
+        for part in &self.parts {
+            let start = code.latents.len();
+            code.offsets.extend(part.ends.iter().map(|end| start + end));
+            code.latents.extend_from_slice(&part.latents);
+            code.values.extend_from_slice(&part.values);
+        }
+    }
+
+    /// A score that probably fewer than all and more than `keep` entries exceed: read off a regular sample.
+    fn lower_bound(&mut self, at: &Preactivations, keep: usize) -> f32 {
+        let total = at.products.len();
+        if total < 2 * SAMPLES {
+            return 0.0;
+        }
+        let stride = (total / SAMPLES) | 1;
+        let sample = &mut self.scores;
+        sample.clear();
+        sample.extend((0..total).step_by(stride).map(|index| at.score(index)));
+        let expected = keep as f64 / total as f64 * sample.len() as f64;
+        let rank = (1.15 * expected + 4.0 * expected.sqrt()) as usize + 4;
+        if rank >= sample.len() {
+            return 0.0;
+        }
+        let bound = *sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1;
+        if bound.is_finite() { bound } else { 0.0 }
+    }
 }
 
 dispatched! {
@@ -187,19 +311,16 @@ dispatched! {
     }
 }
 
-fn scan_into(row: &[f32], at: &Preactivations, bound: f32, hits: &mut Hits) {
-    let mut found = Vec::new();
-    scan_row(row, at.bias, at.norms, bound, &mut found);
-    for (latent, value, score) in found {
-        hits.push(latent, value, score);
-    }
+/// A code of its own, by a selector that is used once.
+fn once(select: impl FnOnce(&mut Selector, &mut SparseCode)) -> SparseCode {
+    let mut code = SparseCode::default();
+    select(&mut Selector::default(), &mut code);
+    code
 }
 
 /// Every positive r: a plain ReLU.
 pub fn positive(products: &[f32], bias: &[f32]) -> SparseCode {
-    let norms = vec![1.0; bias.len()];
-    let at = Preactivations { products, bias, norms: &norms };
-    join(at.scan(|row, hits| scan_into(row, &at, 0.0, hits)))
+    once(|selector, code| selector.positive(products, bias, code))
 }
 
 /// Every positive r whose score is over the threshold (strictly); a negative threshold is a plain ReLU.
@@ -207,100 +328,34 @@ pub fn over_threshold(at: Preactivations, threshold: f32) -> SparseCode {
     if threshold < 0.0 {
         return positive(at.products, at.bias);
     }
-    join(at.scan(|row, hits| scan_into(row, &at, threshold, hits)))
+    once(|selector, code| {
+        selector.scan(at, |row, hits| hits.scan(row, &at, threshold));
+        selector.write(code);
+    })
 }
 
 /// Every positive preactivation that is over the threshold of its latent `[D]` (strictly).
 pub fn over_each(at: Preactivations, thresholds: &[f32]) -> SparseCode {
-    join(at.scan(|row, hits| {
-        let mut found = Vec::new();
-        scan_row_each(row, at.bias, thresholds, &mut found);
-        found.into_iter().for_each(|(latent, value)| hits.push(latent, value, value));
-    }))
+    once(|selector, code| {
+        selector.scan(at, |row, hits| {
+            let mut found = Vec::new();
+            scan_row_each(row, at.bias, thresholds, &mut found);
+            found.into_iter().for_each(|(latent, value)| hits.push(latent, value, value));
+        });
+        selector.write(code);
+    })
 }
 
-/// The `k` largest positive scores of each row, among all latents or some (ascending). Of equal scores the lower latent
-/// stays.
+/// [`Selector::row_top_k`] once.
 pub fn row_top_k(at: Preactivations, k: usize, among: Option<&[u32]>) -> SparseCode {
-    join(at.scan(|row, hits| {
-        let start = hits.latents.len();
-        match among {
-            None => scan_into(row, &at, 0.0, hits),
-            Some(latents) => {
-                for &latent in latents {
-                    let j = latent as usize;
-                    let value = row[j] + at.bias[j];
-                    let score = value * at.norms[j];
-                    if score > 0.0 {
-                        hits.push(latent, value, score);
-                    }
-                }
-            }
-        }
-        hits.keep_best(start, k);
-    }))
+    once(|selector, code| selector.row_top_k(at, k, among, code))
 }
 
-/// The `keep` largest positive scores of the whole batch, and the smallest of them (0 if there is none). Of equal scores
-/// the one that comes first (by row, then latent) stays.
+/// [`Selector::batch_top_k`] once.
 pub fn batch_top_k(at: Preactivations, keep: usize) -> (SparseCode, f32) {
-    let mut bound = lower_bound(&at, keep);
-    let mut parts = at.scan(|row, hits| scan_into(row, &at, bound, hits));
-    if bound > 0.0 && count(&parts) < keep {
-        bound = 0.0;
-        parts = at.scan(|row, hits| scan_into(row, &at, bound, hits));
-    }
-    if count(&parts) > keep {
-        let mut scores: Vec<f32> = parts.iter().flat_map(|part| part.scores.iter().copied()).collect();
-        let (bound, mut ties) = cut(&mut scores, keep);
-        for part in &mut parts {
-            part.filter(|score| stays(score, bound, &mut ties));
-        }
-    }
-    let least = parts.iter().flat_map(|part| &part.scores).copied().fold(f32::INFINITY, f32::min);
-    (join(parts), if least.is_finite() { least } else { 0.0 })
-}
-
-impl Hits {
-    fn filter(&mut self, mut stays: impl FnMut(f32) -> bool) {
-        let (mut kept, mut t) = (0, 0);
-        for end in &mut self.ends {
-            while t < *end {
-                if stays(self.scores[t]) {
-                    self.latents[kept] = self.latents[t];
-                    self.values[kept] = self.values[t];
-                    self.scores[kept] = self.scores[t];
-                    kept += 1;
-                }
-                t += 1;
-            }
-            *end = kept;
-        }
-        self.latents.truncate(kept);
-        self.values.truncate(kept);
-        self.scores.truncate(kept);
-    }
-}
-
-fn count(parts: &[Hits]) -> usize {
-    parts.iter().map(|part| part.latents.len()).sum()
-}
-
-/// A score that probably fewer than all and more than `keep` entries exceed: read off a regular sample.
-fn lower_bound(at: &Preactivations, keep: usize) -> f32 {
-    let total = at.products.len();
-    if total < 2 * SAMPLES {
-        return 0.0;
-    }
-    let stride = (total / SAMPLES) | 1;
-    let mut sample: Vec<f32> = (0..total).step_by(stride).map(|index| at.score(index)).collect();
-    let expected = keep as f64 / total as f64 * sample.len() as f64;
-    let rank = (1.15 * expected + 4.0 * expected.sqrt()) as usize + 4;
-    if rank >= sample.len() {
-        return 0.0;
-    }
-    let bound = *sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1;
-    if bound.is_finite() { bound } else { 0.0 }
+    let mut least = 0.0;
+    let code = once(|selector, code| least = selector.batch_top_k(at, keep, code));
+    (code, least)
 }
 
 dispatched! {
