@@ -2,7 +2,7 @@
 
     compare.py [--binaries DIR] [--self-test] [--rounds 2] [--minutes 9] [--only PART ..] [--out results.json]
 
-Parts, in this order; one that would begin after --minutes is left out, and said to be:
+Parts, in this order; parts and sizes that would begin after --minutes are left out, and said to be:
 
     tests       the tests that need a card, where the test program was carried along (bench/cuda/carry.sh)
     repeat      the same training twice: the same losses and weights, to the bit
@@ -72,6 +72,16 @@ class Run:
         if not holds:
             self.failures.append(what)
 
+    def in_time(self, names):
+        """Those of the names that begin before the time is spent; the others are said to be left out."""
+        for name in names:
+            spent = (time.monotonic() - self.begun) / 60
+            if spent < self.a.minutes:
+                yield name
+            else:
+                print(f"\n{name}: LEFT OUT, {spent:.1f} of {self.a.minutes} minutes are spent", flush=True)
+                self.failures.append(f"{name} was left out")
+
     def train(self, rows, start, config, device):
         return sides.run([self.program("train_speed"), rows, start, config, "--device", device], self.a.threads)
 
@@ -131,11 +141,14 @@ def steps(run):
 def training(run):
     """Both sides of a training step; sizes of one shape share rows and weights."""
     shapes = [["trial-k8", "trial-l1"]] if run.a.self_test else [["small-k32", "small-l1"], ["paper-k100", "paper-l1"]]
-    settings = run.settings(speed=run.program("train_speed"), variants=["published", "bf16"])
     lines = []
     for names in shapes:
-        with planted_rows(train.SIZES[names[0]], train.STEPS) as (scratch, rows, start):
-            for name in names:
+        # Loading and compiling take longer than the steps of the largest size: one round.
+        rounds = 1 if names[0].startswith("paper") else run.a.rounds
+        settings = run.settings(speed=run.program("train_speed"), variants=["published", "bf16"], rounds=rounds)
+        size = train.SIZES[names[0]]
+        with planted_rows(size, size.get("steps", train.STEPS)) as (scratch, rows, start):
+            for name in run.in_time(names):
                 with kept_going(run, name):
                     lines += train.measure_on(scratch, rows, start, name, train.SIZES[name], settings)
                     print(sides.table(TRAIN_HEADER, lines[-3:]), flush=True)
@@ -152,7 +165,7 @@ def latent_scaling(run):
     names = ["trial", "trial-threshold"] if run.a.self_test else ["relu", "threshold", "paper"]
     settings = run.settings(speed=run.program("scaling_speed"))
     lines = []
-    for name in names:
+    for name in run.in_time(names):
         with kept_going(run, name):
             lines += scaling.measure(name, scaling.SIZES[name], settings)
     run.found["scaling"] = lines
@@ -224,13 +237,8 @@ def main():
         if not torch.cuda.is_available():
             sys.exit("torch finds no card; `--self-test` tries the script on the CPU")
     print(machine(run), flush=True)
-    for name in a.only:
-        spent = (time.monotonic() - run.begun) / 60
-        if spent >= a.minutes:
-            print(f"\n{name}: LEFT OUT, {spent:.1f} of {a.minutes} minutes are spent", flush=True)
-            run.failures.append(f"{name} was left out")
-            continue
-        print(f"\n{name} ({spent:.1f} minutes so far)", flush=True)
+    for name in run.in_time(a.only):
+        print(f"\n{name} ({(time.monotonic() - run.begun) / 60:.1f} minutes so far)", flush=True)
         with kept_going(run, name):
             said = PARTS[name](run)
             if said:

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Everything there is to measure and to check on an NVIDIA card, in under nine minutes on an H100: docs/performance.md.
+# Everything there is to measure and to check on an NVIDIA card: docs/performance.md.
 #
 #   bench/cuda/run.sh                       # builds xd here
 #   bench/cuda/run.sh --binaries DIR        # programs that were built elsewhere: no Rust is needed (bench/cuda/carry.sh makes DIR)

@@ -25,7 +25,7 @@ BATCH_TOPK = {"loss": "batch_topk", "weight": 0.0, "aux": 1 / 32, "dead_after": 
 L1 = {"loss": "l1", "k": 0, "weight": 0.041, "aux": 0.0, "dead_after": 10_000_000}
 SMALL = {"width": 512, "latents": 8192, "batch": 1024}
 LARGE = {"width": 2304, "latents": 18_432, "batch": 2048}
-PAPER = {"width": 2304, "latents": 73_728, "batch": 2048}
+PAPER = {"width": 2304, "latents": 73_728, "batch": 2048, "steps": 8}
 TRIAL = {"width": 64, "latents": 1024, "batch": 256}
 SIZES = {
     "small-k32": SMALL | BATCH_TOPK | {"k": 32},

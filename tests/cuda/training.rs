@@ -128,9 +128,9 @@ fn a_checkpoint_goes_on_to_the_same_bits_and_on_the_other_device() {
 
 /// A driver may copy the next batch early or late, and the batch that was announced may not be the one that comes.
 pub fn batches_that_are_sent_ahead_change_no_bit(gpus: &[Arc<dyn Gpu>]) {
-    let batches: Vec<Arc<Vec<f32>>> = batches(12, 32).into_iter().map(Arc::new).collect();
+    let batches: Vec<Arc<Vec<f32>>> = batches(8, 32).into_iter().map(Arc::new).collect();
     for gpu in gpus {
-        for (name, config) in cases() {
+        for (name, config) in cases().into_iter().filter(|(name, _)| name.ends_with("decay") || *name == "L1, sum") {
             let plain: Vec<Vec<f32>> = batches.iter().map(|batch| batch.to_vec()).collect();
             let (expected, reports) = trained(&config, &plain, Some(gpu));
             let mut trainer = Trainer::new(config, WIDTH, None).unwrap().on(gpu).unwrap();

@@ -132,13 +132,14 @@ pub fn scaling(of: ScalingSizes) -> Memory {
     let rows = scaling::rows_at_a_time(width, latents).min(of.rows as usize);
     let (both, entries) = (2 * width, rows * of.active);
     let thresholds = if of.thresholds { latents } else { 0 };
+    let portions = if of.rows > rows as u64 { 2 } else { 1 };
     Memory::default()
         .with("weights", 4 * (2 * latents * both + latents + both))
         .with("norms, thresholds", 4 * (latents + thresholds))
         .with("directions", 4 * (measured * width + measured))
         .with("sums", measured * (8 * SUMS + 8))
         .with("sums by group", if of.by_group { measured * GROUPS * 8 * SUMS } else { 0 })
-        .with("rows, two portions", 2 * 4 * (rows * both + rows))
+        .with("rows of a portion or two", portions * 4 * (rows * both + rows))
         .with("error", 4 * rows * both)
         .with("products", 4 * rows * latents)
         .with("selection", selection(rows))
