@@ -11,7 +11,8 @@ cd "$(dirname "$0")/../.."
 case " $* " in
   *" --binaries"*) ;;
   *)
-    cargo build --release --example train_speed --example scaling_speed
+    bench/cuda/carry.sh target/bench-cuda
+    set -- --binaries target/bench-cuda "$@"
     ;;
 esac
 if [ -n "${VENV:-}" ] || ! python3 -c 'import torch, numpy, safetensors' 2>/dev/null; then

@@ -146,9 +146,9 @@ fn a_step_waits_three_times_at_most_and_allocates_nothing() {
     let expected = [
         ("BatchTopK with AuxK and clip", 3, 54),
         ("BatchTopK without AuxK", 2, 35),
-        ("TopK with AuxK and clip", 3, 46),
-        ("L1, dense", 3, 32),
-        ("L1, sparse", 3, 32),
+        ("TopK with AuxK and clip", 3, 44),
+        ("L1, dense", 3, 27),
+        ("L1, sparse", 3, 28),
     ];
     assert_eq!(found, expected, "waits and launches");
 }
