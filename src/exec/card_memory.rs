@@ -67,7 +67,8 @@ impl CardNeed {
         let sixteenths = (1..16).rev().map(|part| first.latents / 16 * part);
         let mut fewer = sixteenths.filter(|&latents| fits(&|config| config.latents = config.latents.min(latents)));
         let fewer = fewer.next().map(|latents| format!("`latents = {latents}` would fit"));
-        let alone = (self.steps.len() > 1).then(|| {
+        let largest = self.trainings.iter().map(|training| together(std::slice::from_ref(training))).max();
+        let alone = (self.steps.len() > 1 && largest.is_some_and(|largest| largest <= free)).then(|| {
             format!("of the {} points that train side by side each could have a file of its own", self.steps.len())
         });
         let all: Vec<String> = fewer.into_iter().chain(alone).collect();

@@ -42,6 +42,11 @@ pub trait Backend: Send {
     /// not finite, or that the device failed.
     fn learn(&mut self, batch: &[f32], step: Step) -> Result<Terms>;
 
+    /// Whether [`Backend::expect`] is of any use here.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
     /// Says which batch comes after the next one that is learned, so that it can be brought early. Whatever is learned then, no number
     /// depends on it.
     fn expect(&mut self, _next: Arc<Vec<f32>>) {}

@@ -585,6 +585,10 @@ impl Backend for Training {
         }
     }
 
+    fn looks_ahead(&self) -> bool {
+        true
+    }
+
     fn expect(&mut self, next: Arc<Vec<f32>>) {
         self.next = Some(next);
     }
