@@ -12,6 +12,8 @@ use xd::ml::lm::{Decoder, Site, tune_allocator};
 use xd::ml::watch::Unwatched;
 use xd::ml::{Result, Rows, TokenGroup};
 
+include!("../device.rs");
+
 struct Ids(Vec<Vec<u32>>);
 
 impl Documents for Ids {
@@ -27,7 +29,10 @@ impl Documents for Ids {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     tune_allocator();
-    let arguments: Vec<String> = std::env::args().collect();
+    let (arguments, card) = arguments()?;
+    if card.is_some() {
+        return Err("models run on the CPU: leave --device out".into());
+    }
     let [_, base, tuned, ids, layer, threads, out] = &arguments[..] else {
         return Err("usage: speed BASE TUNED IDS.json LAYER THREADS OUT".into());
     };

@@ -23,6 +23,8 @@ SIZES = {
     "relu": {"width": 256, "latents": 4096, "rows": 8192, "threshold": None},
     "threshold": {"width": 256, "latents": 4096, "rows": 8192, "threshold": 1.0},
     "small": {"width": 128, "latents": 2048, "rows": 4096, "threshold": None},
+    # Of the paper's size, on few rows: for a card.
+    "paper": {"width": 2304, "latents": 73_728, "rows": 1024, "threshold": None},
     "trial": {"width": 32, "latents": 512, "rows": 2048, "threshold": None},
     "trial-threshold": {"width": 32, "latents": 512, "rows": 2048, "threshold": 1.0},
 }
@@ -60,11 +62,12 @@ def measure(name, size, a):
         rows, crosscoder = planted.write(scratch, size["width"], size["latents"], size["rows"], threshold=size["threshold"])
         published = Path(__file__).with_name("published.py")
         commands = {"xd": [a.speed], "torch, published": [sys.executable, published]}
+        end = ["--device", a.device]
         found = {side: [] for side in commands}
         for _ in range(a.rounds):
             for side, command in commands.items():
                 extra = sides.KEEP_PAGES if side != "xd" else None
-                found[side].append(sides.run([*command, rows, crosscoder, a.threads, scratch / side], a.threads, extra))
+                found[side].append(sides.run([*command, rows, crosscoder, a.threads, scratch / side, *end], a.threads, extra))
             worst = compare(name, scratch / "xd", scratch / "torch, published")
     lines = []
     first = statistics.median(run["seconds"] for run in found["xd"])
@@ -89,6 +92,7 @@ def main():
     parser.add_argument("sizes", nargs="*", default=DEFAULT, metavar="SIZE", help=", ".join(SIZES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--speed", default="target/release/examples/scaling_speed")
     a = parser.parse_args()
     if unknown := [size for size in a.sizes if size not in SIZES]:

@@ -1,6 +1,6 @@
 """Latent Scaling as published, in plain torch: the torch side of compare.py.
 
-    published.py ROWS.safetensors CROSSCODER THREADS OUT
+    published.py ROWS.safetensors CROSSCODER THREADS OUT [--device cpu]
 
 Written from the formulas in docs/method.md 4: for a target y and the fitted direction d_j = d_j^tuned,
 
@@ -24,15 +24,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from sides import resident
 
 BATCH = 128
-# Numbers of the targets of a chunk of latents: 32 MiB.
+# Numbers of the targets of a chunk of latents: 32 MiB; on a card 1 GiB.
 CHUNK_NUMBERS = 1 << 23
 
 
 class Crosscoder:
     """encoder [2, d, D], decoder [2, D, d], and the threshold on f_j S_j of BatchTopK, if there is one."""
 
-    def __init__(self, folder):
-        tensors = load_file(f"{folder}/model.safetensors")
+    def __init__(self, folder, device):
+        tensors = load_file(f"{folder}/model.safetensors", device=device)
         self.encoder, self.encoder_bias = tensors["encoder.weight"], tensors["encoder.bias"]
         self.decoder, self.decoder_bias = tensors["decoder.weight"], tensors["decoder.bias"]
         self.threshold = tensors.get("threshold")
@@ -49,8 +49,9 @@ class Crosscoder:
 def shared_target(crosscoder, rows, target):
     """sum_i f_ij (d_j . y_i), sum_i f_ij^2 and the number of active tokens, each [D]: one pass."""
     d = crosscoder.decoder[1]
-    sums = torch.zeros(d.shape, dtype=torch.float64)
-    squares, active = torch.zeros(len(d), dtype=torch.float64), torch.zeros(len(d), dtype=torch.long)
+    sums = torch.zeros(d.shape, dtype=torch.float64, device=d.device)
+    squares = torch.zeros(len(d), dtype=torch.float64, device=d.device)
+    active = torch.zeros(len(d), dtype=torch.long, device=d.device)
     for x in rows.split(BATCH):
         f = crosscoder.encode(x)
         sums += f.T @ target(x, f)
@@ -62,8 +63,9 @@ def shared_target(crosscoder, rows, target):
 def own_target(crosscoder, rows, model):
     """The same for the error of a model without the latent."""
     d, own = crosscoder.decoder[1], crosscoder.decoder[model]
-    sums, squares = torch.zeros(len(d), dtype=torch.float64), torch.zeros(len(d), dtype=torch.float64)
-    chunk = max(1, CHUNK_NUMBERS // (BATCH * d.shape[1]))
+    sums, squares = (torch.zeros(len(d), dtype=torch.float64, device=d.device) for _ in range(2))
+    numbers = CHUNK_NUMBERS * (32 if d.is_cuda else 1)
+    chunk = max(1, numbers // (BATCH * d.shape[1]))
     for x in rows.split(BATCH):
         f = crosscoder.encode(x)
         error = (x - crosscoder.decode(f))[:, model]
@@ -95,16 +97,18 @@ def betas(crosscoder, rows):
 
 
 def main():
-    rows, folder, threads, out = sys.argv[1:]
+    rows, folder, threads, out, *rest = sys.argv[1:]
+    device = rest[1] if rest[:1] == ["--device"] else "cpu"
     bare = resident("VmRSS:")
     torch.set_num_threads(int(threads))
-    rows, crosscoder = load_file(rows)["rows"], Crosscoder(folder)
+    rows, crosscoder = load_file(rows, device=device)["rows"], Crosscoder(folder, device)
     with torch.inference_mode():
         begun = time.perf_counter()
-        found = betas(crosscoder, rows)
+        found = betas(crosscoder, rows).cpu()
         seconds = time.perf_counter() - begun
     found.numpy().tofile(out)
-    print(json.dumps({"seconds": seconds, "peak_bytes": resident("VmHWM:") - bare}))
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else resident("VmHWM:") - bare
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
 
 
 if __name__ == "__main__":

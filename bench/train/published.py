@@ -170,10 +170,11 @@ class Training:
         return loss.detach(), l0
 
 
-def product_ms(x, encoder, synchronize):
-    """The encoder product alone, best of five."""
-    flat, weights = x.flatten(1), encoder.detach().reshape(-1, encoder.shape[-1])
-    out, best = torch.empty(len(flat), weights.shape[1], device=x.device), float("inf")
+def product_ms(x, encoder, synchronize, dtype=torch.float32):
+    """The encoder product alone, best of five; weights [m, d, D] or [2d, D]. Without TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    flat, weights = x.flatten(1).to(dtype), encoder.detach().reshape(-1, encoder.shape[-1]).to(dtype)
+    out, best = torch.empty(len(flat), weights.shape[1], device=x.device, dtype=dtype), float("inf")
     for _ in range(5):
         synchronize()
         begun = time.perf_counter()
@@ -208,8 +209,11 @@ def main():
         losses.append(float(loss))
         l0.append(float(active))
     peak = torch.cuda.max_memory_allocated() if a.device == "cuda" else resident("VmHWM:") - bare
-    product = product_ms(rows[:batch], training.model.encoder, synchronize)
-    print(json.dumps({"ms": ms, "losses": losses, "l0": l0, "peak_bytes": peak, "product_ms": product}))
+    found = {"ms": ms, "losses": losses, "l0": l0, "peak_bytes": peak}
+    found["product_ms"] = product_ms(rows[:batch], training.model.encoder, synchronize)
+    if a.device == "cuda":
+        found["bf16_product_ms"] = product_ms(rows[:batch], training.model.encoder, synchronize, torch.bfloat16)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 //! Trains a crosscoder on given rows from given weights, and says how long each step took: the xd side of `compare.py`.
 //!
-//! `train_speed ROWS.safetensors START CONFIG.json`: ROWS has the tensor `rows` `[N, 2, d]`, START is a crosscoder's folder; batches are
-//! taken as the rows lie. One JSON line is printed.
+//! `train_speed ROWS.safetensors START CONFIG.json [--device cuda]`: ROWS has the tensor `rows` `[N, 2, d]`, START is a crosscoder's folder;
+//! batches are taken as the rows lie. One JSON line is printed. On a card `peak_bytes` is what the whole process took of it, and `forecast_bytes` what
+//! `xd plan` says.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::Deserialize;
@@ -14,6 +16,8 @@ use xd::ml::crosscoder::{
 };
 use xd::ml::kernels::{Matrix, product};
 use xd::ml::lm::tune_allocator;
+
+include!("../device.rs");
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -75,9 +79,9 @@ impl Setting {
 
 fn main() -> Result<(), Failure> {
     tune_allocator();
-    let arguments: Vec<String> = std::env::args().collect();
+    let (arguments, card) = arguments()?;
     let [_, rows, start, setting] = &arguments[..] else {
-        return Err("usage: train_speed ROWS.safetensors START CONFIG.json".into());
+        return Err("usage: train_speed ROWS.safetensors START CONFIG.json [--device cuda]".into());
     };
     let bare = resident("VmRSS:");
     let setting: Setting = serde_json::from_str(&std::fs::read_to_string(setting)?)?;
@@ -88,27 +92,51 @@ fn main() -> Result<(), Failure> {
         let start = Crosscoder::load(Path::new(start))?;
         (Trainer::new(setting.trainer(start.latents)?, width, Some(&start))?, start.latents)
     };
+    let before = card.map(free).transpose()?;
+    if let Some(card) = card {
+        trainer = trainer.on(&xd::ml::cuda::open(card)?)?;
+    }
     let batch = setting.batch as usize;
+    let batches: Vec<Arc<Vec<f32>>> = rows.chunks_exact(batch * both).map(|batch| Arc::new(batch.to_vec())).collect();
     let (mut ms, mut losses, mut l0) = (Vec::new(), Vec::new(), Vec::new());
     for step in 0..setting.steps as usize {
-        let first = step * batch % shape[0];
         let begun = Instant::now();
-        let report = trainer.step(&rows[first * both..(first + batch) * both])?;
+        trainer.expect(&batches[(step + 1) % batches.len()]);
+        let report = trainer.step(&batches[step % batches.len()])?;
         ms.push(1000.0 * begun.elapsed().as_secs_f64());
         losses.push(report.loss);
         l0.push(report.l0);
     }
-    let peak_bytes = resident("VmHWM:").zip(bare).map(|(most, bare)| most - bare);
-    let encoder = trainer.finish().expect("weights").encoder_weight;
-    let product_ms = product_ms(&rows[..batch * both], &encoder, both, latents);
-    println!(
-        "{}",
-        serde_json::json!({
-            "ms": ms, "losses": losses, "l0": l0, "peak_bytes": peak_bytes, "product_ms": product_ms,
-            "peak_flops": fma_rate(setting.threads),
-        })
-    );
+    let (peak_bytes, forecast_bytes) = match card {
+        Some(card) => {
+            let taken = before.map(|before| free(card).map(|now| before.saturating_sub(now))).transpose()?;
+            (taken, Some(xd::ml::cuda::memory::training(trainer.config(), width).bytes()))
+        }
+        None => (resident("VmHWM:").zip(bare).map(|(most, bare)| most - bare), None),
+    };
+    let weights = trainer.finish()?;
+    let mut told = serde_json::json!({
+        "ms": ms, "losses": losses, "l0": l0, "peak_bytes": peak_bytes, "forecast_bytes": forecast_bytes, "weights": hash(&weights),
+    });
+    // The card's limits are measured by the other side.
+    if card.is_none() {
+        told["product_ms"] = product_ms(&rows[..batch * both], &weights.encoder_weight, both, latents).into();
+        told["peak_flops"] = fma_rate(setting.threads).into();
+    }
+    println!("{told}");
     Ok(())
+}
+
+/// Of all weights, to the bit.
+fn hash(of: &Crosscoder) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for values in [&of.encoder_weight, &of.encoder_bias, &of.decoder_weight, &of.decoder_bias] {
+        values.chunks(1 << 20).for_each(|part| {
+            let bytes: Vec<u8> = part.iter().flat_map(|value| value.to_le_bytes()).collect();
+            hasher.update(&bytes);
+        });
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// A size of this process in bytes by its name in /proc (`VmRSS:` now, `VmHWM:` the largest so far); `None` where the system does

@@ -9,10 +9,12 @@ use super::hub_cache;
 use super::progress::{bytes, duration, thousands};
 use super::session::{Loaded, Session, SessionArgs, ended};
 use super::{Format, Status as Ended};
+use crate::exec::card_memory::{self, CardNeed};
 use crate::exec::device::Device;
 use crate::exec::status::{Status, status};
 use crate::exec::{hub, limits};
 use crate::lang::plan::{Plan, Spec, Step};
+use crate::ml::cuda::CardInfo;
 
 /// Arguments of `xd plan`.
 #[derive(clap::Args, Debug)]
@@ -21,6 +23,9 @@ pub struct PlanArgs {
     pub session: SessionArgs,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Say what the file takes of a card with so much free memory, such as 80GB, which need not be in this machine.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub card_memory: Option<u64>,
     /// How to report: for people, one line each, or JSON.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
@@ -40,12 +45,15 @@ pub fn run(args: &PlanArgs) -> ExitCode {
     let name = card.as_ref().ok().and_then(Option::as_ref).map(|card| format!("cuda:{}, {}", card.number, card.name));
     let device = with_card(Device::measure(), name.as_deref());
     let totals = Totals::of(&plan, &statuses, &device);
+    let room = CardRoom::of(args.card_memory, card.as_ref().ok().and_then(Option::as_ref));
+    let needs = if room.is_some() { card_memory::needs(&plan, &statuses) } else { Vec::new() };
     let mut refusals = refusals(&totals, session.store.root());
+    refusals.extend(room.and_then(|room| room.refusal(&plan, &needs)));
     refusals.splice(..0, card.err());
     match args.format {
-        Format::Json => print_json(&plan, &statuses, &device, &totals, &refusals),
+        Format::Json => print_json(&plan, &statuses, &device, &totals, &needs, &refusals),
         Format::Short => print_short(&plan, &statuses),
-        Format::Human => print_human(&plan, &statuses, &device, &totals, &session.file),
+        Format::Human => print_human(&plan, &statuses, &device, &totals, &needs, &session.file),
     }
     if refusals.is_empty() {
         return ExitCode::SUCCESS;
@@ -56,6 +64,62 @@ pub fn run(args: &PlanArgs) -> ExitCode {
         }
     }
     Ended::Invalid.into()
+}
+
+/// `80GB` in bytes.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim() {
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "MiB" => (1u64 << 20) as f64,
+        "GiB" => (1u64 << 30) as f64,
+        _ => return Err("it is a number with its unit: 80GB, 24GiB, 900MB".to_string()),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    Ok((number * factor) as u64)
+}
+
+/// A card and its free memory.
+pub struct CardRoom {
+    name: String,
+    free: u64,
+}
+
+impl CardRoom {
+    /// Of a card that is only stated, or else of the one that was looked at.
+    fn of(stated: Option<u64>, card: Option<&CardInfo>) -> Option<Self> {
+        let there =
+            || card.map(|card| CardRoom { name: format!("cuda:{}, {}", card.number, card.name), free: card.free });
+        stated.map(|free| CardRoom { name: "the card".to_string(), free }).or_else(there)
+    }
+
+    /// Of a card that is there.
+    pub fn here(card: &CardInfo) -> Option<Self> {
+        CardRoom::of(None, Some(card))
+    }
+
+    /// The first step that does not fit.
+    pub fn refusal(&self, plan: &Plan, needs: &[CardNeed]) -> Option<Refusal> {
+        let need = needs.iter().find(|need| need.bytes > self.free)?;
+        let step = &plan.steps[need.steps[0]].address;
+        let beside = match need.steps.len() {
+            1 => String::new(),
+            count => format!(" and the {} that train beside it", count - 1),
+        };
+        let takes = if beside.is_empty() { "takes" } else { "take" };
+        Some((
+            "memory",
+            format!(
+                "{step}{beside} {takes} {} of a card's memory, and {} has {} free",
+                bytes(need.bytes),
+                self.name,
+                bytes(self.free)
+            ),
+            need.advice(self.free),
+        ))
+    }
 }
 
 /// What the steps to do take together.
@@ -161,10 +225,15 @@ fn words(status: &Status) -> (&'static str, String) {
     }
 }
 
-fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Totals, file: &str) {
+/// Bytes of a card that a step takes, and with how many others; `None` where it takes none of its own.
+fn of_card(needs: &[CardNeed], index: usize) -> Option<(u64, usize)> {
+    needs.iter().find(|need| need.steps[0] == index).map(|need| (need.bytes, need.steps.len() - 1))
+}
+
+fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Totals, needs: &[CardNeed], file: &str) {
     say!("{file} on {}\n", device.name);
     let width = plan.steps.iter().map(|s| s.address.to_string().chars().count()).max().unwrap_or(0).min(44);
-    for (step, status) in plan.steps.iter().zip(statuses) {
+    for (index, (step, status)) in plan.steps.iter().zip(statuses).enumerate() {
         let (word, why) = words(status);
         let mut costs = Vec::new();
         if matches!(status, Status::ToDo { .. }) {
@@ -181,6 +250,13 @@ fn print_human(plan: &Plan, statuses: &[Status], device: &Device, totals: &Total
             }
             if step.cost.memory_bytes > 0 {
                 costs.push(format!("{} memory", bytes(step.cost.memory_bytes)));
+            }
+            match of_card(needs, index) {
+                None => {}
+                Some((count, 0)) => costs.push(format!("{} of the card", bytes(count))),
+                Some((count, beside)) => {
+                    costs.push(format!("{} of the card with the {beside} that train beside it", bytes(count)));
+                }
             }
             costs.push(match step.cost.unknown {
                 true => "its cost is known once its models are pinned".to_string(),
@@ -221,17 +297,26 @@ fn print_short(plan: &Plan, statuses: &[Status]) {
     }
 }
 
-fn print_json(plan: &Plan, statuses: &[Status], device: &Device, totals: &Totals, refusals: &[Refusal]) {
+fn print_json(
+    plan: &Plan,
+    statuses: &[Status],
+    device: &Device,
+    totals: &Totals,
+    needs: &[CardNeed],
+    refusals: &[Refusal],
+) {
     let steps: Vec<_> = plan
         .steps
         .iter()
         .zip(statuses)
-        .map(|(step, status)| {
+        .enumerate()
+        .map(|(index, (step, status))| {
             let (state, why) = words(status);
             json!({
                 "address": step.address.to_string(), "kind": step.kind, "id": step.id, "state": state, "why": why,
                 "tokens": step.cost.tokens, "disk_bytes": step.cost.disk_bytes, "memory_bytes": step.cost.memory_bytes,
                 "seconds": device.seconds(&step.cost), "cost_unknown": step.cost.unknown,
+                "card_bytes": of_card(needs, index).map(|(bytes, _)| bytes),
                 "download_bytes": match status {
                     Status::Download { bytes } => json!(bytes),
                     _ => json!(0),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::device::{DeviceArgs, Refusal, with_card};
-use super::plan::{Totals, refusals};
+use super::plan::{CardRoom, Totals, refusals};
 use super::progress::{Show, duration, stop_on_interrupt, thousands};
 use super::session::{Loaded, Pinning, Session, SessionArgs, ended};
 use super::{Format, Status};
@@ -12,7 +12,7 @@ use crate::exec::device::Device;
 use crate::exec::executor::{self, Outcome};
 use crate::exec::manifest::ExpectationEntry;
 use crate::exec::status::status;
-use crate::exec::{self, Options};
+use crate::exec::{self, Options, card_memory};
 use crate::lang::plan::Plan;
 
 /// Arguments of `xd run`.
@@ -69,7 +69,11 @@ pub fn run(args: &RunArgs) -> ExitCode {
     match status(&plan, &session.store, &session.experiment) {
         Ok(statuses) => {
             let totals = Totals::of(&plan, &statuses, &device);
-            if let Some(refusal) = refusals(&totals, session.store.root()).into_iter().next() {
+            // With the kernels and cuBLAS there already, so some of what is set aside for them is counted twice.
+            let card = args.device.look().ok().flatten().and_then(|card| CardRoom::here(&card));
+            let of_card = card.and_then(|room| room.refusal(&plan, &card_memory::needs(&plan, &statuses)));
+            let refusal = refusals(&totals, session.store.root()).into_iter().chain(of_card).next();
+            if let Some(refusal) = refusal {
                 return refused(refusal);
             }
             if !quiet {

@@ -5,6 +5,7 @@
 //!                                                                                          report.html, manifest.json
 //! ```
 
+pub mod card_memory;
 pub mod device;
 pub mod error;
 pub mod executor;

@@ -17,14 +17,16 @@ type Launch = unsafe extern "C" fn(*mut *mut c_void, *const c_char, u32, u32, bo
 
 /// The kernels on the CPU.
 pub struct Emulator {
-    /// Threads and blocks run from the last to the first.
+    /// Threads and blocks run from the last to the first, and copies beside happen as late as they may.
     backwards: bool,
+    /// Copies beside that have not happened yet: place, host, bytes.
+    late: Mutex<Vec<(u64, u64, usize)>>,
 }
 
 /// What is to be had where a C++ compiler is; the tests that need it return where it is not, and say so.
 pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
     match library() {
-        Ok(_) => Some(Arc::new(Emulator { backwards })),
+        Ok(_) => Some(Arc::new(Emulator { backwards, late: Mutex::default() })),
         Err(problem) => {
             eprintln!("SKIPPED, the CUDA kernels are not tested: {problem}");
             None
@@ -91,6 +93,12 @@ fn pages(bytes: usize) -> usize {
     bytes.next_multiple_of(PAGE) + 2 * PAGE
 }
 
+impl Emulator {
+    fn late(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64, usize)>> {
+        self.late.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
 impl Gpu for Emulator {
     fn name(&self) -> &str {
         "emulator"
@@ -111,6 +119,7 @@ impl Gpu for Emulator {
     }
 
     fn release(&self, place: u64, bytes: usize) {
+        assert!(self.late().iter().all(|&(to, _, _)| to != place), "memory is given back that a copy still writes");
         let last = place as usize + bytes.next_multiple_of(8);
         // SAFETY: the mapping that `allocate` made.
         unsafe { libc::munmap((last + PAGE - pages(bytes)) as *mut c_void, pages(bytes)) };
@@ -131,6 +140,28 @@ impl Gpu for Emulator {
     fn download(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
         // SAFETY: memory of `allocate`.
         unsafe { std::ptr::copy_nonoverlapping(place as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    fn allocate_host(&self, bytes: usize) -> Result<u64> {
+        self.allocate(bytes)
+    }
+
+    fn release_host(&self, host: u64, bytes: usize) {
+        assert!(self.late().iter().all(|&(_, from, _)| from != host), "memory is given back that a copy still reads");
+        self.release(host, bytes);
+    }
+
+    fn upload_beside(&self, place: u64, host: u64, bytes: usize) -> Result<()> {
+        self.late().push((place, host, bytes));
+        if self.backwards { Ok(()) } else { self.join_uploads() }
+    }
+
+    fn join_uploads(&self) -> Result<()> {
+        for (place, host, bytes) in self.late().drain(..) {
+            // SAFETY: memory of `allocate` and `allocate_host`, given back after this.
+            unsafe { std::ptr::copy_nonoverlapping(host as *const u8, place as *mut u8, bytes) };
+        }
         Ok(())
     }
 

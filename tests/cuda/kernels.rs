@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use xd::ml::crosscoder::SparseCode;
-use xd::ml::cuda::{Array, Code, Gpu, Scores, Selection, Sums, Turned};
+use xd::ml::cuda::{Array, Code, Form, Gpu, Product, Scores, Selection, Staging, Sums, Turned};
 use xd::ml::kernels::{Columns, Preactivations, batch_top_k, over_each, over_threshold, positive, row_top_k};
 
 use crate::emulator::emulator;
@@ -96,9 +96,24 @@ impl OnGpu {
     }
 }
 
-/// Both orders of threads.
+/// The emulator with both orders of threads.
 fn gpus() -> Vec<Arc<dyn Gpu>> {
     [false, true].into_iter().filter_map(emulator).collect()
+}
+
+mod emulated {
+    crate::checks!(
+        super::gpus(),
+        kernels:
+        the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included,
+        the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some,
+        scores_over_thresholds_are_those_of_the_cpu,
+        codes_are_decoded_and_turned_round_as_their_definition_says,
+        two_codes_that_share_no_latent_are_turned_round_together,
+        sums_of_columns_and_of_numbers_are_those_of_f64,
+        products_are_those_of_f64_however_the_operands_lie,
+        what_is_sent_ahead_is_what_comes,
+    );
 }
 
 fn same(found: &SparseCode, expected: &SparseCode, what: &str) {
@@ -108,16 +123,16 @@ fn same(found: &SparseCode, expected: &SparseCode, what: &str) {
     assert_eq!(bits(found), bits(expected), "{what}");
 }
 
-#[test]
-fn the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included() {
-    for gpu in gpus() {
-        let (mut selection, mut code) = (Selection::new(&gpu).unwrap(), Code::empty(&gpu));
+pub fn the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        let (mut selection, mut code) = (Selection::new(gpu).unwrap(), Code::empty(gpu));
         for case in cases() {
-            let on = OnGpu::of(&gpu, &case);
+            let on = OnGpu::of(gpu, &case);
             let all = case.products.len();
             for keep in [0, 1, case.rows(), 5 * case.rows(), all / 3, all - 1, all, 10 * all] {
                 let (expected, least) = batch_top_k(case.on_cpu(), keep);
-                let found = selection.batch_top_k(on.scores(), keep, &mut code).unwrap();
+                selection.batch_top_k(on.scores(), keep, &mut code).unwrap();
+                let found = Selection::least_of(selection.least().get().unwrap()[0]);
                 same(&code.get().unwrap(), &expected, &format!("{} {keep}", case.name));
                 assert_eq!(found.to_bits(), least.to_bits(), "{} {keep}", case.name);
             }
@@ -125,15 +140,14 @@ fn the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included() {
     }
 }
 
-#[test]
-fn the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some() {
-    for gpu in gpus() {
-        let (mut selection, mut code) = (Selection::new(&gpu).unwrap(), Code::empty(&gpu));
+pub fn the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        let (mut selection, mut code) = (Selection::new(gpu).unwrap(), Code::empty(gpu));
         for case in cases() {
-            let on = OnGpu::of(&gpu, &case);
+            let on = OnGpu::of(gpu, &case);
             let latents = case.bias.len();
             let some: Vec<u32> = (0..latents as u32).filter(|j| j % 3 == 0 || *j > 270).collect();
-            let list = Array::of(&gpu, &some).unwrap();
+            let list = Array::of(gpu, &some).unwrap();
             for keep in [0, 1, 4, latents / 2, latents] {
                 selection.row_top_k(on.scores(), keep, None, &mut code).unwrap();
                 let expected = row_top_k(case.on_cpu(), keep, None);
@@ -146,12 +160,11 @@ fn the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some(
     }
 }
 
-#[test]
-fn scores_over_thresholds_are_those_of_the_cpu() {
-    for gpu in gpus() {
-        let (mut selection, mut code) = (Selection::new(&gpu).unwrap(), Code::empty(&gpu));
+pub fn scores_over_thresholds_are_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        let (mut selection, mut code) = (Selection::new(gpu).unwrap(), Code::empty(gpu));
         for case in cases() {
-            let on = OnGpu::of(&gpu, &case);
+            let on = OnGpu::of(gpu, &case);
             let at = case.on_cpu();
             for threshold in [0.0, 0.5, 3.0, 1e9] {
                 selection.over(on.scores(), threshold, None, &mut code).unwrap();
@@ -159,12 +172,14 @@ fn scores_over_thresholds_are_those_of_the_cpu() {
             }
             let plain = Scores { norms: None, ..on.scores() };
             let count = selection.count_positive(plain, &mut code).unwrap();
-            selection.over(plain, -1.0, None, &mut code).unwrap();
+            selection.counted_positive(plain, count, &mut code).unwrap();
             let expected = positive(at.products, at.bias);
             assert_eq!(count, expected.values.len(), "{}", case.name);
             same(&code.get().unwrap(), &expected, case.name);
+            selection.over(plain, -1.0, None, &mut code).unwrap();
+            same(&code.get().unwrap(), &expected, case.name);
             let each = uniform(case.bias.len(), 9);
-            selection.over(plain, 0.0, Some(&Array::of(&gpu, &each).unwrap()), &mut code).unwrap();
+            selection.over(plain, 0.0, Some(&Array::of(gpu, &each).unwrap()), &mut code).unwrap();
             same(&code.get().unwrap(), &over_each(at, &each), case.name);
         }
     }
@@ -192,19 +207,18 @@ fn codes(latents: usize) -> Vec<SparseCode> {
     codes
 }
 
-#[test]
-fn codes_are_decoded_and_turned_round_as_their_definition_says() {
+pub fn codes_are_decoded_and_turned_round_as_their_definition_says(gpus: &[Arc<dyn Gpu>]) {
     let (latents, width) = (300, 310);
     let (decoder, start) = (uniform(latents * width, 1), uniform(width, 2));
     let upstream = uniform(70 * width, 3);
-    for gpu in gpus() {
-        let array = |values: &[f32]| Array::of(&gpu, values).unwrap();
+    for gpu in gpus {
+        let array = |values: &[f32]| Array::of(gpu, values).unwrap();
         let (on, from, flow) = (array(&decoder), array(&start), array(&upstream));
-        let mut turned = Turned::empty(&gpu);
+        let mut turned = Turned::empty(gpu);
         for (kind, code) in codes(latents).iter().enumerate() {
-            let mut here = Code::empty(&gpu);
+            let mut here = Code::empty(gpu);
             here.set(code, &vec![f32::NAN; code.values.len()]).unwrap();
-            let out = Array::<f32>::zeros(&gpu, 70 * width).unwrap();
+            let out = Array::<f32>::zeros(gpu, 70 * width).unwrap();
             for from in [Some(&from), None] {
                 here.decode(&on, from, width, &out).unwrap();
                 let found = out.get().unwrap();
@@ -242,8 +256,7 @@ fn codes_are_decoded_and_turned_round_as_their_definition_says() {
     }
 }
 
-#[test]
-fn two_codes_that_share_no_latent_are_turned_round_together() {
+pub fn two_codes_that_share_no_latent_are_turned_round_together(gpus: &[Arc<dyn Gpu>]) {
     let all = &codes(300)[0];
     let part = |odd: u32| {
         let mut code = SparseCode { offsets: vec![0], ..SparseCode::default() };
@@ -260,13 +273,13 @@ fn two_codes_that_share_no_latent_are_turned_round_together() {
     let (even, odd) = (part(0), part(1));
     let mut columns = Columns::default();
     columns.fill(300, &[(&even, &even.values), (&odd, &odd.values)]);
-    for gpu in gpus() {
+    for gpu in gpus {
         let codes = [&even, &odd].map(|code| {
-            let mut here = Code::empty(&gpu);
+            let mut here = Code::empty(gpu);
             here.set(code, &code.values).unwrap();
             here
         });
-        let mut turned = Turned::empty(&gpu);
+        let mut turned = Turned::empty(gpu);
         turned.fill(300, &[&codes[0], &codes[1]]).unwrap();
         assert_eq!(turned.rows.get().unwrap(), columns.rows);
         assert_eq!(turned.values.get().unwrap(), columns.values);
@@ -274,16 +287,15 @@ fn two_codes_that_share_no_latent_are_turned_round_together() {
     }
 }
 
-#[test]
-fn sums_of_columns_and_of_numbers_are_those_of_f64() {
-    for gpu in gpus() {
-        let mut sums = Sums::new(&gpu).unwrap();
+pub fn sums_of_columns_and_of_numbers_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        let mut sums = Sums::new(gpu).unwrap();
         for (rows, columns) in [(1, 1), (64, 256), (131, 300)] {
             let matrix = uniform(rows * columns, 4);
-            let on = Array::of(&gpu, &matrix).unwrap();
-            let mean = Array::<f64>::zeros(&gpu, columns).unwrap();
+            let on = Array::of(gpu, &matrix).unwrap();
+            let mean = Array::<f64>::zeros(gpu, columns).unwrap();
             let (spread, narrow) =
-                (Array::<f64>::zeros(&gpu, columns).unwrap(), Array::<f32>::zeros(&gpu, columns).unwrap());
+                (Array::<f64>::zeros(gpu, columns).unwrap(), Array::<f32>::zeros(gpu, columns).unwrap());
             sums.columns(&on, columns, None, 1.0 / rows as f64, Some(&mean), Some(&narrow)).unwrap();
             sums.columns(&on, columns, Some(&mean), 1.0, Some(&spread), None).unwrap();
             sums.take(&spread, 2).unwrap();
@@ -299,6 +311,56 @@ fn sums_of_columns_and_of_numbers_are_those_of_f64() {
             }
             let [found, norm] = sums.get([2, 5]).unwrap();
             assert!((found - whole).abs() < 1e-9 * whole.max(1.0) && (norm - squares).abs() < 1e-9 * squares, "{rows}");
+        }
+    }
+}
+
+pub fn products_are_those_of_f64_however_the_operands_lie(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        for (m, n, k) in [(1, 1, 1), (33, 70, 129), (70, 33, 40), (5, 300, 64)] {
+            let (left, right) = (uniform(m * k, 7), uniform(n * k, 8));
+            for form in [Form::Rows, Form::Plain, Form::Turned] {
+                let (a, b) = (Array::of(gpu, &left).unwrap(), Array::of(gpu, &right).unwrap());
+                let c = Array::<f32>::zeros(gpu, m * n).unwrap();
+                gpu.product(Product { form, m, n, k }, a.place(), b.place(), c.place()).unwrap();
+                for (place, found) in c.get().unwrap().into_iter().enumerate() {
+                    let (row, column) = (place / n, place % n);
+                    let exact: f64 = (0..k)
+                        .map(|l| match form {
+                            Form::Rows => (left[row * k + l], right[column * k + l]),
+                            Form::Plain => (left[row * k + l], right[l * n + column]),
+                            Form::Turned => (left[l * m + row], right[l * n + column]),
+                        })
+                        .map(|(a, b)| f64::from(a) * f64::from(b))
+                        .sum();
+                    // TF32 would be off by 1e-3.
+                    assert!(
+                        (f64::from(found) - exact).abs() < 2e-5,
+                        "{form:?} {m} {n} {k} at {row} {column}: {found} {exact}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+pub fn what_is_sent_ahead_is_what_comes(gpus: &[Arc<dyn Gpu>]) {
+    let batches: Vec<Vec<f32>> = (0..7).map(|seed| uniform(3000 + 500 * (seed as usize % 3), seed)).collect();
+    for gpu in gpus {
+        let mut staging = Staging::new(gpu);
+        for (number, batch) in batches.iter().enumerate() {
+            staging.bring(batch).unwrap();
+            // The one after next, nothing, or what really comes.
+            match number % 3 {
+                0 => staging.send_ahead(&batches[(number + 2) % 7]).unwrap(),
+                1 => {}
+                _ => staging.send_ahead(&batches[(number + 1) % 7]).unwrap(),
+            }
+            let found = staging.array().get().unwrap();
+            assert!(
+                found.iter().zip(batch).all(|(a, b)| a.to_bits() == b.to_bits()) && found.len() == batch.len(),
+                "{number}"
+            );
         }
     }
 }

@@ -1,6 +1,19 @@
-//! Training and Latent Scaling on a GPU that is emulated: every kernel against slow references, whole trainings against the CPU.
+//! Training and Latent Scaling on a GPU that is emulated: every kernel against slow references, whole trainings against the CPU;
+//! and the same on a real card where there is one.
 #![cfg(feature = "engine")]
 
+/// Checks on these GPUs, each as a test of its own.
+macro_rules! checks {
+    ($gpus:expr, $module:ident: $($check:ident),+ $(,)?) => {
+        $(#[test] fn $check() { crate::$module::$check(&$gpus); })+
+    };
+}
+use checks;
+
+#[cfg(feature = "cuda")]
+mod card;
+mod costs;
+mod counting;
 mod emulator;
 mod kernels;
 mod nvrtc;

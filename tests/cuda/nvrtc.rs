@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LAZY};
-use xd::ml::cuda::kernels;
+use xd::ml::cuda::{Architecture, kernels};
 
 /// Where `scripts/cuda-toolkit.sh target/cuda` lays NVRTC out, then where the system looks.
 fn library() -> Option<Library> {
@@ -45,8 +45,22 @@ impl Nvrtc<'_> {
     }
 }
 
-/// Machine code of the kernels for an architecture.
-fn compile(library: &Library, architecture: &str) -> Vec<u8> {
+/// The architectures that NVRTC knows.
+fn known(library: &Library) -> Vec<c_int> {
+    type Call = unsafe extern "C" fn(*mut c_int) -> c_int;
+    let mut count = 0;
+    // SAFETY: as NVRTC's header declares both; the list has the length that the first states.
+    unsafe {
+        assert_eq!(library.get::<Call>(b"nvrtcGetNumSupportedArchs").unwrap()(&mut count), 0);
+        let mut known = vec![0; count as usize];
+        assert_eq!(library.get::<Call>(b"nvrtcGetSupportedArchs").unwrap()(known.as_mut_ptr()), 0);
+        known
+    }
+}
+
+/// The kernels for an architecture: machine code, or PTX.
+fn compile(library: &Library, of: &Architecture) -> Vec<u8> {
+    let architecture = of.name();
     type Create = unsafe extern "C" fn(
         *mut *mut c_void,
         *const c_char,
@@ -70,7 +84,10 @@ fn compile(library: &Library, architecture: &str) -> Vec<u8> {
     let log = nvrtc.size_and_text("nvrtcGetProgramLogSize", "nvrtcGetProgramLog");
     let log = String::from_utf8_lossy(&log);
     assert!(outcome == 0 && log.trim_matches(['\0', '\n', ' ']).is_empty(), "{architecture}: {outcome}\n{log}");
-    nvrtc.size_and_text("nvrtcGetCUBINSize", "nvrtcGetCUBIN")
+    match of {
+        Architecture::Machine(_) => nvrtc.size_and_text("nvrtcGetCUBINSize", "nvrtcGetCUBIN"),
+        Architecture::Portable(_) => nvrtc.size_and_text("nvrtcGetPTXSize", "nvrtcGetPTX"),
+    }
 }
 
 #[test]
@@ -81,12 +98,22 @@ fn every_kernel_compiles_for_real_cards_without_a_warning() {
         );
         return;
     };
-    for architecture in ["sm_80", "sm_90"] {
-        let code = compile(&library, architecture);
+    let known = known(&library);
+    for (capability, architecture) in [((8, 0), "sm_80"), ((9, 0), "sm_90")] {
+        let of = Architecture::of(capability, &known).unwrap();
+        assert_eq!(of, Architecture::Machine(architecture.to_string()));
+        let code = compile(&library, &of);
         assert!(code.starts_with(b"\x7fELF"), "{architecture}");
         for name in kernels::NAMES {
             let symbol = format!(".text.{name}\0");
             assert!(code.windows(symbol.len()).any(|window| window == symbol.as_bytes()), "{architecture}: no {name}");
         }
+    }
+    // A card of the future.
+    let newest = Architecture::of((99, 9), &known).unwrap();
+    assert_eq!(newest, Architecture::Portable(format!("compute_{}", known.iter().max().unwrap())));
+    let text = String::from_utf8(compile(&library, &newest)).unwrap();
+    for name in kernels::NAMES {
+        assert!(text.contains(&format!(".entry {name}(")), "PTX: no {name}");
     }
 }

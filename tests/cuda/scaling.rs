@@ -1,11 +1,13 @@
 //! Latent Scaling on the emulated GPU.
 
+use std::sync::Arc;
+
 use xd::ml::crosscoder::*;
+use xd::ml::cuda::Gpu;
 use xd::ml::scaling::{Fit, Scaling, ScalingConfig, scale, scale_on};
 use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo};
 
-use crate::emulator::emulator;
 use crate::rows::{config, l1, rows, top};
 
 const WIDTH: usize = 20;
@@ -47,8 +49,15 @@ fn compare(found: &Scaling, expected: &Scaling, what: &str) {
     }
 }
 
-#[test]
-fn sums_on_the_gpu_are_those_of_the_cpu_for_every_activation() {
+mod emulated {
+    crate::checks!(
+        [false, true].into_iter().filter_map(crate::emulator::emulator).collect::<Vec<_>>(),
+        scaling: sums_on_the_gpu_are_those_of_the_cpu_for_every_activation,
+    );
+}
+
+pub fn sums_on_the_gpu_are_those_of_the_cpu_for_every_activation(gpus: &[Arc<dyn Gpu>]) {
+    let [first, second] = gpus else { return };
     let values = rows(300, WIDTH, 5);
     let infos = (0..300).map(|i| RowInfo { sequence: i / 20, position: i % 20, ..RowInfo::default() }).collect();
     let data = MemoryRows { width: WIDTH, values, infos };
@@ -73,10 +82,9 @@ fn sums_on_the_gpu_are_those_of_the_cpu_for_every_activation() {
         for config in [ScalingConfig::default(), some] {
             let expected = scale(&cc, &data, &config, &Unwatched).unwrap();
             assert!(expected.active_tokens.iter().sum::<u64>() > 400, "{name}: hardly anything fires");
-            let Some(gpu) = emulator(false) else { return };
-            let found = scale_on(Some(&gpu), &cc, &data, &config, &Unwatched).unwrap();
+            let found = scale_on(Some(first), &cc, &data, &config, &Unwatched).unwrap();
             compare(&found, &expected, name);
-            let again = scale_on(emulator(true).as_ref(), &cc, &data, &config, &Unwatched).unwrap();
+            let again = scale_on(Some(second), &cc, &data, &config, &Unwatched).unwrap();
             assert_eq!(again, found, "{name}: threads and blocks in another order");
         }
     }

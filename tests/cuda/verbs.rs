@@ -36,3 +36,29 @@ fn a_device_that_is_not_there_is_refused_before_anything_is_computed() {
     let (_, said) = xd(folder.path(), &["doctor"]);
     assert!(said.contains(&format!("cuda    {problem}")) || xd::ml::cuda::cards().is_ok(), "{said}");
 }
+
+#[test]
+fn a_training_that_does_not_fit_into_a_card_is_refused_with_a_batch_that_does() {
+    let folder = tempfile::tempdir().unwrap();
+    xd(folder.path(), &["new", "first"]);
+    let file = folder.path().join("first.xd");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("batch     = 512 tokens"));
+    std::fs::write(&file, text.replace("batch     = 512 tokens", "batch     = 65536 tokens")).unwrap();
+    let plan = |memory: &str| xd(folder.path(), &["plan", "first.xd", "--card-memory", memory]);
+    let (status, said) = plan("80GB");
+    assert!(status == Some(0) && said.contains("of the card with the 1 that train beside it"), "{said}");
+    // That of Latent Scaling stands alone.
+    assert!(said.lines().any(|line| line.contains("of the card, about")), "{said}");
+    let (status, said) = plan("400MB");
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(status == Some(2) && flat.contains("xd::memory"), "{said}");
+    assert!(flat.contains("of a card's memory, and the card has 400.0 MB free"), "{said}");
+    let batch =
+        flat.split("`train.batch = ").nth(1).and_then(|rest| rest.split('`').next()).expect("a batch that fits");
+    std::fs::write(&file, text.replace("batch     = 512 tokens", &format!("batch     = {batch} tokens"))).unwrap();
+    let (status, said) = plan("400MB");
+    assert_eq!(status, Some(0), "a batch of {batch}: {said}");
+    let (status, said) = plan("80");
+    assert!(status == Some(1) && said.contains("80GB, 24GiB"), "{said}");
+}

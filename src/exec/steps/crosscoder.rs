@@ -175,7 +175,8 @@ fn save(job: &Job<'_>, crosscoder: &Crosscoder, evaluation: &Evaluation, loss: O
     Ok(())
 }
 
-fn config(spec: &CrosscoderSpec) -> TrainerConfig {
+/// How a crosscoder is trained, as `ml` wants it.
+pub fn config(spec: &CrosscoderSpec) -> TrainerConfig {
     let train = &spec.train;
     TrainerConfig {
         latents: spec.latents as usize,

@@ -95,6 +95,7 @@ pub fn plan(
                 span: declared.name_span,
                 resolved: with_seeds(with_pins(resolved_fields(scope, id, fields, &point.labels), spec), spec),
                 cost: cost(spec, &draft.facts),
+                width: draft.facts.width,
             });
         }
     }

@@ -65,6 +65,8 @@ pub struct Step {
     /// Every field with the value in force and where it came from, for `show` and the report.
     pub resolved: Vec<ResolvedField>,
     pub cost: Cost,
+    /// Width d of the activations that it makes or reads; `None` where there are none, or where it is not known yet.
+    pub width: Option<u64>,
 }
 
 /// A step that another one reads.

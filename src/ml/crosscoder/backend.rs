@@ -1,6 +1,7 @@
 //! Where the heavy part of a training step runs.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::state::State;
 use crate::ml::Result;
@@ -40,6 +41,15 @@ pub trait Backend: Send {
     /// Forward, backward and update on rows `[B, 2, d]`, of an autoencoder `[B, d]`. An error means that the loss, the clipped gradient or a new decoder norm is
     /// not finite, or that the device failed.
     fn learn(&mut self, batch: &[f32], step: Step) -> Result<Terms>;
+
+    /// Whether [`Backend::expect`] is of any use here.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// Says which batch comes after the next one that is learned, so that it can be brought early. Whatever is learned then, no number
+    /// depends on it.
+    fn expect(&mut self, _next: Arc<Vec<f32>>) {}
 
     /// Replaces the decoder bias `[2d]`.
     fn set_decoder_bias(&mut self, bias: Vec<f32>) -> Result<()>;

@@ -27,14 +27,27 @@ pub struct SweepPoint {
     folder: Option<PathBuf>,
     log: Option<StepLog>,
     validation: Option<StepLog>,
+    /// A batch that is learned when the one after it is full, which is then known beforehand.
+    ready: Option<Arc<Vec<f32>>>,
     /// Rows of the batch that is being filled.
     pending: Vec<f32>,
+    /// What is filled next.
+    spare: Vec<f32>,
 }
 
 impl SweepPoint {
     /// A training that leaves no files.
     pub fn new(trainer: Trainer) -> Self {
-        SweepPoint { trainer, failure: None, folder: None, log: None, validation: None, pending: Vec::new() }
+        SweepPoint {
+            trainer,
+            failure: None,
+            folder: None,
+            log: None,
+            validation: None,
+            ready: None,
+            pending: Vec::new(),
+            spare: Vec::new(),
+        }
     }
 
     /// A training with its checkpoint and logs in a folder that exists; goes on from the checkpoint if there is one.
@@ -74,7 +87,33 @@ impl SweepPoint {
 
     /// Position in the stream of the next row it needs.
     fn cursor(&self) -> u64 {
-        self.trainer.tokens() + (self.pending.len() / (2 * self.trainer.width())) as u64
+        let waiting = self.ready.as_ref().map_or(0, |ready| ready.len()) + self.pending.len();
+        self.trainer.tokens() + (waiting / (2 * self.trainer.width())) as u64
+    }
+
+    /// The full batch now waits, and the one before it is to be learned; the last of all waits for none.
+    fn advance(&mut self) -> Option<Arc<Vec<f32>>> {
+        let full = Arc::new(std::mem::replace(&mut self.pending, std::mem::take(&mut self.spare)));
+        if self.trainer.steps_done() + 1 == self.trainer.config().train.steps {
+            return Some(full);
+        }
+        let before = self.ready.replace(full.clone());
+        if before.is_some() {
+            self.trainer.expect(&full);
+        }
+        before
+    }
+
+    /// After [`SweepPoint::advance`]: the batch that waits, if it is the last one.
+    fn last(&mut self) -> Option<Arc<Vec<f32>>> {
+        let is_last = self.trainer.steps_done() + 1 == self.trainer.config().train.steps;
+        if is_last { self.ready.take() } else { None }
+    }
+
+    /// Forgets the rows that it was given and has not learned from.
+    fn forget(&mut self) {
+        self.ready = None;
+        self.pending.clear();
     }
 
     fn save(&self) -> Result<()> {
@@ -115,7 +154,7 @@ pub fn train_sweep(
         return Err(Error::invalid("train", problem));
     }
     let mut sweep = Sweep { rows, validation, watch, pace, saved: Instant::now(), held: None, values: Vec::new() };
-    points.iter_mut().for_each(|point| point.pending.clear());
+    points.iter_mut().for_each(SweepPoint::forget);
     while let Some(position) = points.iter().filter(|point| point.runs()).map(SweepPoint::cursor).min() {
         for index in 0..points.len() {
             if points[index].runs() {
@@ -175,8 +214,14 @@ impl Sweep<'_> {
             points[index].pending.extend_from_slice(&self.values[place * both..(place + 1) * both]);
             let batch = points[index].trainer.config().train.batch as usize;
             if points[index].pending.len() == batch * both {
-                self.step(&mut points[index])?;
-                self.pause(points)?;
+                if let Some(batch) = points[index].advance() {
+                    self.step(&mut points[index], batch)?;
+                    self.pause(points)?;
+                }
+                if let Some(batch) = points[index].last() {
+                    self.step(&mut points[index], batch)?;
+                    self.pause(points)?;
+                }
                 if !points[index].runs() {
                     break;
                 }
@@ -205,8 +250,7 @@ impl Sweep<'_> {
     }
 
     /// One step of a point on its full batch; a failure of the training is the point's own.
-    fn step(&mut self, point: &mut SweepPoint) -> Result<()> {
-        let batch = std::mem::take(&mut point.pending);
+    fn step(&mut self, point: &mut SweepPoint, batch: Arc<Vec<f32>>) -> Result<()> {
         match point.trainer.step(&batch) {
             Ok(report) => self.record(point, &report, &batch)?,
             Err(error) => {
@@ -214,8 +258,10 @@ impl Sweep<'_> {
                 point.failure = Some(error);
             }
         }
-        point.pending = batch;
-        point.pending.clear();
+        if let Ok(mut batch) = Arc::try_unwrap(batch) {
+            batch.clear();
+            point.spare = batch;
+        }
         Ok(())
     }
 

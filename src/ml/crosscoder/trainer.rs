@@ -155,6 +155,18 @@ impl Trainer {
         self.count.last.as_ref()
     }
 
+    /// Says which batch `[B, 2, d]` comes after the next step's, so that a device can bring it while it computes. No number depends on it.
+    pub fn expect(&mut self, next: &Arc<Vec<f32>>) {
+        if !self.backend.looks_ahead() {
+            return;
+        }
+        let seen = match self.config.variant.seen(next, self.width) {
+            Cow::Borrowed(_) => next.clone(),
+            Cow::Owned(seen) => Arc::new(seen),
+        };
+        self.backend.expect(seen);
+    }
+
     /// One step on rows `[B, 2, d]`. An error means that the loss, the clipped gradient or a new decoder norm is not
     /// finite; the step is then not counted, and the training cannot go on.
     pub fn step(&mut self, batch: &[f32]) -> Result<StepReport> {

@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use cudarc::cublas::{CudaBlas, result as blas, sys as blas_sys};
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaStream, LaunchConfig, PushKernelArg, result as driver, sys as driver_sys,
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, LaunchConfig, PushKernelArg, result as driver,
+    sys as driver_sys,
 };
 use cudarc::nvrtc::{Ptx, result as nvrtc, sys as nvrtc_sys};
 
-use super::gpu::{Arg, Form, Gpu, Product};
+use super::architecture::Architecture;
+use super::by_columns::ByColumns;
+use super::gpu::{Arg, Gpu, Product};
 use super::kernels::{BLOCK, NAMES, SOURCE};
 use super::open::CardInfo;
 use super::problem::Problem;
@@ -21,6 +24,11 @@ use crate::ml::{Error, Result};
 pub struct Card {
     name: String,
     stream: Arc<CudaStream>,
+    /// Copies to the card run here, beside the other stream.
+    uploads: Arc<CudaStream>,
+    /// The last allocation of `stream`, before which its memory may not be used elsewhere, and the last copy of `uploads`.
+    allocated: CudaEvent,
+    uploaded: CudaEvent,
     kernels: BTreeMap<&'static str, CudaFunction>,
     products: CudaBlas,
     /// Keeps the kernels loaded.
@@ -76,22 +84,29 @@ impl Card {
             return Err(Problem::NoSuchCard { wanted: number, found });
         }
         let context = CudaContext::new(number).map_err(failed("opening it"))?;
-        // SAFETY: everything runs in one stream, in the order of the calls.
+        // SAFETY: everything but copies beside runs in one stream, in the order of the calls; those are joined by events of our own.
         unsafe { context.disable_event_tracking() };
         let (major, minor) = context.compute_capability().map_err(failed("asking for its capability"))?;
-        let module = context
-            .load_module(Ptx::from_binary(compile(&format!("sm_{major}{minor}"))?))
-            .map_err(failed("loading the kernels"))?;
+        let known = known_architectures()?;
+        let architecture = Architecture::of((major, minor), &known).ok_or_else(|| {
+            let oldest = known.iter().min().map_or(0, |oldest| *oldest);
+            let oldest = format!("NVRTC here compiles for cards from {}.{} on", oldest / 10, oldest % 10);
+            failed("compiling the kernels")(format!("{oldest}, this one has {major}.{minor}; take an older CUDA"))
+        })?;
+        let module = context.load_module(compile(&architecture)?).map_err(failed("loading the kernels"))?;
         let kernels = NAMES
             .iter()
             .map(|&name| Ok((name, module.load_function(name)?)))
             .collect::<std::result::Result<_, driver::DriverError>>()
             .map_err(failed("finding the kernels"))?;
         let stream = context.new_stream().map_err(failed("making a stream"))?;
+        let uploads = context.new_stream().map_err(failed("making a stream"))?;
+        let event = || context.new_event(None).map_err(failed("making an event"));
+        let (allocated, uploaded) = (event()?, event()?);
         let products = CudaBlas::new(stream.clone()).map_err(failed("opening cuBLAS"))?;
         let product = context.name().map_err(failed("asking for its name"))?;
         let name = format!("cuda:{number}, {product}");
-        Ok(Card { name, stream, kernels, products, _module: module })
+        Ok(Card { name, stream, uploads, allocated, uploaded, kernels, products, _module: module })
     }
 
     /// This thread uses the card from here on.
@@ -101,13 +116,26 @@ impl Card {
     }
 }
 
-/// The kernels as machine code of an architecture such as `sm_90`. Fused multiply-add is left to the compiler; square roots, divisions
+/// What NVRTC compiles for: 90 is 9.0.
+fn known_architectures() -> std::result::Result<Vec<i32>, Problem> {
+    let fail = failed("asking NVRTC what it compiles for");
+    // SAFETY: the list has the length that NVRTC states.
+    unsafe {
+        let mut count = 0;
+        nvrtc_sys::nvrtcGetNumSupportedArchs(&mut count).result().map_err(&fail)?;
+        let mut known = vec![0; count.max(0) as usize];
+        nvrtc_sys::nvrtcGetSupportedArchs(known.as_mut_ptr()).result().map_err(&fail)?;
+        Ok(known)
+    }
+}
+
+/// The kernels for an architecture. Fused multiply-add is left to the compiler; square roots, divisions
 /// and denormal numbers are those of IEEE 754.
-pub fn compile(architecture: &str) -> std::result::Result<Vec<u8>, Problem> {
+pub fn compile(architecture: &Architecture) -> std::result::Result<Ptx, Problem> {
     let fail = failed("compiling the kernels");
     let source = CString::new(SOURCE).map_err(failed("compiling the kernels"))?;
     let program = nvrtc::create_program(&source, Some(c"xd.cu")).map_err(&fail)?;
-    let options = [format!("--gpu-architecture={architecture}")];
+    let options = [format!("--gpu-architecture={}", architecture.name())];
     // SAFETY: the program was just made, and buffers have the sizes that NVRTC states.
     unsafe {
         let outcome = nvrtc::compile_program(program, &options).map_err(|error| {
@@ -119,15 +147,22 @@ pub fn compile(architecture: &str) -> std::result::Result<Vec<u8>, Problem> {
             };
             Problem::Failed {
                 operation: "compiling the kernels",
-                message: format!("{error:?} for {architecture}: {log}"),
+                message: format!("{error:?} for {}: {log}", architecture.name()),
             }
         });
-        let code = outcome.and_then(|()| {
-            let mut size = 0;
-            nvrtc_sys::nvrtcGetCUBINSize(program, &mut size).result().map_err(&fail)?;
-            let mut code = vec![0u8; size];
-            nvrtc_sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result().map_err(&fail)?;
-            Ok(code)
+        let code = outcome.and_then(|()| match architecture {
+            Architecture::Machine(_) => {
+                let mut size = 0;
+                nvrtc_sys::nvrtcGetCUBINSize(program, &mut size).result().map_err(&fail)?;
+                let mut code = vec![0u8; size];
+                nvrtc_sys::nvrtcGetCUBIN(program, code.as_mut_ptr().cast()).result().map_err(&fail)?;
+                Ok(Ptx::from_binary(code))
+            }
+            Architecture::Portable(_) => {
+                let text = nvrtc::get_ptx(program).map_err(&fail)?;
+                // The text ends with a zero.
+                Ok(Ptx::from_src(CStr::from_ptr(text.as_ptr()).to_string_lossy()))
+            }
         });
         nvrtc::destroy_program(program).map_err(&fail)?;
         code
@@ -149,10 +184,13 @@ impl Gpu for Card {
             let free = self.stream.context().mem_get_info().map_or(0, |(free, _)| free);
             error("allocating memory")(format!("{bytes} bytes of {free} that are free, {problem:?}"))
         })?;
+        self.allocated.record(&self.stream).map_err(error("allocating memory"))?;
         Ok(memory.leak())
     }
 
     fn release(&self, place: u64, bytes: usize) {
+        // An error shows at the next call.
+        let _ = self.here();
         // SAFETY: memory of `allocate`; it is freed in the order of the stream, after what still uses it.
         drop(unsafe { self.stream.upgrade_device_ptr::<u8>(place, bytes.max(1)) });
     }
@@ -165,8 +203,9 @@ impl Gpu for Card {
 
     fn upload(&self, place: u64, bytes: &[u8]) -> Result<()> {
         let stream = self.here().map_err(error("copying to it"))?;
-        // SAFETY: memory of `allocate`; the call returns when pageable memory has been read.
-        unsafe { driver::memcpy_htod_async(place, bytes, stream) }.map_err(error("copying to it"))
+        // SAFETY: memory of `allocate`; waited for below, because a driver may read pageable memory after the call.
+        unsafe { driver::memcpy_htod_async(place, bytes, stream) }.map_err(error("copying to it"))?;
+        self.stream.synchronize().map_err(error("copying to it"))
     }
 
     fn download(&self, place: u64, bytes: &mut [u8]) -> Result<()> {
@@ -174,6 +213,37 @@ impl Gpu for Card {
         // SAFETY: memory of `allocate`; waited for below.
         unsafe { driver::memcpy_dtoh_async(bytes, place, stream) }.map_err(error("copying from it"))?;
         self.stream.synchronize().map_err(error("a kernel"))
+    }
+
+    fn allocate_host(&self, bytes: usize) -> Result<u64> {
+        self.here().map_err(error("allocating page-locked memory"))?;
+        // SAFETY: whoever asked writes before reading. Without flags it is ordinary memory for the processor.
+        let memory = unsafe { driver::malloc_host(bytes.max(1), 0) }
+            .map_err(|problem| error("allocating page-locked memory")(format!("{bytes} bytes, {problem:?}")))?;
+        Ok(memory as u64)
+    }
+
+    fn release_host(&self, host: u64, _bytes: usize) {
+        // A copy that nobody waited for may still read it. An error shows at the next call.
+        let _ = self.uploads.synchronize();
+        // SAFETY: memory of `allocate_host`.
+        let _ = unsafe { driver::free_host(host as *mut c_void) };
+    }
+
+    fn upload_beside(&self, place: u64, host: u64, bytes: usize) -> Result<()> {
+        let fail = error("copying to it beside");
+        self.uploads.wait(&self.allocated).map_err(&fail)?;
+        // SAFETY: `host` has so many bytes, is page-locked, and is left alone until the copy has been joined and waited for.
+        unsafe {
+            let from = std::slice::from_raw_parts(host as *const u8, bytes);
+            driver::memcpy_htod_async(place, from, self.uploads.cu_stream()).map_err(&fail)
+        }
+    }
+
+    fn join_uploads(&self) -> Result<()> {
+        let fail = error("joining the copies");
+        self.uploaded.record(&self.uploads).map_err(&fail)?;
+        self.stream.wait(&self.uploaded).map_err(&fail)
     }
 
     fn launch(&self, kernel: &'static str, grid: [u32; 2], args: &[Arg]) -> Result<()> {
@@ -195,15 +265,9 @@ impl Gpu for Card {
 
     fn product(&self, of: Product, a: u64, b: u64, c: u64) -> Result<()> {
         use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
-        let Product { form, m, n, k } = of;
+        let of = ByColumns::of(of);
         let size = |size: usize| i32::try_from(size).map_err(error("a product"));
-        let (m, n, k) = (size(m)?, size(n)?, size(k)?);
-        // cuBLAS counts by columns: a row-major C `[m, n]` is its C^T `[n, m]` = B' A', so B comes first.
-        let (turn_b, width_b, turn_a, width_a) = match form {
-            Form::Rows => (TURNED, k, AS_IT_IS, k),
-            Form::Plain => (AS_IT_IS, n, AS_IT_IS, k),
-            Form::Turned => (AS_IT_IS, n, TURNED, m),
-        };
+        let turn = |is_turned: bool| if is_turned { TURNED } else { AS_IT_IS };
         // Without TF32.
         let compute = blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         let f32s = blas_sys::cudaDataType::CUDA_R_32F;
@@ -215,22 +279,22 @@ impl Gpu for Card {
         unsafe {
             blas::gemm_ex(
                 *self.products.handle(),
-                turn_b,
-                turn_a,
-                n,
-                m,
-                k,
+                turn(of.turn_first),
+                turn(of.turn_second),
+                size(of.m)?,
+                size(of.n)?,
+                size(of.k)?,
                 one,
                 b as *const c_void,
                 f32s,
-                width_b,
+                size(of.lead_first)?,
                 a as *const c_void,
                 f32s,
-                width_a,
+                size(of.lead_second)?,
                 zero,
                 c as *mut c_void,
                 f32s,
-                n,
+                size(of.lead_out)?,
                 compute,
                 algorithm,
             )

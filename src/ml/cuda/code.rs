@@ -14,8 +14,8 @@ pub struct Code {
     gpu: Arc<dyn Gpu>,
     /// B.
     pub rows: usize,
-    /// Entries.
-    pub entries: usize,
+    /// Entries that there is room for; the last offset says how many there are.
+    pub room: usize,
     /// B + 1.
     pub offsets: Array<u32>,
     pub latents: Array<u32>,
@@ -30,7 +30,7 @@ impl Code {
         Code {
             gpu: gpu.clone(),
             rows: 0,
-            entries: 0,
+            room: 0,
             offsets: Array::empty(gpu),
             latents: Array::empty(gpu),
             values: Array::empty(gpu),
@@ -38,18 +38,30 @@ impl Code {
         }
     }
 
-    /// Makes room for the entries that the offsets `[B + 1]` speak of.
+    /// Makes room for the entries that the offsets `[B + 1]` speak of, which are waited for.
     pub(super) fn open(&mut self, rows: usize) -> Result<()> {
-        self.rows = rows;
-        self.entries = self.offsets.get_from(rows, 1)?[0] as usize;
-        self.latents.resize(self.entries)?;
-        self.values.resize(self.entries)?;
-        self.gradients.resize(self.entries)
+        let entries = self.offsets.get_from(rows, 1)?[0] as usize;
+        self.open_for(rows, entries)
+    }
+
+    /// Makes room for at most so many entries.
+    pub(super) fn open_for(&mut self, rows: usize, most: usize) -> Result<()> {
+        (self.rows, self.room) = (rows, most);
+        self.latents.resize(most)?;
+        self.values.resize(most)?;
+        self.gradients.resize(most)
+    }
+
+    /// Gives the memory of the entries back.
+    pub(super) fn forget(&mut self) {
+        self.room = 0;
+        (self.latents, self.values, self.gradients) =
+            (Array::empty(&self.gpu), Array::empty(&self.gpu), Array::empty(&self.gpu));
     }
 
     /// Becomes a copy of a code, with gradients.
     pub fn set(&mut self, code: &SparseCode, gradients: &[f32]) -> Result<()> {
-        (self.rows, self.entries) = (code.rows(), code.values.len());
+        (self.rows, self.room) = (code.rows(), code.values.len());
         self.offsets.set(&code.offsets.iter().map(|&offset| offset as u32).collect::<Vec<_>>())?;
         self.latents.set(&code.latents)?;
         self.values.set(&code.values)?;
@@ -58,10 +70,13 @@ impl Code {
 
     /// A copy.
     pub fn get(&self) -> Result<SparseCode> {
+        let offsets = self.offsets.get_from(0, self.rows + 1)?;
+        let offsets: Vec<usize> = offsets.into_iter().map(|offset| offset as usize).collect();
+        let entries = offsets.last().copied().unwrap_or(0);
         Ok(SparseCode {
-            offsets: self.offsets.get_from(0, self.rows + 1)?.into_iter().map(|offset| offset as usize).collect(),
-            latents: self.latents.get_from(0, self.entries)?,
-            values: self.values.get_from(0, self.entries)?,
+            offsets,
+            latents: self.latents.get_from(0, entries)?,
+            values: self.values.get_from(0, entries)?,
         })
     }
 
@@ -86,17 +101,7 @@ impl Code {
 
     /// Sets a 1 in `fired` for each latent of the code, and in `strong` for those with f over `active`; both `[D]`.
     pub fn mark(&self, active: f32, fired: &Array<u32>, strong: &Array<u32>) -> Result<()> {
-        let (latents, values) = (&self.latents, &self.values);
-        launch!(
-            &self.gpu,
-            "mark_fired",
-            [blocks(self.entries), 1],
-            latents,
-            values,
-            self.entries,
-            active,
-            fired,
-            strong
-        )
+        let (offsets, latents, values) = (&self.offsets, &self.latents, &self.values);
+        launch!(&self.gpu, "mark_fired", [self.rows as u32, 1], offsets, latents, values, active, fired, strong)
     }
 }

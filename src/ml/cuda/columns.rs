@@ -9,13 +9,14 @@ use super::launch::{blocks, launch};
 use crate::ml::Result;
 
 /// Rows that one block counts and places.
-const CHUNK_ROWS: usize = 32;
+pub(super) const CHUNK_ROWS: usize = 32;
 
 /// Compressed columns, as [`crate::ml::kernels::Columns`]: latent j is active in `rows[starts[j]..starts[j + 1]]`, ascending.
 pub struct Turned {
     gpu: Arc<dyn Gpu>,
     /// D + 1.
     pub starts: Array<u32>,
+    /// With room at the end where the codes have it.
     pub rows: Array<u32>,
     pub values: Array<f32>,
     pub gradients: Array<f32>,
@@ -38,10 +39,16 @@ impl Turned {
         }
     }
 
+    /// Gives the memory of the entries back.
+    pub(super) fn forget(&mut self) {
+        self.rows = Array::empty(&self.gpu);
+        (self.values, self.gradients) = (Array::empty(&self.gpu), Array::empty(&self.gpu));
+    }
+
     /// Replaces the content by the columns of codes of the same rows that share no latent.
     pub fn fill(&mut self, latents: usize, codes: &[&Code]) -> Result<()> {
         let rows = codes.first().map_or(0, |code| code.rows);
-        let entries: usize = codes.iter().map(|code| code.entries).sum();
+        let entries: usize = codes.iter().map(|code| code.room).sum();
         let chunks = rows.div_ceil(CHUNK_ROWS);
         self.counts.resize(chunks * latents)?;
         self.counts.clear()?;

@@ -49,11 +49,25 @@ pub trait Gpu: Send + Sync {
     /// Sets bytes to zero.
     fn clear(&self, place: u64, bytes: usize) -> Result<()>;
 
-    /// Copies bytes there.
+    /// Copies bytes there; they are not needed any more when this comes back.
     fn upload(&self, place: u64, bytes: &[u8]) -> Result<()>;
 
     /// Copies bytes from there, once everything before is done.
     fn download(&self, place: u64, bytes: &mut [u8]) -> Result<()>;
+
+    /// The address of so many bytes of the host's memory, which hold anything: [`Gpu::upload_beside`] copies from there.
+    fn allocate_host(&self, bytes: usize) -> Result<u64>;
+
+    /// Gives memory of the host back, once nothing is copied from it any more.
+    fn release_host(&self, host: u64, bytes: usize);
+
+    /// Begins to copy bytes from memory of [`Gpu::allocate_host`]. It happens beside all else: now, or as late as
+    /// [`Gpu::join_uploads`]. Until a download that follows that one has come back nobody may change the source, and until the join
+    /// nothing may touch the place: what still read it must have been waited for.
+    fn upload_beside(&self, place: u64, host: u64, bytes: usize) -> Result<()>;
+
+    /// What is asked from here on comes after the copies begun beside.
+    fn join_uploads(&self) -> Result<()>;
 
     /// Runs a kernel on a grid of blocks of [`super::kernels::BLOCK`] threads.
     fn launch(&self, kernel: &'static str, grid: [u32; 2], args: &[Arg]) -> Result<()>;

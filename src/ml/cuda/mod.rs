@@ -7,7 +7,9 @@
 //! What must be done is written against the trait [`Gpu`]. The driver of a real card is behind the feature `cuda`; the tests run the
 //! same kernels, compiled as C++, on the CPU.
 
+mod architecture;
 mod array;
+mod by_columns;
 #[cfg(feature = "cuda")]
 pub mod card;
 mod code;
@@ -15,14 +17,18 @@ mod columns;
 mod gpu;
 pub mod kernels;
 mod launch;
+pub mod memory;
 mod open;
 mod problem;
 mod scaling;
 mod selection;
+mod staging;
 mod sums;
 mod training;
 
+pub use architecture::Architecture;
 pub use array::{Array, Number};
+pub use by_columns::ByColumns;
 pub use code::Code;
 pub use columns::Turned;
 pub use gpu::{Arg, Form, Gpu, Product};
@@ -31,5 +37,6 @@ pub use open::{CardInfo, cards, open};
 pub use problem::Problem;
 pub use scaling::ScalingPass;
 pub use selection::{Scores, Selection};
+pub use staging::Staging;
 pub use sums::Sums;
 pub use training::Training;

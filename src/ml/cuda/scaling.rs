@@ -9,7 +9,9 @@ use super::gpu::{Form, Gpu, Product};
 use super::kernels::SUMS;
 use super::launch::{blocks, launch};
 use super::selection::{Scores, Selection, fits};
+use super::staging::Staging;
 use crate::ml::Result;
+use crate::ml::analysis::chunk_rows;
 use crate::ml::crosscoder::layout::by_latent;
 use crate::ml::crosscoder::{Activation, Crosscoder};
 use crate::ml::kernels::transposed;
@@ -42,8 +44,8 @@ pub struct ScalingPass {
     totals: Array<f64>,
     by_group: Array<f64>,
     active: Array<u64>,
-    x: Array<f32>,
-    groups: Array<u32>,
+    x: Staging<f32>,
+    groups: Staging<u32>,
     products: Array<f32>,
     error: Array<f32>,
     selection: Selection,
@@ -51,6 +53,15 @@ pub struct ScalingPass {
     columns: Turned,
     /// Projections of each entry `[entries, 4]`.
     along: Array<f32>,
+}
+
+fn portion_rows(latents: usize) -> usize {
+    (SCORES / latents.max(1)).clamp(32, 4096)
+}
+
+/// Rows that are in memory at a time.
+pub(super) fn rows_at_a_time(width: usize, latents: usize) -> usize {
+    portion_rows(latents).min(chunk_rows(width))
 }
 
 impl ScalingPass {
@@ -85,8 +96,8 @@ impl ScalingPass {
             by_group: Array::zeros(gpu, groups * SUMS)?,
             active: Array::zeros(gpu, measured.len())?,
             measured,
-            x: Array::empty(gpu),
-            groups: Array::empty(gpu),
+            x: Staging::new(gpu),
+            groups: Staging::new(gpu),
             products: Array::empty(gpu),
             error: Array::empty(gpu),
             selection: Selection::new(gpu)?,
@@ -97,11 +108,11 @@ impl ScalingPass {
         })
     }
 
-    /// The code for use of the rows in `x`, as [`Activation::code`].
+    /// The code for use of the rows in `x`, as [`Activation::code`]; its entries are waited for.
     fn encode(&mut self, rows: usize) -> Result<()> {
         let product = Product { form: Form::Rows, m: rows, n: self.latents, k: 2 * self.width };
         self.products.resize(rows * self.latents)?;
-        self.gpu.product(product, self.x.place(), self.encoder.place(), self.products.place())?;
+        self.gpu.product(product, self.x.array().place(), self.encoder.place(), self.products.place())?;
         let plain = Scores { products: &self.products, bias: &self.bias, norms: None };
         let scaled = Scores { norms: Some(&self.norms), ..plain };
         let code = &mut self.code;
@@ -110,7 +121,10 @@ impl ScalingPass {
                 self.selection.over(scaled, threshold, None, code)
             }
             Activation::Relu | Activation::Threshold { .. } => self.selection.over(plain, 0.0, None, code),
-            Activation::TopK { k } => self.selection.row_top_k(scaled, k as usize, None, code),
+            Activation::TopK { k } => {
+                self.selection.row_top_k(scaled, k as usize, None, code)?;
+                code.open(rows)
+            }
             Activation::JumpRelu { .. } => self.selection.over(plain, 0.0, Some(&self.thresholds), code),
         }
     }
@@ -118,22 +132,22 @@ impl ScalingPass {
     fn portion(&mut self, values: &[f32], groups: &[u32]) -> Result<()> {
         let (rows, both) = (groups.len(), 2 * self.width);
         fits(rows, self.latents, both)?;
-        self.x.set(values)?;
-        self.groups.set(groups)?;
+        self.x.bring(values)?;
+        self.groups.bring(groups)?;
         self.encode(rows)?;
         self.error.resize(values.len())?;
         self.code.decode(&self.decoder, Some(&self.decoder_bias), both, &self.error)?;
         let gpu = &self.gpu;
-        launch!(gpu, "take_error", [blocks(values.len()), 1], &self.x, values.len() as u64, &self.error)?;
+        launch!(gpu, "take_error", [blocks(values.len()), 1], self.x.array(), values.len() as u64, &self.error)?;
         self.columns.fill(self.latents, &[&self.code])?;
-        self.along.resize(4 * self.code.entries)?;
+        self.along.resize(4 * self.code.room)?;
         let Turned { starts, rows: of, values: f, .. } = &self.columns;
         let (which, count) = (&self.which, self.measured.len());
         let (directions, along) = (&self.directions, &self.along);
-        let (x, error, width) = (&self.x, &self.error, self.width);
+        let (x, error, width) = (self.x.array(), &self.error, self.width);
         launch!(gpu, "project_entries", [count as u32, 1], which, directions, starts, of, x, error, width, along)?;
         let by_group = (!self.by_group.is_empty()).then_some(&self.by_group);
-        let (grid, group_of, into) = ([blocks(count), 1], &self.groups, (&self.totals, &self.active));
+        let (grid, group_of, into) = ([blocks(count), 1], self.groups.array(), (&self.totals, &self.active));
         launch!(
             gpu,
             "sum_entries",
@@ -155,7 +169,7 @@ impl ScalingPass {
 
 impl Gather for ScalingPass {
     fn add(&mut self, values: &[f32], groups: &[u32]) -> Result<()> {
-        let rows = (SCORES / self.latents.max(1)).clamp(32, 4096);
+        let rows = portion_rows(self.latents);
         let portions = values.chunks(rows * 2 * self.width).zip(groups.chunks(rows));
         for (values, groups) in portions {
             self.portion(values, groups)?;

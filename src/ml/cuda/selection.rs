@@ -59,7 +59,7 @@ impl Selection {
         let array = || Array::empty(gpu);
         Ok(Selection {
             gpu: gpu.clone(),
-            search: array(),
+            search: Array::zeros(gpu, 3)?,
             counts: Array::zeros(gpu, BINS)?,
             over: array(),
             equal: array(),
@@ -78,12 +78,12 @@ impl Selection {
             .try_for_each(|array| array.resize(rows))
     }
 
-    /// The `keep` largest positive scores of the whole batch, and the smallest of them (0 if there is none). Of equal scores the one
-    /// that comes first (by row, then latent) stays.
-    pub fn batch_top_k(&mut self, of: Scores, keep: usize, code: &mut Code) -> Result<f32> {
+    /// The `keep` largest positive scores of the whole batch. Of equal scores the one that comes first (by row, then latent) stays.
+    pub fn batch_top_k(&mut self, of: Scores, keep: usize, code: &mut Code) -> Result<()> {
         let (rows, latents) = (of.rows(), of.latents());
         self.resize(rows)?;
-        self.search.set(&[0, u32::try_from(keep).unwrap_or(u32::MAX), 0])?;
+        let keep = keep.min(of.products.len());
+        self.start(0, keep, Some(&self.least))?;
         let (gpu, grid) = (self.gpu.clone(), [rows as u32, 1]);
         for digit in 0..DIGITS {
             let (search, counts) = (&self.search, &self.counts);
@@ -97,11 +97,23 @@ impl Selection {
         launch!(&gpu, "allow_equals", [blocks(rows), 1], search, over, equal, before, rows, to.0, to.1)?;
         code.offsets.resize(rows + 1)?;
         launch!(&gpu, "scan", [1, 1], &self.kept, &code.offsets, rows)?;
-        code.open(rows)?;
-        self.least.set(&[NOTHING])?;
-        self.write(of, None, None, Some(&self.search), true, code)?;
-        let least = f32::from_bits(self.least.get()?[0]);
-        Ok(if least.is_finite() { least } else { 0.0 })
+        code.open_for(rows, keep)?;
+        self.write(of, None, None, Some(&self.search), true, code)
+    }
+
+    /// The bits of the smallest score that the last [`Selection::batch_top_k`] kept; see [`Selection::least_of`].
+    pub fn least(&self) -> &Array<u32> {
+        &self.least
+    }
+
+    /// The score of these bits: 0 where none was kept.
+    pub fn least_of(bits: u32) -> f32 {
+        let least = f32::from_bits(bits);
+        if least.is_finite() { least } else { 0.0 }
+    }
+
+    fn start(&self, prefix: u32, wanted: usize, least: Option<&Array<u32>>) -> Result<()> {
+        launch!(&self.gpu, "start_search", [1, 1], &self.search, prefix, wanted, least)
     }
 
     /// The `keep` largest positive scores of each row, among all latents or those listed (ascending). Of equal scores the lower
@@ -130,20 +142,29 @@ impl Selection {
         )?;
         code.offsets.resize(rows + 1)?;
         launch!(&gpu, "scan", [1, 1], kept, &code.offsets, rows)?;
-        code.open(rows)?;
+        code.open_for(rows, rows * keep)?;
         self.write(of, None, among, None, false, code)
     }
 
     /// Every positive score over a threshold (strictly; one under 0 is 0), or over the threshold of its latent `[D]`.
     pub fn over(&mut self, of: Scores, threshold: f32, each: Option<&Array<f32>>, code: &mut Code) -> Result<()> {
-        let rows = of.rows();
         self.count_over(of, threshold, each, code)?;
-        code.open(rows)?;
+        code.open(of.rows())?;
+        self.write_over(of, each, code)
+    }
+
+    /// The `entries` positive scores that [`Selection::count_positive`] has just counted.
+    pub fn counted_positive(&mut self, of: Scores, entries: usize, code: &mut Code) -> Result<()> {
+        code.open_for(of.rows(), entries)?;
+        self.write_over(of, None, code)
+    }
+
+    fn write_over(&mut self, of: Scores, each: Option<&Array<f32>>, code: &Code) -> Result<()> {
         self.allowed.clear()?;
         self.write(of, each, None, Some(&self.search), false, code)
     }
 
-    /// How many scores are over 0.
+    /// How many scores are over 0; the GPU is waited for.
     pub fn count_positive(&mut self, of: Scores, code: &mut Code) -> Result<usize> {
         self.count_over(of, 0.0, None, code)?;
         Ok(code.offsets.get_from(of.rows(), 1)?[0] as usize)
@@ -152,7 +173,7 @@ impl Selection {
     fn count_over(&mut self, of: Scores, threshold: f32, each: Option<&Array<f32>>, code: &mut Code) -> Result<()> {
         let rows = of.rows();
         self.resize(rows)?;
-        self.search.set(&[threshold.max(0.0).to_bits(), 0, 0])?;
+        self.start(threshold.max(0.0).to_bits(), 0, None)?;
         self.count(of, each)?;
         code.offsets.resize(rows + 1)?;
         launch!(&self.gpu, "scan", [1, 1], &self.over, &code.offsets, rows)

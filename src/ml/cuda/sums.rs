@@ -20,7 +20,12 @@ pub struct Sums {
 }
 
 /// Sums that are kept at a time.
-const PLACES: usize = 8;
+pub(super) const PLACES: usize = 12;
+
+/// Bytes that the sums of the columns of a matrix `[rows, columns]` take on their way.
+pub(super) fn partial(rows: usize, columns: usize) -> usize {
+    rows.div_ceil(CHUNK_ROWS) * columns * size_of::<f64>()
+}
 
 impl Sums {
     /// Nothing taken yet.
@@ -42,9 +47,20 @@ impl Sums {
         launch!(&self.gpu, "squared_norm", [1, 1], of, of.len(), self.place(place))
     }
 
-    /// What was taken.
+    /// Takes a count: number `at` of these.
+    pub fn take_count(&self, of: &Array<u32>, at: usize, place: usize) -> Result<()> {
+        let count = Arg::Place(of.place() + (at * size_of::<u32>()) as u64);
+        launch!(&self.gpu, "note_count", [1, 1], count, self.place(place))
+    }
+
+    /// All that was taken, by place; the GPU is waited for.
+    pub fn all(&self) -> Result<Vec<f64>> {
+        self.taken.get()
+    }
+
+    /// What was taken; the GPU is waited for.
     pub fn get<const N: usize>(&self, places: [usize; N]) -> Result<[f64; N]> {
-        let taken = self.taken.get()?;
+        let taken = self.all()?;
         Ok(places.map(|place| taken[place]))
     }
 

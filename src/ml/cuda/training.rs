@@ -10,6 +10,7 @@ use super::gpu::{Arg, Form, Gpu, Product};
 use super::launch::{blocks, launch};
 use super::run;
 use super::selection::{Scores, Selection, fits};
+use super::staging::Staging;
 use super::sums::Sums;
 use crate::ml::crosscoder::backend::{Backend, DENSE_SHARE, L1_DEAD_AFTER, Step, Terms};
 use crate::ml::crosscoder::parameter::Parameter;
@@ -25,6 +26,9 @@ const SPREAD: usize = 2;
 const AUXILIARY: usize = 3;
 const GRADIENT: usize = 4;
 const BIAS_GRADIENT: usize = 5;
+const ENTRIES: usize = 6;
+const LEAST: usize = 7;
+const DEAD: usize = 8;
 
 /// Weights with both moments.
 struct Weights {
@@ -41,6 +45,12 @@ impl Weights {
             mean: array(&parameter.mean)?,
             square: array(&parameter.square)?,
         })
+    }
+
+    fn set(&mut self, parameter: &Parameter) -> Result<()> {
+        self.value.set(&parameter.value)?;
+        self.mean.set(&parameter.mean)?;
+        self.square.set(&parameter.square)
     }
 
     fn get(&self) -> Result<Parameter> {
@@ -88,8 +98,8 @@ struct Auxiliary {
 
 /// Gradients of a dense step of L1.
 struct Dense {
-    /// dL/dp `[B, D]`.
-    gradients: Array<f32>,
+    /// A bit for each f > 0, `[B, D / 32]`: dL/dp takes the place of f.
+    positive: Array<u32>,
     /// `[D, W]`.
     encoder: Array<f32>,
     decoder: Array<f32>,
@@ -98,14 +108,23 @@ struct Dense {
     activity: Array<f32>,
 }
 
+impl Dense {
+    fn empty(gpu: &Arc<dyn Gpu>) -> Self {
+        let array = || Array::empty(gpu);
+        Dense { positive: Array::empty(gpu), encoder: array(), decoder: array(), bias: array(), activity: array() }
+    }
+}
+
 /// A training on a GPU.
 pub struct Training {
     gpu: Arc<dyn Gpu>,
     config: TrainerConfig,
     width: usize,
     state: Resident,
-    x: Array<f32>,
-    /// x W_enc `[B, D]`; of a dense step f.
+    x: Staging<f32>,
+    /// The batch after this one, if it is known.
+    next: Option<Arc<Vec<f32>>>,
+    /// x W_enc `[B, D]`; of a dense step f, then dL/dp.
     products: Array<f32>,
     error: Array<f32>,
     upstream: Array<f32>,
@@ -124,6 +143,15 @@ pub struct Training {
     squares: Array<f64>,
     /// The first latent whose norm is not finite.
     broken: Array<u32>,
+}
+
+/// The sums of a step by their places.
+struct Seen(Vec<f64>);
+
+impl Seen {
+    fn of(&self, place: usize) -> f64 {
+        self.0[place]
+    }
 }
 
 /// Where the weights' gradient comes from.
@@ -154,7 +182,8 @@ impl Training {
         fits(config.train.batch as usize, latents, 2 * width)?;
         let training = Training {
             state: Resident::of(gpu, width, state)?,
-            x: Array::empty(gpu),
+            x: Staging::new(gpu),
+            next: None,
             products: Array::empty(gpu),
             error: Array::empty(gpu),
             upstream: Array::empty(gpu),
@@ -175,16 +204,10 @@ impl Training {
                 strong: Array::zeros(gpu, latents)?,
                 dead: Array::zeros(gpu, latents)?,
                 before: Array::zeros(gpu, latents + 1)?,
-                list: Array::empty(gpu),
+                list: Array::zeros(gpu, latents)?,
             },
             columns: Turned::empty(gpu),
-            dense: Dense {
-                gradients: Array::empty(gpu),
-                encoder: Array::empty(gpu),
-                decoder: Array::empty(gpu),
-                bias: Array::empty(gpu),
-                activity: Array::empty(gpu),
-            },
+            dense: Dense::empty(gpu),
             sums: Sums::new(gpu)?,
             bias_gradient: Array::zeros(gpu, 2 * width)?,
             squares: Array::zeros(gpu, latents)?,
@@ -202,7 +225,7 @@ impl Training {
     }
 
     fn rows(&self) -> usize {
-        self.x.len() / self.both()
+        self.x.array().len() / self.both()
     }
 
     /// Decoder norms and S.
@@ -214,9 +237,9 @@ impl Training {
         run(&*self.gpu, "measure_norms", [self.config.latents as u32, 1], &args)
     }
 
-    /// Brings the batch there and scores it: x W_enc.
+    /// Brings the batch there and scores it: x W_enc. While that is done the next batch sets out.
     fn preactivations(&mut self, batch: &[f32]) -> Result<()> {
-        self.x.set(batch)?;
+        self.x.bring(batch)?;
         let (rows, latents, both) = (self.rows(), self.config.latents, self.both());
         fits(rows, latents, both)?;
         self.products.resize(rows * latents)?;
@@ -225,7 +248,12 @@ impl Training {
         self.sizes.resize(2 * rows)?;
         self.penalties.resize(rows)?;
         let product = Product { form: Form::Rows, m: rows, n: latents, k: both };
-        self.gpu.product(product, self.x.place(), self.state.encoder.value.place(), self.products.place())
+        let (x, encoder) = (self.x.array().place(), self.state.encoder.value.place());
+        self.gpu.product(product, x, encoder, self.products.place())?;
+        match self.next.take() {
+            Some(next) => self.x.send_ahead(&next),
+            None => Ok(()),
+        }
     }
 
     /// From hhat in `error` (without `start`): eps, G, and the reconstruction term.
@@ -234,7 +262,19 @@ impl Training {
         let squared = u32::from(self.config.loss.reconstruction() == Reconstruction::Mse);
         let (width, out) = (self.width, (&self.error, &self.upstream, &self.sizes));
         let grid = [count as u32, 1];
-        launch!(&self.gpu, "reconstruct", grid, &self.x, start, width, squared, count as f64, out.0, out.1, out.2,)?;
+        launch!(
+            &self.gpu,
+            "reconstruct",
+            grid,
+            self.x.array(),
+            start,
+            width,
+            squared,
+            count as f64,
+            out.0,
+            out.1,
+            out.2,
+        )?;
         self.sums.take(&self.sizes, RECONSTRUCTION)
     }
 
@@ -252,61 +292,61 @@ impl Training {
         self.fired.strong.clear()
     }
 
-    /// Counts on from who fired; the number of dead latents, which are listed.
-    fn count_idle(&mut self, dead_after: u64) -> Result<usize> {
+    /// Counts on from who fired; the dead latents are listed and their number is noted.
+    fn count_idle(&self, dead_after: u64) -> Result<()> {
         let (latents, rows) = (self.config.latents, self.rows() as u64);
-        let (fired, state, gpu) = (&mut self.fired, &self.state, &self.gpu);
+        let (fired, state, gpu) = (&self.fired, &self.state, &self.gpu);
         let grid = [blocks(latents), 1];
         let idle = (&state.idle_tokens, &state.idle_steps);
         let (who, strong, after) = (&fired.fired, &fired.strong, dead_after.max(1));
         launch!(gpu, "count_idle", grid, who, strong, latents, rows, after, idle.0, idle.1, &fired.dead)?;
         launch!(gpu, "scan", [1, 1], &fired.dead, &fired.before, latents)?;
-        let dead = fired.before.get_from(latents, 1)?[0] as usize;
-        fired.list.resize(dead)?;
         launch!(gpu, "list_flagged", grid, &fired.dead, &fired.before, latents, &fired.list)?;
-        Ok(dead)
+        self.sums.take_count(&fired.before, latents, DEAD)
     }
 
     fn learn_top(&mut self, top: TopK, step: Step) -> Result<Terms> {
         let k = top.k_at(step.number);
-        let (both, rows) = (self.both(), self.rows());
+        let rows = self.rows();
         let scores =
             Scores { products: &self.products, bias: &self.state.encoder_bias.value, norms: Some(&self.state.scales) };
-        let least = match self.config.loss {
-            Loss::TopK(_) => {
-                self.selection.row_top_k(scores, k as usize, None, &mut self.code)?;
-                None
-            }
-            _ => Some(self.selection.batch_top_k(scores, rows.saturating_mul(k as usize), &mut self.code)?),
-        };
+        let of_batch = matches!(self.config.loss, Loss::BatchTopK(_));
+        if of_batch {
+            self.selection.batch_top_k(scores, rows.saturating_mul(k as usize), &mut self.code)?;
+            self.sums.take_count(self.selection.least(), 0, LEAST)?;
+        } else {
+            self.selection.row_top_k(scores, k as usize, None, &mut self.code)?;
+        }
+        self.sums.take_count(&self.code.offsets, rows, ENTRIES)?;
         self.reconstruct()?;
         self.nobody_fired()?;
         self.code.mark(resample::ACTIVE, &self.fired.fired, &self.fired.strong)?;
-        let dead = self.count_idle(top.dead_after)?;
-        let keep = if top.aux == 0.0 { 0 } else { (both / 4).min(dead) };
-        let auxk = self.auxiliary(top.aux, keep)?;
+        self.count_idle(top.dead_after)?;
+        let spread = self.auxiliary(top.aux)?;
         let codes = [&self.code, &self.auxiliary.code];
-        let some = auxk.is_some() && self.auxiliary.code.entries > 0;
+        let some = spread.is_some();
         self.columns.fill(self.config.latents, &codes[..if some { 2 } else { 1 }])?;
-        let [sum] = self.sums.get([RECONSTRUCTION])?;
-        let reconstruction = sum / (2 * rows) as f64;
-        let auxk = auxk.unwrap_or(0.0);
-        let terms = Terms {
-            loss: reconstruction + top.aux * auxk,
-            reconstruction,
-            auxk: Some(auxk),
-            active: self.code.entries,
-            dead: dead as u64,
-            k: Some(k),
-            least,
-            ..Terms::default()
+        let terms = |seen: &Seen| {
+            let reconstruction = seen.of(RECONSTRUCTION) / (2 * rows) as f64;
+            let auxk = spread.map_or(0.0, |spread| seen.of(AUXILIARY) / rows as f64 / spread);
+            Terms {
+                loss: reconstruction + top.aux * auxk,
+                reconstruction,
+                auxk: Some(auxk),
+                active: seen.of(ENTRIES) as usize,
+                dead: seen.of(DEAD) as u64,
+                k: Some(k),
+                least: of_batch.then(|| Selection::least_of(seen.of(LEAST) as u32)),
+                ..Terms::default()
+            }
         };
         self.update(Flow::Sparse { auxiliary: some }, step, 0.0, terms)
     }
 
-    /// AuxK of the batch, `keep` latents a row: its code, its gradients, and L_aux without its weight; `None` where there is none.
-    fn auxiliary(&mut self, weight: f64, keep: usize) -> Result<Option<f64>> {
-        if keep == 0 {
+    /// AuxK of the batch: its code and its gradients, and the sum of squares of e around its mean over B, which divides its loss; `None`
+    /// where there is none. Only here a step waits for what it must know before it goes on.
+    fn auxiliary(&mut self, weight: f64) -> Result<Option<f64>> {
+        if weight == 0.0 {
             return Ok(None);
         }
         let (both, rows) = (self.both(), self.rows());
@@ -314,8 +354,14 @@ impl Training {
         self.sums.columns(&self.error, both, None, 1.0 / rows as f64, Some(&auxiliary.mean), None)?;
         self.sums.columns(&self.error, both, Some(&auxiliary.mean), 1.0, Some(&auxiliary.spread), None)?;
         self.sums.take(&auxiliary.spread, SPREAD)?;
-        let spread = self.sums.get([SPREAD])?[0] / rows as f64;
-        if spread <= 0.0 {
+        let [spread, dead] = self.sums.get([SPREAD, DEAD])?;
+        let (spread, dead) = (spread / rows as f64, dead as usize);
+        if spread <= 0.0 || dead == 0 {
+            return Ok(None);
+        }
+        self.fired.list.resize(dead)?;
+        let keep = (both / 4).min(dead);
+        if keep == 0 {
             return Ok(None);
         }
         let (decoder, bias) = (&self.state.decoder.value, &self.state.encoder_bias.value);
@@ -331,7 +377,7 @@ impl Training {
         auxiliary.code.back(&auxiliary.upstream, decoder, both)?;
         auxiliary.is_auxiliary.clear()?;
         auxiliary.code.mark(f32::INFINITY, &auxiliary.is_auxiliary, &auxiliary.is_auxiliary)?;
-        Ok(Some(self.sums.get([AUXILIARY])?[0] / rows as f64 / spread))
+        Ok(Some(spread))
     }
 
     fn learn_l1(&mut self, step: Step) -> Result<Terms> {
@@ -345,7 +391,8 @@ impl Training {
             self.flow_densely(share)?;
             Flow::Dense
         } else {
-            self.selection.over(scores_of(&self.products, &self.state), 0.0, None, &mut self.code)?;
+            self.dense = Dense::empty(&self.gpu);
+            self.selection.counted_positive(scores_of(&self.products, &self.state), active, &mut self.code)?;
             self.reconstruct()?;
             let Code { offsets, latents, values, gradients, .. } = &self.code;
             let (grid, scales, sums) = ([rows as u32, 1], &self.state.scales, &self.penalties);
@@ -355,16 +402,18 @@ impl Training {
             Flow::Sparse { auxiliary: false }
         };
         self.sums.take(&self.penalties, SPARSITY)?;
-        let dead = self.count_idle(L1_DEAD_AFTER)?;
-        let [reconstruction, sparsity] = self.sums.get([RECONSTRUCTION, SPARSITY])?;
-        let (reconstruction, sparsity) = (reconstruction / (2 * rows) as f64, sparsity / rows as f64);
-        let terms = Terms {
-            loss: reconstruction + weight * sparsity,
-            reconstruction,
-            sparsity: Some(sparsity),
-            active,
-            dead: dead as u64,
-            ..Terms::default()
+        self.count_idle(L1_DEAD_AFTER)?;
+        let terms = |seen: &Seen| {
+            let reconstruction = seen.of(RECONSTRUCTION) / (2 * rows) as f64;
+            let sparsity = seen.of(SPARSITY) / rows as f64;
+            Terms {
+                loss: reconstruction + weight * sparsity,
+                reconstruction,
+                sparsity: Some(sparsity),
+                active,
+                dead: seen.of(DEAD) as u64,
+                ..Terms::default()
+            }
         };
         self.update(flow, step, share, terms)
     }
@@ -372,8 +421,10 @@ impl Training {
     /// L1 while many latents are active: the same mathematics by dense products.
     fn flow_densely(&mut self, share: f32) -> Result<()> {
         let (rows, latents, both) = (self.rows(), self.config.latents, self.both());
+        self.code.forget();
+        self.columns.forget();
         let (state, gpu, dense) = (&self.state, &self.gpu, &mut self.dense);
-        dense.gradients.resize(rows * latents)?;
+        dense.positive.resize(rows * latents.div_ceil(32))?;
         dense.encoder.resize(latents * both)?;
         dense.decoder.resize(latents * both)?;
         dense.bias.resize(latents)?;
@@ -381,22 +432,23 @@ impl Training {
         let (bias, scales, sums) = (&state.encoder_bias.value, &state.scales, &self.penalties);
         let (fired, strong) = (&self.fired.fired, &self.fired.strong);
         let (f, grid, active) = (&self.products, [rows as u32, 1], resample::ACTIVE);
-        launch!(gpu, "dense_values", grid, f, bias, scales, latents, active, sums, fired, strong)?;
+        launch!(gpu, "dense_values", grid, f, bias, scales, latents, active, sums, fired, strong, &dense.positive)?;
         let decoder = state.decoder.value.place();
-        let (x, upstream, error) = (self.x.place(), self.upstream.place(), self.error.place());
+        let (x, upstream, error) = (self.x.array().place(), self.upstream.place(), self.error.place());
         gpu.product(Product { form: Form::Plain, m: rows, n: both, k: latents }, f.place(), decoder, error)?;
         self.take_errors(Some(&self.state.decoder_bias.value))?;
         let (gpu, dense) = (&self.gpu, &self.dense);
-        let flow = dense.gradients.place();
+        let turned = Product { form: Form::Turned, m: latents, n: both, k: rows };
+        gpu.product(turned, self.products.place(), upstream, dense.decoder.place())?;
+        self.sums.columns(&self.products, latents, None, 1.0, None, Some(&dense.activity))?;
+        // f is not needed any more: dL/df is written over it.
+        let flow = self.products.place();
         gpu.product(Product { form: Form::Rows, m: rows, n: latents, k: both }, upstream, decoder, flow)?;
         let grid = [rows as u32, blocks(latents)];
         let scales = &self.state.scales;
-        launch!(gpu, "dense_gradients", grid, &self.products, scales, share, latents, &dense.gradients)?;
-        let turned = Product { form: Form::Turned, m: latents, n: both, k: rows };
-        gpu.product(turned, self.products.place(), upstream, dense.decoder.place())?;
+        launch!(gpu, "dense_gradients", grid, &dense.positive, scales, share, latents, &self.products)?;
         gpu.product(turned, flow, x, dense.encoder.place())?;
-        self.sums.columns(&dense.gradients, latents, None, 1.0, None, Some(&dense.bias))?;
-        self.sums.columns(&self.products, latents, None, 1.0, None, Some(&dense.activity))
+        self.sums.columns(&self.products, latents, None, 1.0, None, Some(&dense.bias))
     }
 
     /// The arguments that say where the gradient comes from.
@@ -405,7 +457,8 @@ impl Training {
         let mut args = vec![Arg::Place(0); 12];
         match flow {
             Flow::Sparse { auxiliary } => {
-                let sparse = [&columns.values, &columns.gradients, &self.x, &self.upstream, &self.auxiliary.upstream];
+                let x = self.x.array();
+                let sparse = [&columns.values, &columns.gradients, x, &self.upstream, &self.auxiliary.upstream];
                 args[0] = Arg::from(&columns.starts);
                 args[1] = Arg::from(&columns.rows);
                 args[2..7].copy_from_slice(&sparse.map(Arg::from));
@@ -421,14 +474,15 @@ impl Training {
         args
     }
 
-    /// Clips and takes the step of Adam; `share` is the weight of the penalty over B.
-    fn update(&mut self, flow: Flow, step: Step, share: f32, terms: Terms) -> Result<Terms> {
+    /// Clips and takes the step of Adam; `share` is the weight of the penalty over B, and `terms` what is made of the sums, which are
+    /// waited for: nothing is moved by a loss that is not finite.
+    fn update(&mut self, flow: Flow, step: Step, share: f32, terms: impl Fn(&Seen) -> Terms) -> Result<Terms> {
         let (latents, both) = (self.config.latents, self.both());
         self.sums.columns(&self.upstream, both, None, 1.0, None, Some(&self.bias_gradient))?;
         let from = self.flow_args(flow);
         let penalty = [&[Arg::F32(share)][..], &norm_args(self.config.loss.norm())].concat();
-        let (mut scale, mut gradient_norm) = (1.0, None);
-        if let Some(bound) = self.config.train.clip {
+        let clip = self.config.train.clip;
+        if clip.is_some() {
             let mut args = from.clone();
             args.extend([&self.state.decoder.value, &self.state.norms].map(Arg::from));
             args.extend(&penalty);
@@ -436,10 +490,11 @@ impl Training {
             run(&*self.gpu, "gradient_squares", [latents as u32, 1], &args)?;
             self.sums.take(&self.squares, GRADIENT)?;
             self.sums.take_squared_norm(&self.bias_gradient, BIAS_GRADIENT)?;
-            let norm = self.sums.get([GRADIENT, BIAS_GRADIENT])?.iter().sum::<f64>().sqrt();
-            scale = (bound / (norm + 1e-6)).min(1.0);
-            gradient_norm = Some(norm);
         }
+        let seen = Seen(self.sums.all()?);
+        let terms = terms(&seen);
+        let gradient_norm = clip.map(|_| (seen.of(GRADIENT) + seen.of(BIAS_GRADIENT)).sqrt());
+        let scale = clip.zip(gradient_norm).map_or(1.0, |(bound, norm)| (bound / (norm + 1e-6)).min(1.0));
         let (loss, number) = (terms.loss, step.number);
         if !loss.is_finite() || gradient_norm.is_some_and(|norm| !norm.is_finite()) {
             let problem = format!("at step {number} the loss is {loss} and not a finite number any more");
@@ -499,6 +554,16 @@ impl Resident {
         })
     }
 
+    /// Becomes another state, in the same memory; what follows from it is not set.
+    fn set(&mut self, state: &State) -> Result<()> {
+        self.encoder.set(&state.encoder)?;
+        self.encoder_bias.set(&state.encoder_bias)?;
+        self.decoder.set(&state.decoder)?;
+        self.decoder_bias.set(&state.decoder_bias)?;
+        self.idle_tokens.set(&state.idle_tokens)?;
+        self.idle_steps.set(&state.idle_steps)
+    }
+
     fn get(&self) -> Result<State> {
         Ok(State {
             encoder: self.encoder.get()?,
@@ -520,6 +585,14 @@ impl Backend for Training {
         }
     }
 
+    fn looks_ahead(&self) -> bool {
+        true
+    }
+
+    fn expect(&mut self, next: Arc<Vec<f32>>) {
+        self.next = Some(next);
+    }
+
     fn set_decoder_bias(&mut self, bias: Vec<f32>) -> Result<()> {
         self.state.decoder_bias.value.set(&bias)
     }
@@ -531,7 +604,7 @@ impl Backend for Training {
         let touched = self.state.touched.get()?;
         let revived = resample::resample(&mut state, &self.config, self.width, step, batch, &error, patience);
         if !revived.is_empty() {
-            self.state = Resident::of(&self.gpu, self.width, &state)?;
+            self.state.set(&state)?;
             self.state.touched.set(&touched)?;
             self.measure_norms()?;
         }

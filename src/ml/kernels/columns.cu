@@ -2,13 +2,13 @@
 // rows are cut into chunks; each chunk counts its entries of each latent, so every entry's place is known before any is put
 // there. And what follows from who fired.
 
-// Marks the latents of n entries: all in `fired`, those with f over `active` in `strong` [D]. Grid n / BLOCK.
+// Marks the latents of all entries in `fired`, those with f over `active` in `strong` [D]. Grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-mark_fired(const u32* latents, const float* values, u32 n, float active, u32* fired, u32* strong) {
-    u64 t = (u64)blockIdx.x * BLOCK + threadIdx.x;
-    if (t >= n) return;
-    fired[latents[t]] = 1;
-    if (values[t] > active) strong[latents[t]] = 1;
+mark_fired(const u32* offsets, const u32* latents, const float* values, float active, u32* fired, u32* strong) {
+    for (u32 t = offsets[blockIdx.x] + threadIdx.x; t < offsets[blockIdx.x + 1]; t += BLOCK) {
+        fired[latents[t]] = 1;
+        if (values[t] > active) strong[latents[t]] = 1;
+    }
 }
 
 // Counts on (or back to 0) for how long each latent has not fired, and says which are dead now. Grid D / BLOCK.

@@ -80,29 +80,38 @@ auxiliary_error(const float* error, u32 width, float factor, float* upstream, do
     if (threadIdx.x == 0) squares[blockIdx.x] = total;
 }
 
-// Dense L1: turns products into f = ReLU(p + b) in place, sums f S over each row into sums [B], and marks who fired. Grid B.
+// Dense L1: turns products into f = ReLU(p + b) in place, sums f S over each row into sums [B], marks who fired, and keeps a
+// bit for each f > 0 in positive [B, D / 32]. Grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 dense_values(float* products, const float* bias, const float* norms, u32 latents, float active, double* sums, u32* fired,
-             u32* strong) {
+             u32* strong, u32* positive) {
     __shared__ double room[WARPS];
     float* row = products + (u64)blockIdx.x * latents;
+    u32 words = (latents + WARP - 1) / WARP;
     double own = 0;
-    for (u32 j = threadIdx.x; j < latents; j += BLOCK) {
-        float value = fmaxf(row[j] + bias[j], 0.0f);
-        row[j] = value;
-        own += (double)value * norms[j];
-        if (value > 0.0f) fired[j] = 1;
-        if (value > active) strong[j] = 1;
+    for (u32 tile = 0; tile < latents; tile += BLOCK) {
+        u32 j = tile + threadIdx.x;
+        float value = 0;
+        if (j < latents) {
+            value = fmaxf(row[j] + bias[j], 0.0f);
+            row[j] = value;
+            own += (double)value * norms[j];
+            if (value > 0.0f) fired[j] = 1;
+            if (value > active) strong[j] = 1;
+        }
+        u32 bits = __ballot_sync(EVERY, value > 0.0f);
+        if (j % WARP == 0 && j < latents) positive[(u64)blockIdx.x * words + j / WARP] = bits;
     }
     double total = block_sum(own, room);
     if (threadIdx.x == 0) sums[blockIdx.x] = total;
 }
 
-// Dense L1: dL/dp from dL/df without the penalty: where f > 0 with weight S_j added, else 0. Grid (B, D / BLOCK).
+// Dense L1: dL/dp from dL/df without the penalty: where f > 0 (a bit of `positive`) with weight S_j added, else 0. Grid (B, D / BLOCK).
 extern "C" __global__ void __launch_bounds__(BLOCK)
-dense_gradients(const float* values, const float* norms, float weight, u32 latents, float* gradients) {
+dense_gradients(const u32* positive, const float* norms, float weight, u32 latents, float* gradients) {
     u32 j = blockIdx.y * BLOCK + threadIdx.x;
     if (j >= latents) return;
+    u32 words = (latents + WARP - 1) / WARP, bits = positive[(u64)blockIdx.x * words + j / WARP];
     u64 at = (u64)blockIdx.x * latents + j;
-    gradients[at] = values[at] > 0.0f ? gradients[at] + weight * norms[j] : 0.0f;
+    gradients[at] = bits >> j % WARP & 1 ? gradients[at] + weight * norms[j] : 0.0f;
 }

@@ -94,6 +94,15 @@ score_histogram(const float* products, const float* bias, const float* norms, u3
         if (own[bin]) atomicAdd(&counts[bin], own[bin]);
 }
 
+// Starts a search, or states the one bound of all rows, and forgets the smallest kept score where that is given. One block.
+extern "C" __global__ void __launch_bounds__(BLOCK) start_search(u32* search, u32 prefix, u32 wanted, u32* least) {
+    if (threadIdx.x != 0) return;
+    search[0] = prefix;
+    search[1] = wanted;
+    search[2] = 0;
+    if (least) least[0] = NOTHING;
+}
+
 // Takes the next digit of the search over a batch and clears the counts. One block.
 extern "C" __global__ void __launch_bounds__(BLOCK) narrow_search(u32* search, u32 pass, u32* counts) {
     __shared__ u32 room[BLOCK];

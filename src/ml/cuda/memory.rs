@@ -1,0 +1,149 @@
+//! How much of a card's memory a training and a pass of Latent Scaling take at most: every array by its name.
+//!
+//! B rows of a batch, W numbers of a row (2d, or d of an autoencoder), D latents. What grows with the data, the entries of a code, stands here with
+//! its bound. A test runs both with an allocator that counts and holds these numbers against it.
+
+use super::columns::CHUNK_ROWS;
+use super::kernels::{BINS, SUMS};
+use super::{scaling, sums};
+use crate::ml::crosscoder::backend::DENSE_SHARE;
+use crate::ml::crosscoder::{Activation, Loss, TrainerConfig};
+use crate::ml::scaling::bootstrap::GROUPS;
+
+/// What is set aside for the context, the machine code of the kernels, cuBLAS and its workspace: an allowance, not a measurement.
+pub const LIBRARIES: u64 = 256 << 20;
+
+/// Bytes of an entry of a code: its latent, value and gradient; and the same of the code turned round.
+const ENTRY: usize = 12;
+
+/// Arrays that are in a card's memory at the same time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What each holds, and its bytes.
+    pub arrays: Vec<(&'static str, u64)>,
+}
+
+impl Memory {
+    /// Bytes in all.
+    pub fn bytes(&self) -> u64 {
+        self.arrays.iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    fn with(mut self, what: &'static str, bytes: usize) -> Self {
+        self.arrays.push((what, bytes as u64));
+        self
+    }
+
+    /// The larger one.
+    fn or(self, other: Self) -> Self {
+        if other.bytes() > self.bytes() { other } else { self }
+    }
+}
+
+/// A training at its peak, on rows of width d.
+pub fn training(config: &TrainerConfig, width: usize) -> Memory {
+    let (rows, latents, both) = (config.train.batch as usize, config.latents, config.variant.row(width));
+    match config.loss {
+        Loss::BatchTopK(top) | Loss::TopK(top) => {
+            let k = top.anneal.map_or(top.k, |(from, _)| from.max(top.k)) as usize;
+            let memory = shared(rows, latents, both).with("code", rows * k.min(latents) * ENTRY);
+            let auxiliary = if top.aux == 0.0 { 0 } else { rows * (both / 4).min(latents) };
+            let memory = memory
+                .with("AuxK, code", auxiliary * ENTRY)
+                .with("code turned round", (rows * k.min(latents) + auxiliary) * ENTRY)
+                .with("sums of columns", sums::partial(rows, both));
+            if auxiliary == 0 {
+                return memory;
+            }
+            memory.with("AuxK, upstream", 4 * rows * both).with("AuxK, by row", 8 * rows + 4 * (rows + 1))
+        }
+        Loss::L1 { .. } => {
+            let all = shared(rows, latents, both).with("sums of columns", sums::partial(rows, both.max(latents)));
+            let entries = (DENSE_SHARE * (rows * latents) as f64) as usize;
+            let sparse = all.clone().with("code", entries * ENTRY).with("code turned round", entries * ENTRY);
+            let dense = all
+                .with("gradients of the weights", 2 * 4 * latents * both)
+                .with("gradients of the biases, activity", 2 * 4 * latents)
+                .with("who is positive", 4 * rows * latents.div_ceil(32));
+            dense.or(sparse)
+        }
+    }
+}
+
+/// What every training has.
+fn shared(rows: usize, latents: usize, both: usize) -> Memory {
+    let weights = 4 * (2 * latents * both + latents + both);
+    Memory::default()
+        .with("weights", weights)
+        .with("moments", 2 * weights)
+        .with("idle latents, norms", latents * (8 + 8 + 4 + 8 + 4))
+        .with("rows, two batches", 2 * 4 * rows * both)
+        .with("error, upstream", 2 * 4 * rows * both)
+        .with("loss by row", 8 * (2 * rows + rows))
+        .with("products", 4 * rows * latents)
+        .with("selection", selection(rows))
+        .with("offsets of the code", 4 * (rows + 1))
+        .with("who fired, who is dead", 4 * (4 * latents + latents + 1))
+        .with("AuxK, by latent and column", 4 * latents + 2 * 8 * both)
+        .with("counts of the code turned round", turned(rows, latents))
+        .with("gradients of the bias, squares", 4 * both + 8 * latents + 8 * sums::PLACES + 4)
+}
+
+fn selection(rows: usize) -> usize {
+    4 * (5 * rows + rows + 1 + BINS + 3 + 1)
+}
+
+fn turned(rows: usize, latents: usize) -> usize {
+    4 * (rows.div_ceil(CHUNK_ROWS) * latents + latents + latents + 1)
+}
+
+/// A pass of Latent Scaling.
+#[derive(Clone, Copy, Debug)]
+pub struct ScalingSizes {
+    /// d and D.
+    pub width: usize,
+    pub latents: usize,
+    /// Latents that are measured.
+    pub measured: usize,
+    /// With intervals.
+    pub by_group: bool,
+    /// Of JumpReLU.
+    pub thresholds: bool,
+    /// Rows in all.
+    pub rows: u64,
+    /// Latents that are active in a row, on the average over the rows that are encoded at a time.
+    pub active: usize,
+}
+
+/// Active latents of a row that are reckoned with: k where the activation keeps just so many; twice that where a threshold keeps k on the
+/// average; else the share of latents at which an L1 crosscoder counts as dense.
+pub fn active(activation: &Activation, latents: usize) -> usize {
+    let active = match activation {
+        Activation::TopK { k } => *k as usize,
+        Activation::Threshold { k, .. } => 2 * *k as usize,
+        Activation::Relu | Activation::JumpRelu { .. } => (DENSE_SHARE * latents as f64).ceil() as usize,
+    };
+    active.min(latents)
+}
+
+/// Latent Scaling at its peak.
+pub fn scaling(of: ScalingSizes) -> Memory {
+    let ScalingSizes { width, latents, measured, .. } = of;
+    let rows = scaling::rows_at_a_time(width, latents).min(of.rows as usize);
+    let (both, entries) = (2 * width, rows * of.active);
+    let thresholds = if of.thresholds { latents } else { 0 };
+    let portions = if of.rows > rows as u64 { 2 } else { 1 };
+    Memory::default()
+        .with("weights", 4 * (2 * latents * both + latents + both))
+        .with("norms, thresholds", 4 * (latents + thresholds))
+        .with("directions", 4 * (measured * width + measured))
+        .with("sums", measured * (8 * SUMS + 8))
+        .with("sums by group", if of.by_group { measured * GROUPS * 8 * SUMS } else { 0 })
+        .with("rows of a portion or two", portions * 4 * (rows * both + rows))
+        .with("error", 4 * rows * both)
+        .with("products", 4 * rows * latents)
+        .with("selection", selection(rows))
+        .with("code", entries * ENTRY + 4 * (rows + 1))
+        .with("code turned round", entries * ENTRY + turned(rows, latents))
+        .with("projections", 4 * 4 * entries)
+}
