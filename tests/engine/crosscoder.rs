@@ -3,6 +3,7 @@
 mod autoencoder;
 mod exact;
 mod gradient;
+mod narrow;
 mod reference;
 pub mod rows;
 mod speed;

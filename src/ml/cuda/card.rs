@@ -5,13 +5,14 @@ use std::ffi::{CStr, CString, c_void};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use cudarc::cublas::sys::{cublasComputeType_t as Compute, cudaDataType as Numbers};
 use cudarc::cublas::{CudaBlas, result as blas, sys as blas_sys};
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaStream, LaunchConfig, PushKernelArg, result as driver, sys as driver_sys,
 };
 use cudarc::nvrtc::{Ptx, result as nvrtc, sys as nvrtc_sys};
 
-use super::gpu::{Arg, Form, Gpu, Product};
+use super::gpu::{Arg, Form, Gpu, Narrow, Product};
 use super::kernels::{BLOCK, NAMES, SOURCE};
 use super::open::CardInfo;
 use super::problem::Problem;
@@ -23,6 +24,8 @@ pub struct Card {
     stream: Arc<CudaStream>,
     kernels: BTreeMap<&'static str, CudaFunction>,
     products: CudaBlas,
+    /// Compute capability 8.0 or later.
+    has_narrow: bool,
     /// Keeps the kernels loaded.
     _module: Arc<CudaModule>,
 }
@@ -91,13 +94,56 @@ impl Card {
         let products = CudaBlas::new(stream.clone()).map_err(failed("opening cuBLAS"))?;
         let product = context.name().map_err(failed("asking for its name"))?;
         let name = format!("cuda:{number}, {product}");
-        Ok(Card { name, stream, kernels, products, _module: module })
+        Ok(Card { name, stream, kernels, products, has_narrow: major >= 8, _module: module })
     }
 
     /// This thread uses the card from here on.
     fn here(&self) -> std::result::Result<driver_sys::CUstream, driver::DriverError> {
         self.stream.context().bind_to_thread()?;
         Ok(self.stream.cu_stream())
+    }
+
+    /// A product of numbers of a type, summed in f32 as cuBLAS's `compute` says.
+    fn multiply(&self, of: Product, numbers: Numbers, compute: Compute, [a, b, c]: [u64; 3]) -> Result<()> {
+        use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
+        let Product { form, m, n, k } = of;
+        let size = |size: usize| i32::try_from(size).map_err(error("a product"));
+        let (m, n, k) = (size(m)?, size(n)?, size(k)?);
+        // cuBLAS counts by columns: a row-major C `[m, n]` is its C^T `[n, m]` = B' A', so B comes first.
+        let (turn_b, width_b, turn_a, width_a) = match form {
+            Form::Rows => (TURNED, k, AS_IT_IS, k),
+            Form::Plain => (AS_IT_IS, n, AS_IT_IS, k),
+            Form::Turned => (AS_IT_IS, n, TURNED, m),
+        };
+        let (one, zero) = (1f32, 0f32);
+        let (one, zero) = (std::ptr::from_ref(&one).cast::<c_void>(), std::ptr::from_ref(&zero).cast::<c_void>());
+        let algorithm = blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+        self.here().map_err(error("a product"))?;
+        // SAFETY: memory of `allocate` in the sizes that the product states.
+        unsafe {
+            blas::gemm_ex(
+                *self.products.handle(),
+                turn_b,
+                turn_a,
+                n,
+                m,
+                k,
+                one,
+                b as *const c_void,
+                numbers,
+                width_b,
+                a as *const c_void,
+                numbers,
+                width_a,
+                zero,
+                c as *mut c_void,
+                Numbers::CUDA_R_32F,
+                n,
+                compute,
+                algorithm,
+            )
+        }
+        .map_err(error("a product"))
     }
 }
 
@@ -193,48 +239,20 @@ impl Gpu for Card {
         unsafe { call.launch(shape) }.map(|_| ()).map_err(error(kernel))
     }
 
-    fn product(&self, of: Product, a: u64, b: u64, c: u64) -> Result<()> {
-        use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
-        let Product { form, m, n, k } = of;
-        let size = |size: usize| i32::try_from(size).map_err(error("a product"));
-        let (m, n, k) = (size(m)?, size(n)?, size(k)?);
-        // cuBLAS counts by columns: a row-major C `[m, n]` is its C^T `[n, m]` = B' A', so B comes first.
-        let (turn_b, width_b, turn_a, width_a) = match form {
-            Form::Rows => (TURNED, k, AS_IT_IS, k),
-            Form::Plain => (AS_IT_IS, n, AS_IT_IS, k),
-            Form::Turned => (AS_IT_IS, n, TURNED, m),
-        };
+    fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
         // Without TF32.
-        let compute = blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
-        let f32s = blas_sys::cudaDataType::CUDA_R_32F;
-        let (one, zero) = (1f32, 0f32);
-        let (one, zero) = (std::ptr::from_ref(&one).cast::<c_void>(), std::ptr::from_ref(&zero).cast::<c_void>());
-        let algorithm = blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
-        self.here().map_err(error("a product"))?;
-        // SAFETY: memory of `allocate` in the sizes that the product states.
-        unsafe {
-            blas::gemm_ex(
-                *self.products.handle(),
-                turn_b,
-                turn_a,
-                n,
-                m,
-                k,
-                one,
-                b as *const c_void,
-                f32s,
-                width_b,
-                a as *const c_void,
-                f32s,
-                width_a,
-                zero,
-                c as *mut c_void,
-                f32s,
-                n,
-                compute,
-                algorithm,
-            )
-        }
-        .map_err(error("a product"))
+        self.multiply(product, Numbers::CUDA_R_32F, Compute::CUBLAS_COMPUTE_32F, [a, b, c])
+    }
+
+    fn has_narrow(&self) -> bool {
+        self.has_narrow
+    }
+
+    fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        let (numbers, compute) = match of {
+            Narrow::Tf32 => (Numbers::CUDA_R_32F, Compute::CUBLAS_COMPUTE_32F_FAST_TF32),
+            Narrow::Bf16 => (Numbers::CUDA_R_16BF, Compute::CUBLAS_COMPUTE_32F),
+        };
+        self.multiply(product, numbers, compute, [a, b, c])
     }
 }
