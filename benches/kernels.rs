@@ -138,6 +138,7 @@ fn config(loss: Loss) -> TrainerConfig {
         validate: 0,
         log: 0,
         seed: 0,
+        precision: Precision::F32,
         resample: None,
     };
     let init = Init { norm: Some(1.0), encoder: InitEncoder::Transpose, same: true };

@@ -11,8 +11,8 @@ use std::time::Instant;
 use serde::Deserialize;
 use xd::ml::crosscoder::tensor_file::TensorFile;
 use xd::ml::crosscoder::{
-    AdamConfig, CodeNorm, Crosscoder, Init, InitEncoder, Loss, Reconstruction, Shuffle, TopK, Train, Trainer,
-    TrainerConfig, Variant,
+    AdamConfig, CodeNorm, Crosscoder, Init, InitEncoder, Loss, Precision, Reconstruction, Shuffle, TopK, Train,
+    Trainer, TrainerConfig, Variant,
 };
 use xd::ml::kernels::{Matrix, product};
 use xd::ml::lm::tune_allocator;
@@ -71,6 +71,7 @@ impl Setting {
                 validate: 0,
                 log: 0,
                 seed: 0,
+                precision: Precision::F32,
                 resample: None,
             },
         })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use xd::ml::Result;
-use xd::ml::cuda::{Arg, Gpu, Product};
+use xd::ml::cuda::{Arg, Gpu, Narrow, Product};
 
 /// What was asked so far.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,5 +119,14 @@ impl Gpu for Counting {
     fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
         self.counts().products += 1;
         self.gpu.product(product, a, b, c)
+    }
+
+    fn has_narrow(&self) -> bool {
+        self.gpu.has_narrow()
+    }
+
+    fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        self.counts().products += 1;
+        self.gpu.narrow_product(of, product, a, b, c)
     }
 }

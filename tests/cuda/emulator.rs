@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use libloading::Library;
-use xd::ml::cuda::{Arg, Array, Form, Gpu, Product, kernels};
+use xd::ml::cuda::{Arg, Array, Form, Gpu, Narrow, Product, kernels};
 use xd::ml::kernels::{Matrix, dots, product};
 use xd::ml::{Error, Result};
 
@@ -206,6 +206,31 @@ impl Gpu for Emulator {
             Form::Turned => product(c, Matrix::new(a, k, m).transposed(), Matrix::new(b, k, n)),
         }
         Ok(())
+    }
+
+    fn has_narrow(&self) -> bool {
+        true
+    }
+
+    /// In f32 over the narrow numbers.
+    fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        let Product { m, n, k, .. } = product;
+        let wide = |place: u64, len: usize| -> Vec<f32> {
+            // SAFETY: memory of `allocate` in the sizes that the product states.
+            unsafe {
+                match of {
+                    Narrow::Bf16 => std::slice::from_raw_parts(place as *const u16, len)
+                        .iter()
+                        .map(|&bits| f32::from_bits(u32::from(bits) << 16))
+                        .collect(),
+                    Narrow::Tf32 => std::slice::from_raw_parts(place as *const f32, len).to_vec(),
+                }
+            }
+        };
+        let (a, b) = (wide(a, m * k), wide(b, n * k));
+        let tf32 = |value: &f32| value.to_bits() & 0x1fff == 0;
+        assert!(of == Narrow::Bf16 || a.iter().chain(&b).all(tf32), "a unit for TF32 would leave bits out");
+        self.product(product, a.as_ptr() as u64, b.as_ptr() as u64, c)
     }
 }
 

@@ -16,9 +16,12 @@ mod costs;
 mod counting;
 mod emulator;
 mod kernels;
+#[path = "../engine/crosscoder/narrow.rs"]
+mod narrow;
 mod nvrtc;
 #[path = "../engine/crosscoder/rows.rs"]
 mod rows;
 mod scaling;
+mod scorer;
 mod training;
 mod verbs;

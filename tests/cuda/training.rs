@@ -10,15 +10,37 @@ use crate::emulator::emulator;
 
 const WIDTH: usize = 20;
 
-fn batches(count: usize, size: usize) -> Vec<Vec<f32>> {
-    rows(count * size, WIDTH, 11).chunks(size * 2 * WIDTH).map(<[f32]>::to_vec).collect()
+/// A training with its batches.
+struct Case {
+    name: &'static str,
+    config: TrainerConfig,
+    width: usize,
+    steps: usize,
 }
 
-fn trained(config: &TrainerConfig, batches: &[Vec<f32>], gpu: Option<&Arc<dyn Gpu>>) -> (Crosscoder, Vec<StepReport>) {
-    let mut trainer = Trainer::new(config.clone(), WIDTH, None).unwrap();
-    if let Some(gpu) = gpu {
-        trainer = trainer.on(gpu).unwrap();
+impl Case {
+    fn batches(&self) -> Vec<Vec<f32>> {
+        let size = self.config.train.batch as usize;
+        rows(self.steps * size, self.width, 11).chunks(size * 2 * self.width).map(<[f32]>::to_vec).collect()
     }
+}
+
+/// Where it is trained.
+#[derive(Clone, Copy)]
+enum On<'a> {
+    Cpu,
+    Gpu(&'a Arc<dyn Gpu>),
+    /// With near scores in f32.
+    GpuInF32(&'a Arc<dyn Gpu>),
+}
+
+fn trained(config: &TrainerConfig, width: usize, batches: &[Vec<f32>], on: On) -> (Crosscoder, Vec<StepReport>) {
+    let trainer = Trainer::new(config.clone(), width, None).unwrap();
+    let mut trainer = match on {
+        On::Cpu => trainer,
+        On::Gpu(gpu) => trainer.on(gpu).unwrap(),
+        On::GpuInF32(gpu) => trainer.on(gpu).unwrap().in_f32(),
+    };
     let reports = batches.iter().map(|batch| trainer.step(batch).unwrap()).collect();
     (trainer.finish().unwrap(), reports)
 }
@@ -30,32 +52,107 @@ fn farthest(a: &Crosscoder, b: &Crosscoder) -> f32 {
     tensors(a).iter().zip(tensors(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// Trainings of every kind.
-fn cases() -> Vec<(&'static str, TrainerConfig)> {
+/// Trainings of every kind, small.
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
+    let mut case = |name, steps, config| cases.push(Case { name, config, width: WIDTH, steps });
     let lively = TopK { dead_after: 200, anneal: Some((12, 20)), threshold_from: 5, ..top(4) };
     let mut all = config(150, Loss::BatchTopK(lively));
     all.train.optimizer.decay = 20;
     all.train.steps = 60;
-    cases.push(("BatchTopK with AuxK, clip, anneal, warmup and decay", all));
+    case("BatchTopK with AuxK, clip, anneal, warmup and decay", 60, all.clone());
     let mse = TopK { reconstruction: Reconstruction::Mse, norm: CodeNorm::Concat, aux: 0.0, ..lively };
-    cases.push(("BatchTopK of squared errors", config(150, Loss::BatchTopK(mse))));
-    cases.push(("TopK", config(150, Loss::TopK(TopK { norm: CodeNorm::None, ..lively }))));
+    case("BatchTopK of squared errors", 25, config(150, Loss::BatchTopK(mse)));
+    case("TopK", 60, config(150, Loss::TopK(TopK { norm: CodeNorm::None, ..lively })));
     let mixed = TopK { norm: CodeNorm::Mixed { sae: 0.3, cc: 0.7 }, ..lively };
     let mut resampled = config(150, Loss::TopK(mixed));
     resampled.train.resample = Some(14);
-    cases.push(("TopK with resampling", resampled));
-    for (name, weight, norm) in [
-        ("L1, sum", 0.05, CodeNorm::Sum),
-        ("L1, concat", 0.05, CodeNorm::Concat),
-        ("L1 that becomes sparse", 2.0, CodeNorm::Sum),
+    case("TopK with resampling", 25, resampled);
+    for (name, weight, norm, steps) in [
+        ("L1, sum", 0.05, CodeNorm::Sum, 25),
+        ("L1, concat", 0.05, CodeNorm::Concat, 25),
+        ("L1 that becomes sparse", 2.0, CodeNorm::Sum, 60),
     ] {
         let mut dense = config(150, l1(weight, Reconstruction::L2, norm));
         dense.train.clip = Some(1.0);
         dense.train.optimizer.learning_rate = 5e-3;
-        cases.push((name, dense));
+        case(name, steps, dense);
+    }
+    for (name, target, is_batch) in [
+        ("an autoencoder of the base", Target::Base, true),
+        ("an autoencoder of the tuned model by row", Target::Tuned, false),
+        ("an autoencoder of the difference", Target::Difference, true),
+    ] {
+        let own = TopK { reconstruction: Reconstruction::Mse, norm: CodeNorm::None, ..lively };
+        let loss = if is_batch { Loss::BatchTopK(own) } else { Loss::TopK(own) };
+        let mut sae = TrainerConfig { variant: Variant::Sae(target), ..config(150, loss) };
+        sae.init.norm = Some(1.0);
+        // The gradient of b_dec is the whole of it only without clipping.
+        sae.train.clip = is_batch.then_some(1.0);
+        case(name, 40, sae);
+    }
+    let mut sae = TrainerConfig { variant: Variant::Sae(Target::Tuned), ..config(150, Loss::BatchTopK(lively)) };
+    sae.train.optimizer.learning_rate = 5e-3;
+    case("an autoencoder with the loss of a crosscoder", 25, sae);
+    for precision in [Precision::Tf32, Precision::Bf16] {
+        let mut narrow = all.clone();
+        narrow.train.precision = precision;
+        case("BatchTopK of rounded numbers", 25, narrow);
+        let mut dense = config(150, l1(0.05, Reconstruction::L2, CodeNorm::Sum));
+        dense.train.precision = precision;
+        case("L1 of rounded numbers", 25, dense);
     }
     cases
+}
+
+/// Rows wider than a block, several chunks of rows, more latents a row than a warp has lanes, counts that are multiples of nothing.
+fn larger_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut case = |name, width, steps, latents, loss, change: &dyn Fn(&mut TrainerConfig)| {
+        let mut config = config(latents, loss);
+        config.train.batch = 77;
+        config.train.optimizer.learning_rate = 3e-3;
+        change(&mut config);
+        cases.push(Case { name, config, width, steps });
+    };
+    let lively = TopK { dead_after: 160, threshold_from: 3, ..top(35) };
+    let aux = |norm| TopK { norm, aux: 0.5, ..lively };
+    case("BatchTopK, none", 151, 10, 613, Loss::BatchTopK(aux(CodeNorm::None)), &|_| {});
+    case("BatchTopK, mixed", 131, 10, 517, Loss::BatchTopK(aux(CodeNorm::Mixed { sae: 0.4, cc: 0.9 })), &|_| {});
+    case("TopK, concat", 139, 10, 601, Loss::TopK(aux(CodeNorm::Concat)), &|config| config.train.clip = None);
+    case("L1 that stays dense, clipped", 137, 8, 419, l1(0.02, Reconstruction::Mse, CodeNorm::Concat), &|config| {
+        config.train.clip = Some(0.5);
+    });
+    let mixed = CodeNorm::Mixed { sae: 0.5, cc: 0.5 };
+    case("L1 that becomes sparse, clipped", 130, 30, 421, l1(6.0, Reconstruction::L2, mixed), &|config| {
+        config.train.clip = Some(2.0);
+        config.train.optimizer.learning_rate = 1e-2;
+    });
+    case("an autoencoder", 271, 10, 613, Loss::BatchTopK(aux(CodeNorm::None)), &|config| {
+        config.variant = Variant::Sae(Target::Difference);
+    });
+    cases
+}
+
+/// Compares a training on the emulated GPU with the CPU's.
+fn follows(case: &Case, reports: &[StepReport], expected: &[StepReport]) {
+    let (name, size) = (case.name, case.config.train.batch as f64);
+    for (a, b) in reports.iter().zip(expected) {
+        let near = |a: f64, b: f64| (a - b).abs() <= 2e-4 * b.abs().max(1e-3);
+        let pairs = [
+            (Some(a.loss), Some(b.loss)),
+            (Some(a.reconstruction), Some(b.reconstruction)),
+            (a.sparsity, b.sparsity),
+            (a.auxk, b.auxk),
+            (a.threshold, b.threshold),
+            (a.gradient_norm, b.gradient_norm),
+        ];
+        for (a, b) in pairs {
+            assert!(a.is_some() == b.is_some() && near(a.unwrap_or(0.0), b.unwrap_or(0.0)), "{name}: {a:?} {b:?}");
+        }
+        assert!((a.l0 - b.l0).abs() <= 2.0 / size && a.dead.abs_diff(b.dead) <= 1, "{name}: {a:?} {b:?}");
+        assert_eq!((a.step, a.tokens, a.k, a.lr), (b.step, b.tokens, b.k, b.lr));
+    }
 }
 
 mod emulated {
@@ -63,49 +160,109 @@ mod emulated {
         [false, true].into_iter().filter_map(crate::emulator::emulator).collect::<Vec<_>>(),
         training:
         a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit,
+        a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit,
+        larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding,
         batches_that_are_sent_ahead_change_no_bit,
     );
 }
 
 pub fn a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit(gpus: &[Arc<dyn Gpu>]) {
     let [first, second] = gpus else { return };
-    let batches = batches(60, 32);
-    for (name, config) in cases() {
-        let long = ["BatchTopK with AuxK, clip, anneal, warmup and decay", "TopK", "L1 that becomes sparse"];
-        let batches = &batches[..if long.contains(&name) { 60 } else { 25 }];
-        let (cpu, expected) = trained(&config, batches, None);
-        let (gpu, reports) = trained(&config, batches, Some(first));
-        for (a, b) in reports.iter().zip(&expected) {
-            let near = |a: f64, b: f64| (a - b).abs() <= 2e-4 * b.abs().max(1e-3);
-            let pairs = [
-                (Some(a.loss), Some(b.loss)),
-                (Some(a.reconstruction), Some(b.reconstruction)),
-                (a.sparsity, b.sparsity),
-                (a.auxk, b.auxk),
-                (a.threshold, b.threshold),
-                (a.gradient_norm, b.gradient_norm),
-            ];
-            for (a, b) in pairs {
-                assert!(a.is_some() == b.is_some() && near(a.unwrap_or(0.0), b.unwrap_or(0.0)), "{name}: {a:?} {b:?}");
-            }
-            assert!((a.l0 - b.l0).abs() <= 2.0 / 32.0 && a.dead.abs_diff(b.dead) <= 1, "{name}: {a:?} {b:?}");
-            assert_eq!((a.step, a.tokens, a.k, a.lr), (b.step, b.tokens, b.k, b.lr));
-        }
+    for case in cases() {
+        let (name, config, batches) = (case.name, &case.config, case.batches());
+        let on = |batches: &[Vec<f32>], on| trained(config, WIDTH, batches, on);
+        let (cpu, expected) = on(&batches, On::Cpu);
+        let (gpu, reports) = on(&batches, On::Gpu(first));
+        follows(&case, &reports, &expected);
         println!("{name}: weights differ by at most {:e}", farthest(&cpu, &gpu));
         assert!(farthest(&cpu, &gpu) < 1e-3, "{name}: {}", farthest(&cpu, &gpu));
         let some = &batches[..15];
-        let (once, reports) = trained(&config, some, Some(first));
-        let (again, repeated) = trained(&config, some, Some(second));
+        let (once, reports) = on(some, On::Gpu(first));
+        let (again, repeated) = on(some, On::Gpu(second));
         assert_eq!(bits(&again), bits(&once), "{name}: threads and blocks in another order");
         assert_eq!(repeated, reports, "{name}");
+    }
+}
+
+pub fn a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit(gpus: &[Arc<dyn Gpu>]) {
+    let Some(gpu) = gpus.first() else { return };
+    let exact =
+        |case: &Case| !matches!(case.config.loss, Loss::L1 { .. }) && case.config.train.precision == Precision::F32;
+    for case in cases().into_iter().chain(larger_cases()).filter(exact) {
+        let batches = &case.batches()[..case.steps.min(if case.width > WIDTH { 4 } else { 25 })];
+        let on = |on| trained(&case.config, case.width, batches, on);
+        let (fast, reports) = on(On::Gpu(gpu));
+        let (slow, expected) = on(On::GpuInF32(gpu));
+        assert_eq!(bits(&fast), bits(&slow), "{}", case.name);
+        assert_eq!(reports, expected, "{}", case.name);
+    }
+}
+
+pub fn larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding(gpus: &[Arc<dyn Gpu>]) {
+    let Some(gpu) = gpus.first() else { return };
+    for case in larger_cases() {
+        let (name, batches) = (case.name, case.batches());
+        let start = std::time::Instant::now();
+        let (gpu, reports) = trained(&case.config, case.width, &batches, On::Gpu(gpu));
+        let (cpu, expected) = trained(&case.config, case.width, &batches, On::Cpu);
+        let last = &expected[case.steps - 1];
+        println!("{name}: weights differ by at most {:e}, {:?}, {last:?}", farthest(&cpu, &gpu), start.elapsed());
+        follows(&case, &reports, &expected);
+        assert!(farthest(&cpu, &gpu) < 1e-3, "{name}: {}", farthest(&cpu, &gpu));
+        // What the case is there for came about.
+        let entries = last.l0 / case.config.latents as f64;
+        match name {
+            "L1 that stays dense, clipped" => assert!(entries > 0.15, "{last:?}"),
+            "L1 that becomes sparse, clipped" => assert!(entries < 0.06 && expected[0].l0 > 100.0, "{last:?}"),
+            _ => assert!(last.dead > 20 && last.auxk.is_some_and(|auxk| auxk > 0.0) && last.l0 > 32.0, "{last:?}"),
+        }
+    }
+}
+
+/// A driver may copy the next batch early or late, and the batch that was announced may not be the one that comes.
+pub fn batches_that_are_sent_ahead_change_no_bit(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        for case in cases().into_iter().filter(|case| case.name.ends_with("decay") || case.name == "L1, sum") {
+            let (name, plain) = (case.name, &case.batches()[..8]);
+            let (expected, reports) = trained(&case.config, WIDTH, plain, On::Gpu(gpu));
+            let batches: Vec<Arc<Vec<f32>>> = plain.iter().cloned().map(Arc::new).collect();
+            let mut trainer = Trainer::new(case.config.clone(), WIDTH, None).unwrap().on(gpu).unwrap();
+            for (number, batch) in batches.iter().enumerate() {
+                let next = if number % 5 == 3 { number + 2 } else { number + 1 };
+                trainer.expect(&batches[next % batches.len()]);
+                assert_eq!(trainer.step(batch).unwrap(), reports[number], "{name}");
+            }
+            assert_eq!(bits(&trainer.finish().unwrap()), bits(&expected), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_step_in_each_precision_is_that_of_its_definition() {
+    let Some(gpu) = emulator(false) else { return };
+    crate::narrow::one_step_is_that_of_the_definition(|trainer| trainer.on(&gpu).unwrap());
+}
+
+#[test]
+fn numbers_that_are_none_in_a_batch_are_reported() {
+    let Some(gpu) = emulator(false) else { return };
+    for loss in [Loss::BatchTopK(top(4)), Loss::TopK(top(4))] {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut trainer = Trainer::new(config(150, loss), WIDTH, None).unwrap().on(&gpu).unwrap();
+            let mut batch = rows(32, WIDTH, 11);
+            trainer.step(&batch).unwrap();
+            batch[17] = bad;
+            let problem = trainer.step(&batch).unwrap_err().to_string();
+            assert!(problem.contains("at step 1 the loss is NaN"), "{bad} {loss:?}: {problem}");
+        }
     }
 }
 
 #[test]
 fn a_checkpoint_goes_on_to_the_same_bits_and_on_the_other_device() {
     let Some(gpu) = emulator(false) else { return };
-    let config = cases().swap_remove(0).1;
-    let batches = batches(24, 32);
+    let case = cases().swap_remove(0);
+    let (config, batches) = (case.config.clone(), &case.batches()[..24]);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint.safetensors");
     let mut whole = Trainer::new(config.clone(), WIDTH, None).unwrap().on(&gpu).unwrap();
@@ -124,22 +281,4 @@ fn a_checkpoint_goes_on_to_the_same_bits_and_on_the_other_device() {
     let whole = whole.finish().unwrap();
     assert_eq!(bits(&resumed.finish().unwrap()), bits(&whole));
     assert!(farthest(&on_cpu.finish().unwrap(), &whole) < 1e-4);
-}
-
-/// A driver may copy the next batch early or late, and the batch that was announced may not be the one that comes.
-pub fn batches_that_are_sent_ahead_change_no_bit(gpus: &[Arc<dyn Gpu>]) {
-    let batches: Vec<Arc<Vec<f32>>> = batches(8, 32).into_iter().map(Arc::new).collect();
-    for gpu in gpus {
-        for (name, config) in cases().into_iter().filter(|(name, _)| name.ends_with("decay") || *name == "L1, sum") {
-            let plain: Vec<Vec<f32>> = batches.iter().map(|batch| batch.to_vec()).collect();
-            let (expected, reports) = trained(&config, &plain, Some(gpu));
-            let mut trainer = Trainer::new(config, WIDTH, None).unwrap().on(gpu).unwrap();
-            for (number, batch) in batches.iter().enumerate() {
-                let next = if number % 5 == 3 { number + 2 } else { number + 1 };
-                trainer.expect(&batches[next % batches.len()]);
-                assert_eq!(trainer.step(batch).unwrap(), reports[number], "{name}");
-            }
-            assert_eq!(bits(&trainer.finish().unwrap()), bits(&expected), "{name}");
-        }
-    }
 }

@@ -4,6 +4,7 @@ mod autoencoder;
 mod exact;
 mod gradient;
 mod memory;
+mod narrow;
 mod reference;
 pub mod rows;
 mod speed;

@@ -11,8 +11,8 @@ use crate::lang::plan::spec::{self, CrosscoderSpec, WeightsRef};
 use crate::lang::plan::{Plan, Spec, StepIndex};
 use crate::ml::crosscoder::sweep::CHECKPOINT;
 use crate::ml::crosscoder::{
-    Activation, AdamConfig, CodeNorm, Crosscoder, Evaluation, Init, InitEncoder, Loss, Pace, Reconstruction, Shuffle,
-    SweepPoint, Target, TopK, Train, TrainerConfig, Variant, evaluate, train_sweep,
+    Activation, AdamConfig, CodeNorm, Crosscoder, Evaluation, Init, InitEncoder, Loss, Pace, Precision, Reconstruction,
+    Shuffle, SweepPoint, Target, TopK, Train, TrainerConfig, Variant, evaluate, train_sweep,
 };
 use crate::ml::formats::{Choices, WeightsFile};
 use crate::ml::{Progress, Watch};
@@ -76,6 +76,10 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
             }
             let loss = point.trainer.last().map(|last| last.loss);
             let tokens = point.trainer.tokens();
+            if let fallbacks @ 1.. = point.trainer.fallbacks() {
+                job.watch
+                    .note(&format!("{fallbacks} steps were scored in f32: in bf16 too many latents were near the top"));
+            }
             let crosscoder = point.trainer.finish()?;
             let evaluation = evaluate(&crosscoder, opened.validate.as_ref(), None, &crate::ml::watch::Unwatched)?;
             save(job, &crosscoder, &evaluation, loss, tokens)?;
@@ -210,6 +214,11 @@ pub fn config(spec: &CrosscoderSpec) -> TrainerConfig {
             validate: train.validate,
             log: train.log,
             seed: train.seed,
+            precision: match train.precision {
+                spec::Precision::F32 => Precision::F32,
+                spec::Precision::Tf32 => Precision::Tf32,
+                spec::Precision::Bf16 => Precision::Bf16,
+            },
             resample: train.resample,
         },
     }

@@ -60,10 +60,10 @@ impl Job<'_> {
     }
 }
 
-/// Whether a step is computed on the GPU where there is one; autoencoders are trained on the CPU.
+/// Whether a step is computed on the GPU where there is one.
 pub fn runs_on_gpu(spec: &Spec) -> bool {
     match spec {
-        Spec::Crosscoder(crosscoder) => crosscoder.from.is_none() && crosscoder.variant.is_shared_code(),
+        Spec::Crosscoder(crosscoder) => crosscoder.from.is_none(),
         spec => matches!(spec, Spec::Scaling(_)),
     }
 }

@@ -494,6 +494,8 @@ pub enum Shuffle {
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
     F32,
+    Tf32,
+    Bf16,
 }
 
 /// Ranges are `low..high` of Delta_norm.

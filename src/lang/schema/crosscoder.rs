@@ -216,8 +216,13 @@ pub const KIND: Kind = Kind {
         .default("42", "published code"),
         Field::new(
             "train.precision",
-            Type::Word(&[Word::new("f32", "Single precision."), Word::new("bf16", "").later("use `f32`")]),
-            "Number format of the training.",
+            Type::Word(&[
+                Word::new("f32", "As they are."),
+                Word::new("tf32", "Rounded to 10 bits of mantissa, halves away from 0, as TF32 units of NVIDIA cards read them."),
+                Word::new("bf16", "Rounded to 7 bits of mantissa, halves to the even one."),
+            ]),
+            "What dense products read, on every device: the encoder's, and all products of an l1 step while many latents are active. Sums, weights, \
+             the sparse parts, losses and Adam are in f32.",
         )
         .default("f32", "published code"),
         Field::new(

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::SparseCode;
 use super::rows_pass::{self, CHUNK_ROWS};
 use super::state::State;
+use super::{Precision, SparseCode};
 use crate::ml::kernels::{Preactivations, Selector, dots, squared_norm};
 
 /// Places whose mean and spread one thread takes.
@@ -21,6 +21,8 @@ pub struct AuxK {
     pub gradients: Vec<f32>,
     /// Most latents of a row: d / 2.
     pub most: usize,
+    /// What the encoder's product reads.
+    pub precision: Precision,
     /// L_aux = mean_i ||e_i - ehat_i||^2 / mean_i ||e_i - mean e||^2, without its weight.
     pub loss: f64,
     /// x W_enc of the dead latents alone `[B, dead]`, their biases and their S.
@@ -77,7 +79,14 @@ impl AuxK {
     fn choose(&mut self, x: &[f32], state: &State, norms: &[f32], dead: &[u32], keep: usize) {
         let both = state.decoder_bias.value.len();
         self.products.resize(x.len() / both * dead.len(), 0.0);
-        dots(&mut self.products, x, &state.encoder.value, both, Some(dead));
+        let encoder = &state.encoder.value;
+        match self.precision {
+            Precision::F32 => dots(&mut self.products, x, encoder, both, Some(dead)),
+            narrow => {
+                let (x, encoder) = (narrow.read(x), narrow.read_rows(encoder, both, dead));
+                dots(&mut self.products, &x, &encoder, both, None);
+            }
+        }
         self.bias.clear();
         self.bias.extend(dead.iter().map(|&j| state.encoder_bias.value[j as usize]));
         self.norms.clear();

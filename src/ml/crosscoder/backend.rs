@@ -65,4 +65,9 @@ pub trait Backend: Send {
 
     /// Leaves out what makes scoring faster and changes no bit.
     fn score_in_f32(&mut self) {}
+
+    /// Steps that were scored in f32 because too many entries were near enough to the largest in bf16.
+    fn fallbacks(&self) -> u64 {
+        0
+    }
 }

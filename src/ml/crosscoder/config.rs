@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CodeNorm, Variant};
+use super::{CodeNorm, Precision, Variant};
 
 /// Everything that [`super::Trainer`] needs besides the data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,6 +129,9 @@ pub struct Train {
     /// Steps between log rows; 0 is none. Changes no result.
     pub log: u64,
     pub seed: u64,
+    /// What dense products read.
+    #[serde(default)]
+    pub precision: Precision,
     /// Steps between resamplings of dead latents; `None` is off.
     pub resample: Option<u64>,
 }
@@ -191,6 +194,7 @@ mod tests {
             validate: 0,
             log: 0,
             seed: 0,
+            precision: Precision::F32,
             resample: None,
         }
     }

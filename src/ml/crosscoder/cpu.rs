@@ -16,7 +16,7 @@ use super::guess::Guess;
 use super::parameter::ParameterPart;
 use super::rows_pass::{self, ColumnSums, back_to_code, decode};
 use super::state::State;
-use super::{CodeNorm, Loss, SparseCode, TopK, TrainerConfig, Variant, resample};
+use super::{CodeNorm, Loss, Precision, SparseCode, TopK, TrainerConfig, Variant, resample};
 use crate::ml::kernels::{
     AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Selector, Side, Unit,
     count_positive, dot, dots, product, squared_norm,
@@ -93,7 +93,9 @@ impl Cpu {
         cpu.measure_norms();
         cpu.work.auxk.most = width / 2;
         let both = cpu.row();
-        let unit = Unit::here().filter(|_| Candidates::fit(both));
+        let precision = cpu.config.train.precision;
+        cpu.work.auxk.precision = precision;
+        let unit = Unit::here().filter(|_| Candidates::fit(both) && precision == Precision::F32);
         if let (Loss::BatchTopK(_), Some(unit)) = (cpu.config.loss, unit) {
             let mut rounded = Rounded::empty(Side::Left);
             rounded.fill(&cpu.state.encoder.value, both);
@@ -172,7 +174,9 @@ impl Cpu {
         let (both, latents) = (self.row(), self.config.latents);
         let rows = batch.len() / both;
         work.products.resize(rows * latents, 0.0);
-        dots(&mut work.products, batch, &self.state.encoder.value, both, None);
+        let precision = self.config.train.precision;
+        let (x, encoder) = (precision.read(batch), precision.read(&self.state.encoder.value));
+        dots(&mut work.products, &x, &encoder, both, None);
     }
 
     /// The code of a batch, its largest scores; returns the smallest of them. By way of bf16 where that is fast and the last step tells about where the
@@ -331,8 +335,10 @@ impl Cpu {
             })
             .collect_into_vec(&mut work.parts);
         let sparsity = work.parts.iter().sum::<f64>() / rows as f64;
-        let decoder = Matrix::new(&self.state.decoder.value, latents, both);
-        let code = Matrix::new(&work.products, rows, latents);
+        let precision = self.config.train.precision;
+        let (decoder, code) = (precision.read(&self.state.decoder.value), precision.read(&work.products));
+        let decoder = Matrix::new(&decoder, latents, both);
+        let code = Matrix::new(&code, rows, latents);
         product(&mut work.error, code, decoder);
         let decoder_bias = &self.state.decoder_bias.value;
         work.error.par_chunks_mut(both).for_each(|row| row.iter_mut().zip(decoder_bias).for_each(|(h, b)| *h += b));
@@ -344,7 +350,8 @@ impl Cpu {
         dense.gradients.resize(rows * latents, 0.0);
         dense.encoder.resize(latents * both, 0.0);
         dense.decoder.resize(latents * both, 0.0);
-        let upstream = Matrix::new(&work.upstream, rows, both);
+        let upstream = precision.read(&work.upstream);
+        let upstream = Matrix::new(&upstream, rows, both);
         product(&mut dense.gradients, upstream, decoder.transposed());
         dense.gradients.par_chunks_mut(latents).zip(work.products.par_chunks(latents)).for_each(
             |(gradients, values)| {
@@ -354,8 +361,9 @@ impl Cpu {
             },
         );
         product(&mut dense.decoder, code.transposed(), upstream);
-        let flow = Matrix::new(&dense.gradients, rows, latents);
-        product(&mut dense.encoder, flow.transposed(), Matrix::new(batch, rows, both));
+        let (flow, x) = (precision.read(&dense.gradients), precision.read(batch));
+        let flow = Matrix::new(&flow, rows, latents);
+        product(&mut dense.encoder, flow.transposed(), Matrix::new(&x, rows, both));
         dense.bias.fill(&dense.gradients, latents);
         dense.activity.fill(&work.products, latents);
 

@@ -28,6 +28,7 @@ mod encoder;
 mod gradient;
 mod guess;
 mod median;
+mod precision;
 mod rows_pass;
 mod start;
 
@@ -37,6 +38,7 @@ pub use config::{AdamConfig, Init, InitEncoder, Loss, Reconstruction, Shuffle, T
 pub use encoder::Encoder;
 pub use evaluate::{Evaluation, Quality, evaluate};
 pub use median::geometric_median;
+pub use precision::Precision;
 pub use report::StepReport;
 pub use sweep::{Pace, SweepPoint, train_sweep};
 pub use trainer::Trainer;

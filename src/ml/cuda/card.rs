@@ -5,6 +5,7 @@ use std::ffi::{CStr, CString, c_void};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use cudarc::cublas::sys::{cublasComputeType_t as Compute, cudaDataType as Numbers};
 use cudarc::cublas::{CudaBlas, result as blas, sys as blas_sys};
 use cudarc::driver::{
     CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, LaunchConfig, PushKernelArg, result as driver,
@@ -14,7 +15,7 @@ use cudarc::nvrtc::{Ptx, result as nvrtc, sys as nvrtc_sys};
 
 use super::architecture::Architecture;
 use super::by_columns::ByColumns;
-use super::gpu::{Arg, Gpu, Product};
+use super::gpu::{Arg, Gpu, Narrow, Product};
 use super::kernels::{BLOCK, NAMES, SOURCE};
 use super::open::CardInfo;
 use super::problem::Problem;
@@ -31,6 +32,8 @@ pub struct Card {
     uploaded: CudaEvent,
     kernels: BTreeMap<&'static str, CudaFunction>,
     products: CudaBlas,
+    /// Compute capability 8.0 or later.
+    has_narrow: bool,
     /// Keeps the kernels loaded.
     _module: Arc<CudaModule>,
 }
@@ -106,13 +109,60 @@ impl Card {
         let products = CudaBlas::new(stream.clone()).map_err(failed("opening cuBLAS"))?;
         let product = context.name().map_err(failed("asking for its name"))?;
         let name = format!("cuda:{number}, {product}");
-        Ok(Card { name, stream, uploads, allocated, uploaded, kernels, products, _module: module })
+        Ok(Card {
+            name,
+            stream,
+            uploads,
+            allocated,
+            uploaded,
+            kernels,
+            products,
+            has_narrow: major >= 8,
+            _module: module,
+        })
     }
 
     /// This thread uses the card from here on.
     fn here(&self) -> std::result::Result<driver_sys::CUstream, driver::DriverError> {
         self.stream.context().bind_to_thread()?;
         Ok(self.stream.cu_stream())
+    }
+
+    /// A product of numbers of a type, summed in f32 as cuBLAS's `compute` says.
+    fn multiply(&self, of: Product, numbers: Numbers, compute: Compute, [a, b, c]: [u64; 3]) -> Result<()> {
+        use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
+        let of = ByColumns::of(of);
+        let size = |size: usize| i32::try_from(size).map_err(error("a product"));
+        let turn = |is_turned: bool| if is_turned { TURNED } else { AS_IT_IS };
+        let (one, zero) = (1f32, 0f32);
+        let (one, zero) = (std::ptr::from_ref(&one).cast::<c_void>(), std::ptr::from_ref(&zero).cast::<c_void>());
+        let algorithm = blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+        self.here().map_err(error("a product"))?;
+        // SAFETY: memory of `allocate` in the sizes that the product states.
+        unsafe {
+            blas::gemm_ex(
+                *self.products.handle(),
+                turn(of.turn_first),
+                turn(of.turn_second),
+                size(of.m)?,
+                size(of.n)?,
+                size(of.k)?,
+                one,
+                b as *const c_void,
+                numbers,
+                size(of.lead_first)?,
+                a as *const c_void,
+                numbers,
+                size(of.lead_second)?,
+                zero,
+                c as *mut c_void,
+                Numbers::CUDA_R_32F,
+                size(of.lead_out)?,
+                compute,
+                algorithm,
+            )
+        }
+        .map_err(error("a product"))
     }
 }
 
@@ -263,42 +313,20 @@ impl Gpu for Card {
         unsafe { call.launch(shape) }.map(|_| ()).map_err(error(kernel))
     }
 
-    fn product(&self, of: Product, a: u64, b: u64, c: u64) -> Result<()> {
-        use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
-        let of = ByColumns::of(of);
-        let size = |size: usize| i32::try_from(size).map_err(error("a product"));
-        let turn = |is_turned: bool| if is_turned { TURNED } else { AS_IT_IS };
+    fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
         // Without TF32.
-        let compute = blas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
-        let f32s = blas_sys::cudaDataType::CUDA_R_32F;
-        let (one, zero) = (1f32, 0f32);
-        let (one, zero) = (std::ptr::from_ref(&one).cast::<c_void>(), std::ptr::from_ref(&zero).cast::<c_void>());
-        let algorithm = blas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
-        self.here().map_err(error("a product"))?;
-        // SAFETY: memory of `allocate` in the sizes that the product states.
-        unsafe {
-            blas::gemm_ex(
-                *self.products.handle(),
-                turn(of.turn_first),
-                turn(of.turn_second),
-                size(of.m)?,
-                size(of.n)?,
-                size(of.k)?,
-                one,
-                b as *const c_void,
-                f32s,
-                size(of.lead_first)?,
-                a as *const c_void,
-                f32s,
-                size(of.lead_second)?,
-                zero,
-                c as *mut c_void,
-                f32s,
-                size(of.lead_out)?,
-                compute,
-                algorithm,
-            )
-        }
-        .map_err(error("a product"))
+        self.multiply(product, Numbers::CUDA_R_32F, Compute::CUBLAS_COMPUTE_32F, [a, b, c])
+    }
+
+    fn has_narrow(&self) -> bool {
+        self.has_narrow
+    }
+
+    fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        let (numbers, compute) = match of {
+            Narrow::Tf32 => (Numbers::CUDA_R_32F, Compute::CUBLAS_COMPUTE_32F_FAST_TF32),
+            Narrow::Bf16 => (Numbers::CUDA_R_16BF, Compute::CUBLAS_COMPUTE_32F),
+        };
+        self.multiply(product, numbers, compute, [a, b, c])
     }
 }

@@ -33,6 +33,15 @@ pub struct Product {
     pub k: usize,
 }
 
+/// Products of numbers that were rounded before, with sums in f32 and an f32 result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Narrow {
+    /// f32 numbers with 10 bits of mantissa, which the unit reads as they are.
+    Tf32,
+    /// Two bytes each.
+    Bf16,
+}
+
 /// A GPU: memory, the kernels of [`super::kernels`], and dense products. What is asked of it happens in the order of the calls.
 ///
 /// Every error names what failed; after one the memory may hold anything, and nothing more should be asked.
@@ -74,6 +83,12 @@ pub trait Gpu: Send + Sync {
 
     /// Writes a product to C.
     fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()>;
+
+    /// Whether it has units for narrow numbers.
+    fn has_narrow(&self) -> bool;
+
+    /// Writes a product of narrow numbers to C (f32). Only where there are such units.
+    fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()>;
 }
 
 impl std::fmt::Debug for dyn Gpu {

@@ -5,9 +5,9 @@
 
 use super::columns::CHUNK_ROWS;
 use super::kernels::{BINS, SUMS};
-use super::{scaling, sums};
+use super::{scaling, scorer, sums};
 use crate::ml::crosscoder::backend::DENSE_SHARE;
-use crate::ml::crosscoder::{Activation, Loss, TrainerConfig};
+use crate::ml::crosscoder::{Activation, Loss, Precision, TrainerConfig, Variant};
 use crate::ml::scaling::bootstrap::GROUPS;
 
 /// What is set aside for the context, the machine code of the kernels, cuBLAS and its workspace: an allowance, not a measurement.
@@ -42,36 +42,65 @@ impl Memory {
 
 /// A training at its peak, on rows of width d.
 pub fn training(config: &TrainerConfig, width: usize) -> Memory {
-    let (rows, latents, both) = (config.train.batch as usize, config.latents, config.variant.row(width));
+    let (rows, latents, row) = (config.train.batch as usize, config.latents, config.variant.row(width));
+    let precision = config.train.precision;
     match config.loss {
         Loss::BatchTopK(top) | Loss::TopK(top) => {
             let k = top.anneal.map_or(top.k, |(from, _)| from.max(top.k)) as usize;
-            let memory = shared(rows, latents, both).with("code", rows * k.min(latents) * ENTRY);
-            let auxiliary = if top.aux == 0.0 { 0 } else { rows * (both / 4).min(latents) };
-            let memory = memory
+            let kept = rows * k.min(latents);
+            let auxiliary = if top.aux == 0.0 { 0 } else { rows * (width / 2).min(latents) };
+            let memory = shared(config, rows, latents, row)
+                .with("code", kept * ENTRY)
                 .with("AuxK, code", auxiliary * ENTRY)
-                .with("code turned round", (rows * k.min(latents) + auxiliary) * ENTRY)
-                .with("sums of columns", sums::partial(rows, both));
+                .with("code turned round", (kept + auxiliary) * ENTRY)
+                .with("sums of columns", sums::partial(rows, row));
+            let memory = match precision {
+                Precision::F32 => near(memory, kept.max(auxiliary), rows, latents, row),
+                _ => memory.with("operands, rounded", number(precision) * (rows + latents) * row),
+            };
             if auxiliary == 0 {
                 return memory;
             }
-            memory.with("AuxK, upstream", 4 * rows * both).with("AuxK, by row", 8 * rows + 4 * (rows + 1))
+            memory.with("AuxK, upstream", 4 * rows * row).with("AuxK, by row", 8 * rows + 4 * (rows + 1))
         }
         Loss::L1 { .. } => {
-            let all = shared(rows, latents, both).with("sums of columns", sums::partial(rows, both.max(latents)));
+            let all = shared(config, rows, latents, row).with("sums of columns", sums::partial(rows, row.max(latents)));
             let entries = (DENSE_SHARE * (rows * latents) as f64) as usize;
-            let sparse = all.clone().with("code", entries * ENTRY).with("code turned round", entries * ENTRY);
+            let sparse = all
+                .clone()
+                .with("code", entries * ENTRY)
+                .with("code turned round", entries * ENTRY)
+                .with("operands, rounded", number(precision) * (rows + latents) * row);
+            let operands = rows * row.max(latents) + row * latents.max(rows);
             let dense = all
-                .with("gradients of the weights", 2 * 4 * latents * both)
+                .with("gradients of the weights", 2 * 4 * latents * row)
                 .with("gradients of the biases, activity", 2 * 4 * latents)
-                .with("who is positive", 4 * rows * latents.div_ceil(32));
+                .with("who is positive", 4 * rows * latents.div_ceil(32))
+                .with("operands, rounded", number(precision) * operands);
             dense.or(sparse)
         }
     }
 }
 
+/// Bytes of a rounded number; f32 is not rounded.
+fn number(precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => 0,
+        Precision::Tf32 => 4,
+        Precision::Bf16 => 2,
+    }
+}
+
+/// What makes near scores, and scores again what can be among the `wanted` largest.
+fn near(memory: Memory, wanted: usize, rows: usize, latents: usize, row: usize) -> Memory {
+    memory
+        .with("rows and encoder in bf16", 2 * (rows + latents) * row)
+        .with("their norms, bounds", 8 * (rows + latents) + 12 * rows)
+        .with("entries scored again", 8 * scorer::scored_again(wanted, rows, rows * latents) + 4 * (2 * rows + 1))
+}
+
 /// What every training has.
-fn shared(rows: usize, latents: usize, both: usize) -> Memory {
+fn shared(config: &TrainerConfig, rows: usize, latents: usize, both: usize) -> Memory {
     let weights = 4 * (2 * latents * both + latents + both);
     Memory::default()
         .with("weights", weights)
@@ -87,6 +116,13 @@ fn shared(rows: usize, latents: usize, both: usize) -> Memory {
         .with("AuxK, by latent and column", 4 * latents + 2 * 8 * both)
         .with("counts of the code turned round", turned(rows, latents))
         .with("gradients of the bias, squares", 4 * both + 8 * latents + 8 * sums::PLACES + 4)
+        .with(
+            "what an autoencoder reads, flows",
+            match config.variant {
+                Variant::SharedCode => 0,
+                Variant::Sae(_) => 4 * rows * both + 4 * latents + 8 * both,
+            },
+        )
 }
 
 fn selection(rows: usize) -> usize {

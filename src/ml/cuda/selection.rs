@@ -8,6 +8,7 @@ use super::code::Code;
 use super::gpu::Gpu;
 use super::kernels::BINS;
 use super::launch::{blocks, launch};
+use super::scorer::Top;
 use crate::ml::{Error, Result};
 
 /// Digits of a score's bits.
@@ -33,6 +34,44 @@ impl Scores<'_> {
 
     fn rows(&self) -> usize {
         self.products.len() / self.latents()
+    }
+}
+
+/// What a selection looks at.
+pub(super) struct View<'a> {
+    /// Their products are `[B, D]`, or with `offsets` those of the entries alone.
+    pub scores: Scores<'a>,
+    /// B.
+    pub rows: usize,
+    /// Latents that are looked at (ascending), or with `offsets` those of the entries.
+    pub among: Option<&'a Array<u32>>,
+    /// Where each row's entries begin, `[B + 1]`.
+    pub offsets: Option<&'a Array<u32>>,
+    /// With these the smallest scores that the products allow are looked at.
+    pub margins: Option<Margins<'a>>,
+}
+
+/// How far products may be from those that count: see `scorer.rs`.
+#[derive(Clone, Copy)]
+pub(super) struct Margins<'a> {
+    /// Of each row, `[B, 3]`.
+    pub slopes: &'a Array<f32>,
+    /// Of each latent, `[D, 2]`.
+    pub sizes: &'a Array<f32>,
+}
+
+impl<'a> View<'a> {
+    fn of(scores: Scores<'a>, among: Option<&'a Array<u32>>) -> Self {
+        View { scores, rows: scores.rows(), among, offsets: None, margins: None }
+    }
+
+    /// Places of a row; with `offsets` of all of them.
+    fn count(&self) -> usize {
+        self.among.map_or(self.scores.latents(), Array::len)
+    }
+
+    fn margins(&self) -> (Option<&'a Array<f32>>, Option<&'a Array<f32>>) {
+        (self.margins.map(|m| m.slopes), self.margins.map(|m| m.sizes))
     }
 }
 
@@ -80,17 +119,14 @@ impl Selection {
 
     /// The `keep` largest positive scores of the whole batch. Of equal scores the one that comes first (by row, then latent) stays.
     pub fn batch_top_k(&mut self, of: Scores, keep: usize, code: &mut Code) -> Result<()> {
-        let (rows, latents) = (of.rows(), of.latents());
-        self.resize(rows)?;
-        let keep = keep.min(of.products.len());
-        self.start(0, keep, Some(&self.least))?;
-        let (gpu, grid) = (self.gpu.clone(), [rows as u32, 1]);
-        for digit in 0..DIGITS {
-            let (search, counts) = (&self.search, &self.counts);
-            launch!(&gpu, "score_histogram", grid, of.products, of.bias, of.norms, latents, search, digit, counts)?;
-            launch!(&gpu, "narrow_search", [1, 1], search, digit, counts)?;
-        }
+        self.top_of_batch(&View::of(of, None), keep, code)
+    }
+
+    pub(super) fn top_of_batch(&mut self, of: &View, keep: usize, code: &mut Code) -> Result<()> {
+        let keep = keep.min(of.scores.products.len());
+        self.search(of, keep)?;
         self.count(of, None)?;
+        let (gpu, rows) = (self.gpu.clone(), of.rows);
         launch!(&gpu, "scan", [1, 1], &self.equal, &self.before, rows)?;
         let (search, over, equal, before) = (&self.search, &self.over, &self.equal, &self.before);
         let to = (&self.allowed, &self.kept);
@@ -98,7 +134,7 @@ impl Selection {
         code.offsets.resize(rows + 1)?;
         launch!(&gpu, "scan", [1, 1], &self.kept, &code.offsets, rows)?;
         code.open_for(rows, keep)?;
-        self.write(of, None, None, Some(&self.search), true, code)
+        self.write(of, None, Some(&self.search), true, code)
     }
 
     /// The bits of the smallest score that the last [`Selection::batch_top_k`] kept; see [`Selection::least_of`].
@@ -116,34 +152,85 @@ impl Selection {
         launch!(&self.gpu, "start_search", [1, 1], &self.search, prefix, wanted, least)
     }
 
+    /// Finds the `keep`-th largest score of the batch.
+    pub(super) fn search(&mut self, of: &View, keep: usize) -> Result<()> {
+        self.resize(of.rows)?;
+        self.start(0, keep.min(of.scores.products.len()), Some(&self.least))?;
+        let (gpu, grid, latents) = (&self.gpu, [of.rows as u32, 1], of.scores.latents());
+        let Scores { products, bias, norms } = of.scores;
+        let (slopes, sizes) = of.margins();
+        for digit in 0..DIGITS {
+            let (search, counts) = (&self.search, &self.counts);
+            launch!(
+                gpu,
+                "score_histogram",
+                grid,
+                products,
+                bias,
+                norms,
+                of.among,
+                of.offsets,
+                slopes,
+                sizes,
+                latents,
+                search,
+                digit,
+                counts,
+            )?;
+            launch!(gpu, "narrow_search", [1, 1], search, digit, counts)?;
+        }
+        Ok(())
+    }
+
     /// The `keep` largest positive scores of each row, among all latents or those listed (ascending). Of equal scores the lower
     /// latent stays.
     pub fn row_top_k(&mut self, of: Scores, keep: usize, among: Option<&Array<u32>>, code: &mut Code) -> Result<()> {
-        let (rows, latents) = (of.rows(), of.latents());
-        self.resize(rows)?;
-        let (gpu, grid) = (self.gpu.clone(), [rows as u32, 1]);
-        let count = among.map_or(latents, Array::len);
+        self.top_of_rows(&View::of(of, among), keep, code)
+    }
+
+    pub(super) fn top_of_rows(&mut self, of: &View, keep: usize, code: &mut Code) -> Result<()> {
+        let keep = keep.min(of.count());
+        self.cut_rows(of, keep)?;
+        code.offsets.resize(of.rows + 1)?;
+        launch!(&self.gpu, "scan", [1, 1], &self.kept, &code.offsets, of.rows)?;
+        code.open_for(of.rows, of.rows * keep)?;
+        self.write(of, None, None, false, code)
+    }
+
+    /// Finds the `keep`-th largest score of each row.
+    pub(super) fn cut_rows(&mut self, of: &View, keep: usize) -> Result<()> {
+        self.resize(of.rows)?;
+        let (latents, count) = (of.scores.latents(), of.count());
         let keep = keep.min(count);
+        let Scores { products, bias, norms } = of.scores;
+        let (slopes, sizes) = of.margins();
         let (bounds, allowed, kept) = (&self.bounds, &self.allowed, &self.kept);
         launch!(
-            &gpu,
+            &self.gpu,
             "row_cuts",
-            grid,
-            of.products,
-            of.bias,
-            of.norms,
-            among,
+            [of.rows as u32, 1],
+            products,
+            bias,
+            norms,
+            of.among,
+            of.offsets,
+            slopes,
+            sizes,
             latents,
             count,
             keep,
             bounds,
             allowed,
             kept,
-        )?;
-        code.offsets.resize(rows + 1)?;
-        launch!(&gpu, "scan", [1, 1], kept, &code.offsets, rows)?;
-        code.open_for(rows, rows * keep)?;
-        self.write(of, None, among, None, false, code)
+        )
+    }
+
+    /// The bounds found last, and how far apart they are.
+    pub(super) fn bounds_of(&self, top: Top) -> (&Array<u32>, u32) {
+        match top {
+            Top::Batch(_) => (&self.search, 0),
+            Top::Row(..) => (&self.bounds, 1),
+        }
     }
 
     /// Every positive score over a threshold (strictly; one under 0 is 0), or over the threshold of its latent `[D]`.
@@ -161,7 +248,7 @@ impl Selection {
 
     fn write_over(&mut self, of: Scores, each: Option<&Array<f32>>, code: &Code) -> Result<()> {
         self.allowed.clear()?;
-        self.write(of, each, None, Some(&self.search), false, code)
+        self.write(&View::of(of, None), each, Some(&self.search), false, code)
     }
 
     /// How many scores are over 0; the GPU is waited for.
@@ -174,43 +261,57 @@ impl Selection {
         let rows = of.rows();
         self.resize(rows)?;
         self.start(threshold.max(0.0).to_bits(), 0, None)?;
-        self.count(of, each)?;
+        self.count(&View::of(of, None), each)?;
         code.offsets.resize(rows + 1)?;
         launch!(&self.gpu, "scan", [1, 1], &self.over, &code.offsets, rows)
     }
 
-    fn count(&self, of: Scores, each: Option<&Array<f32>>) -> Result<()> {
-        let (grid, bound) = ([of.rows() as u32, 1], &self.search);
-        let latents = of.latents();
-        let Scores { products, bias, norms } = of;
-        launch!(&self.gpu, "count_scores", grid, products, bias, norms, each, latents, bound, &self.over, &self.equal,)
+    fn count(&self, of: &View, each: Option<&Array<f32>>) -> Result<()> {
+        let (grid, bound) = ([of.rows as u32, 1], &self.search);
+        let latents = of.scores.latents();
+        let Scores { products, bias, norms } = of.scores;
+        let (over, equal) = (&self.over, &self.equal);
+        launch!(
+            &self.gpu,
+            "count_scores",
+            grid,
+            products,
+            bias,
+            norms,
+            each,
+            of.among,
+            of.offsets,
+            latents,
+            bound,
+            over,
+            equal,
+        )
     }
 
     /// `one` is the bound of all rows; without it each row has its own.
     fn write(
         &self,
-        of: Scores,
+        of: &View,
         each: Option<&Array<f32>>,
-        among: Option<&Array<u32>>,
         one: Option<&Array<u32>>,
         take_least: bool,
         code: &Code,
     ) -> Result<()> {
-        let latents = of.latents();
-        let count = among.map_or(latents, Array::len);
+        let (latents, count) = (of.scores.latents(), of.count());
         let step = u32::from(one.is_none());
         let bounds = one.unwrap_or(&self.bounds);
         let least = take_least.then_some(&self.least);
-        let Scores { products, bias, norms } = of;
+        let Scores { products, bias, norms } = of.scores;
         launch!(
             &self.gpu,
             "write_code",
-            [of.rows() as u32, 1],
+            [of.rows as u32, 1],
             products,
             bias,
             norms,
             each,
-            among,
+            of.among,
+            of.offsets,
             latents,
             count,
             bounds,

@@ -83,4 +83,16 @@ impl Sums {
         launch!(gpu, "column_partials", grid, matrix, rows, columns, CHUNK_ROWS, mean, partial)?;
         launch!(gpu, "column_totals", [blocks(columns), 1], partial, chunks, columns, factor, out, narrow)
     }
+
+    /// sum_j flow_j e_j of encoder rows `[D, W]`, into `out` `[W]`: what flows back through an encoder.
+    pub fn through(&mut self, encoder: &Array<f32>, flows: &Array<f32>, out: &Array<f64>) -> Result<()> {
+        let (latents, width) = (flows.len(), out.len());
+        let chunks = latents.div_ceil(CHUNK_ROWS);
+        self.partial.resize(chunks * width)?;
+        let (gpu, partial) = (&self.gpu, &self.partial);
+        let grid = [chunks as u32, blocks(width)];
+        launch!(gpu, "flow_partials", grid, encoder, flows, latents, width, CHUNK_ROWS, partial)?;
+        let none = None::<&Array<f32>>;
+        launch!(gpu, "column_totals", [blocks(width), 1], partial, chunks, width, 1.0f64, out, none)
+    }
 }

@@ -9,13 +9,14 @@ use super::columns::Turned;
 use super::gpu::{Arg, Form, Gpu, Product};
 use super::launch::{blocks, launch};
 use super::run;
+use super::scorer::{Operands, Scorer, Top, Way};
 use super::selection::{Scores, Selection, fits};
 use super::staging::Staging;
 use super::sums::Sums;
 use crate::ml::crosscoder::backend::{Backend, DENSE_SHARE, L1_DEAD_AFTER, Step, Terms};
 use crate::ml::crosscoder::parameter::Parameter;
 use crate::ml::crosscoder::state::State;
-use crate::ml::crosscoder::{CodeNorm, Loss, Reconstruction, TopK, TrainerConfig, resample};
+use crate::ml::crosscoder::{CodeNorm, Loss, Reconstruction, TopK, TrainerConfig, Variant, resample};
 use crate::ml::kernels::AdamStep;
 use crate::ml::{Error, Result};
 
@@ -124,13 +125,16 @@ pub struct Training {
     x: Staging<f32>,
     /// The batch after this one, if it is known.
     next: Option<Arc<Vec<f32>>>,
+    /// What an autoencoder's encoder reads: x - b_dec.
+    input: Array<f32>,
     /// x W_enc `[B, D]`; of a dense step f, then dL/dp.
     products: Array<f32>,
     error: Array<f32>,
     upstream: Array<f32>,
-    /// Parts of the loss by half row `[2B]`, and of the penalty by row `[B]`.
+    /// Parts of the loss by half row `[2B]` (of an autoencoder by row), and of the penalty by row `[B]`.
     sizes: Array<f64>,
     penalties: Array<f64>,
+    scorer: Scorer,
     selection: Selection,
     code: Code,
     auxiliary: Auxiliary,
@@ -139,10 +143,26 @@ pub struct Training {
     dense: Dense,
     sums: Sums,
     bias_gradient: Array<f32>,
+    /// Of an autoencoder: what flows back through each latent's encoder `[D]`, and through all of them `[W]`.
+    flows: Array<f32>,
+    through: Array<f64>,
     /// Squared norms of the latents' gradients `[D]`.
     squares: Array<f64>,
     /// The first latent whose norm is not finite.
     broken: Array<u32>,
+}
+
+/// What the scorer multiplies; a macro, so that the other fields stay free.
+macro_rules! operands {
+    ($training:expr) => {
+        Operands {
+            x: if $training.config.variant == Variant::SharedCode { $training.x.array() } else { &$training.input },
+            encoder: &$training.state.encoder.value,
+            bias: &$training.state.encoder_bias.value,
+            norms: &$training.state.scales,
+            products: &$training.products,
+        }
+    };
 }
 
 /// The sums of a step by their places.
@@ -178,25 +198,28 @@ fn norm_args(norm: CodeNorm) -> [Arg; 3] {
 impl Training {
     /// Goes on from a state.
     pub(crate) fn new(gpu: &Arc<dyn Gpu>, config: TrainerConfig, width: usize, state: &State) -> Result<Self> {
-        let latents = config.latents;
-        fits(config.train.batch as usize, latents, 2 * width)?;
+        let (latents, row) = (config.latents, config.variant.row(width));
+        fits(config.train.batch as usize, latents, row)?;
+        let is_autoencoder = config.variant != Variant::SharedCode;
         let training = Training {
-            state: Resident::of(gpu, width, state)?,
+            state: Resident::of(gpu, row, state)?,
             x: Staging::new(gpu),
             next: None,
+            input: Array::empty(gpu),
             products: Array::empty(gpu),
             error: Array::empty(gpu),
             upstream: Array::empty(gpu),
             sizes: Array::empty(gpu),
             penalties: Array::empty(gpu),
+            scorer: Scorer::new(gpu, config.train.precision),
             selection: Selection::new(gpu)?,
             code: Code::empty(gpu),
             auxiliary: Auxiliary {
                 code: Code::empty(gpu),
                 upstream: Array::empty(gpu),
                 squares: Array::empty(gpu),
-                mean: Array::zeros(gpu, 2 * width)?,
-                spread: Array::zeros(gpu, 2 * width)?,
+                mean: Array::zeros(gpu, row)?,
+                spread: Array::zeros(gpu, row)?,
                 is_auxiliary: Array::zeros(gpu, latents)?,
             },
             fired: Fired {
@@ -209,7 +232,9 @@ impl Training {
             columns: Turned::empty(gpu),
             dense: Dense::empty(gpu),
             sums: Sums::new(gpu)?,
-            bias_gradient: Array::zeros(gpu, 2 * width)?,
+            bias_gradient: Array::zeros(gpu, row)?,
+            flows: Array::zeros(gpu, if is_autoencoder { latents } else { 0 })?,
+            through: Array::zeros(gpu, if is_autoencoder { row } else { 0 })?,
             squares: Array::zeros(gpu, latents)?,
             broken: Array::of(gpu, &[u32::MAX])?,
             gpu: gpu.clone(),
@@ -220,36 +245,59 @@ impl Training {
         Ok(training)
     }
 
-    fn both(&self) -> usize {
-        2 * self.width
+    /// Numbers of a row: 2d, or d of an autoencoder.
+    fn row(&self) -> usize {
+        self.config.variant.row(self.width)
+    }
+
+    /// Models in a row.
+    fn models(&self) -> usize {
+        self.row() / self.width
+    }
+
+    /// Decoder vectors keep norm 1, and x - b_dec is read in the place of x.
+    fn is_autoencoder(&self) -> bool {
+        self.config.variant != Variant::SharedCode
+    }
+
+    /// What the encoder reads `[B, W]`.
+    fn input(&self) -> &Array<f32> {
+        if self.is_autoencoder() { &self.input } else { self.x.array() }
     }
 
     fn rows(&self) -> usize {
-        self.x.array().len() / self.both()
+        self.x.array().len() / self.row()
     }
 
     /// Decoder norms and S.
     fn measure_norms(&self) -> Result<()> {
         let state = &self.state;
-        let mut args = vec![Arg::from(&state.decoder.value), self.both().into()];
+        let mut args = vec![Arg::from(&state.decoder.value), self.row().into(), self.width.into()];
         args.extend(norm_args(self.config.loss.norm()));
         args.extend([Arg::from(&state.norms), Arg::from(&state.scales)]);
         run(&*self.gpu, "measure_norms", [self.config.latents as u32, 1], &args)
     }
 
-    /// Brings the batch there and scores it: x W_enc. While that is done the next batch sets out.
-    fn preactivations(&mut self, batch: &[f32]) -> Result<()> {
+    /// Brings the batch there.
+    fn take_batch(&mut self, batch: &[f32]) -> Result<()> {
         self.x.bring(batch)?;
-        let (rows, latents, both) = (self.rows(), self.config.latents, self.both());
-        fits(rows, latents, both)?;
+        let (rows, latents, row) = (self.rows(), self.config.latents, self.row());
+        fits(rows, latents, row)?;
         self.products.resize(rows * latents)?;
-        self.error.resize(rows * both)?;
-        self.upstream.resize(rows * both)?;
-        self.sizes.resize(2 * rows)?;
+        self.error.resize(rows * row)?;
+        self.upstream.resize(rows * row)?;
+        self.sizes.resize(self.models() * rows)?;
         self.penalties.resize(rows)?;
-        let product = Product { form: Form::Rows, m: rows, n: latents, k: both };
-        let (x, encoder) = (self.x.array().place(), self.state.encoder.value.place());
-        self.gpu.product(product, x, encoder, self.products.place())?;
+        if self.is_autoencoder() {
+            self.input.resize(rows * row)?;
+            let (grid, bias) = ([rows as u32, blocks(row)], &self.state.decoder_bias.value);
+            launch!(&self.gpu, "subtract_bias", grid, self.x.array(), bias, row, &self.input)?;
+        }
+        Ok(())
+    }
+
+    /// While the batch is scored the next one sets out.
+    fn send_next(&mut self) -> Result<()> {
         match self.next.take() {
             Some(next) => self.x.send_ahead(&next),
             None => Ok(()),
@@ -258,7 +306,7 @@ impl Training {
 
     /// From hhat in `error` (without `start`): eps, G, and the reconstruction term.
     fn take_errors(&self, start: Option<&Array<f32>>) -> Result<()> {
-        let count = 2 * self.rows();
+        let count = self.models() * self.rows();
         let squared = u32::from(self.config.loss.reconstruction() == Reconstruction::Mse);
         let (width, out) = (self.width, (&self.error, &self.upstream, &self.sizes));
         let grid = [count as u32, 1];
@@ -280,7 +328,7 @@ impl Training {
 
     /// eps, G and the entries' gradients from the code.
     fn reconstruct(&self) -> Result<()> {
-        let (state, both) = (&self.state, self.both());
+        let (state, both) = (&self.state, self.row());
         self.code.decode(&state.decoder.value, Some(&state.decoder_bias.value), both, &self.error)?;
         self.take_errors(None)?;
         self.code.back(&self.upstream, &state.decoder.value, both)
@@ -308,14 +356,16 @@ impl Training {
     fn learn_top(&mut self, top: TopK, step: Step) -> Result<Terms> {
         let k = top.k_at(step.number);
         let rows = self.rows();
-        let scores =
-            Scores { products: &self.products, bias: &self.state.encoder_bias.value, norms: Some(&self.state.scales) };
+        self.scorer.score(operands!(self))?;
+        self.send_next()?;
         let of_batch = matches!(self.config.loss, Loss::BatchTopK(_));
+        let which = match of_batch {
+            true => Top::Batch(rows.saturating_mul(k as usize)),
+            false => Top::Row(k as usize, None),
+        };
+        self.scorer.top(operands!(self), which, &mut self.selection, &mut self.code)?;
         if of_batch {
-            self.selection.batch_top_k(scores, rows.saturating_mul(k as usize), &mut self.code)?;
             self.sums.take_count(self.selection.least(), 0, LEAST)?;
-        } else {
-            self.selection.row_top_k(scores, k as usize, None, &mut self.code)?;
         }
         self.sums.take_count(&self.code.offsets, rows, ENTRIES)?;
         self.reconstruct()?;
@@ -326,8 +376,9 @@ impl Training {
         let codes = [&self.code, &self.auxiliary.code];
         let some = spread.is_some();
         self.columns.fill(self.config.latents, &codes[..if some { 2 } else { 1 }])?;
+        let models = self.models();
         let terms = |seen: &Seen| {
-            let reconstruction = seen.of(RECONSTRUCTION) / (2 * rows) as f64;
+            let reconstruction = seen.of(RECONSTRUCTION) / (models * rows) as f64;
             let auxk = spread.map_or(0.0, |spread| seen.of(AUXILIARY) / rows as f64 / spread);
             Terms {
                 loss: reconstruction + top.aux * auxk,
@@ -349,7 +400,7 @@ impl Training {
         if weight == 0.0 {
             return Ok(None);
         }
-        let (both, rows) = (self.both(), self.rows());
+        let (both, rows, width) = (self.row(), self.rows(), self.width);
         let auxiliary = &mut self.auxiliary;
         self.sums.columns(&self.error, both, None, 1.0 / rows as f64, Some(&auxiliary.mean), None)?;
         self.sums.columns(&self.error, both, Some(&auxiliary.mean), 1.0, Some(&auxiliary.spread), None)?;
@@ -360,13 +411,13 @@ impl Training {
             return Ok(None);
         }
         self.fired.list.resize(dead)?;
-        let keep = (both / 4).min(dead);
+        let keep = (width / 2).min(dead);
         if keep == 0 {
             return Ok(None);
         }
-        let (decoder, bias) = (&self.state.decoder.value, &self.state.encoder_bias.value);
-        let scores = Scores { products: &self.products, bias, norms: Some(&self.state.scales) };
-        self.selection.row_top_k(scores, keep, Some(&self.fired.list), &mut auxiliary.code)?;
+        let decoder = &self.state.decoder.value;
+        let among = Top::Row(keep, Some(&self.fired.list));
+        self.scorer.top(operands!(self), among, &mut self.selection, &mut auxiliary.code)?;
         auxiliary.upstream.resize(rows * both)?;
         auxiliary.squares.resize(rows)?;
         auxiliary.code.decode(decoder, None, both, &auxiliary.upstream)?;
@@ -381,7 +432,10 @@ impl Training {
     }
 
     fn learn_l1(&mut self, step: Step) -> Result<Terms> {
-        let rows = self.rows();
+        let (rows, row) = (self.rows(), self.row());
+        let product = Product { form: Form::Rows, m: rows, n: self.config.latents, k: row };
+        self.scorer.multiply(product, self.x.array(), &self.state.encoder.value, &self.products)?;
+        self.send_next()?;
         let weight = self.config.loss.weight_at(step.number);
         let share = (weight / rows as f64) as f32;
         let scores = Scores { products: &self.products, bias: &self.state.encoder_bias.value, norms: None };
@@ -420,7 +474,7 @@ impl Training {
 
     /// L1 while many latents are active: the same mathematics by dense products.
     fn flow_densely(&mut self, share: f32) -> Result<()> {
-        let (rows, latents, both) = (self.rows(), self.config.latents, self.both());
+        let (rows, latents, both) = (self.rows(), self.config.latents, self.row());
         self.code.forget();
         self.columns.forget();
         let (state, gpu, dense) = (&self.state, &self.gpu, &mut self.dense);
@@ -433,21 +487,20 @@ impl Training {
         let (fired, strong) = (&self.fired.fired, &self.fired.strong);
         let (f, grid, active) = (&self.products, [rows as u32, 1], resample::ACTIVE);
         launch!(gpu, "dense_values", grid, f, bias, scales, latents, active, sums, fired, strong, &dense.positive)?;
-        let decoder = state.decoder.value.place();
-        let (x, upstream, error) = (self.x.array().place(), self.upstream.place(), self.error.place());
-        gpu.product(Product { form: Form::Plain, m: rows, n: both, k: latents }, f.place(), decoder, error)?;
+        let plain = Product { form: Form::Plain, m: rows, n: both, k: latents };
+        self.scorer.multiply(plain, f, &state.decoder.value, &self.error)?;
         self.take_errors(Some(&self.state.decoder_bias.value))?;
-        let (gpu, dense) = (&self.gpu, &self.dense);
+        let (gpu, dense, scorer, decoder) = (&self.gpu, &self.dense, &mut self.scorer, &self.state.decoder.value);
         let turned = Product { form: Form::Turned, m: latents, n: both, k: rows };
-        gpu.product(turned, self.products.place(), upstream, dense.decoder.place())?;
+        scorer.multiply(turned, &self.products, &self.upstream, &dense.decoder)?;
         self.sums.columns(&self.products, latents, None, 1.0, None, Some(&dense.activity))?;
         // f is not needed any more: dL/df is written over it.
-        let flow = self.products.place();
-        gpu.product(Product { form: Form::Rows, m: rows, n: latents, k: both }, upstream, decoder, flow)?;
+        let back = Product { form: Form::Rows, m: rows, n: latents, k: both };
+        scorer.multiply(back, &self.upstream, decoder, &self.products)?;
         let grid = [rows as u32, blocks(latents)];
         let scales = &self.state.scales;
         launch!(gpu, "dense_gradients", grid, &dense.positive, scales, share, latents, &self.products)?;
-        gpu.product(turned, flow, x, dense.encoder.place())?;
+        scorer.multiply(turned, &self.products, self.x.array(), &dense.encoder)?;
         self.sums.columns(&self.products, latents, None, 1.0, None, Some(&dense.bias))
     }
 
@@ -457,8 +510,8 @@ impl Training {
         let mut args = vec![Arg::Place(0); 12];
         match flow {
             Flow::Sparse { auxiliary } => {
-                let x = self.x.array();
-                let sparse = [&columns.values, &columns.gradients, x, &self.upstream, &self.auxiliary.upstream];
+                let sparse =
+                    [&columns.values, &columns.gradients, self.input(), &self.upstream, &self.auxiliary.upstream];
                 args[0] = Arg::from(&columns.starts);
                 args[1] = Arg::from(&columns.rows);
                 args[2..7].copy_from_slice(&sparse.map(Arg::from));
@@ -470,15 +523,20 @@ impl Training {
                     .copy_from_slice(&[&dense.encoder, &dense.decoder, &dense.bias, &dense.activity].map(Arg::from));
             }
         }
-        args.push(self.both().into());
+        args.push(self.row().into());
+        args.push(self.width.into());
+        args.push(u32::from(self.is_autoencoder()).into());
         args
     }
 
     /// Clips and takes the step of Adam; `share` is the weight of the penalty over B, and `terms` what is made of the sums, which are
     /// waited for: nothing is moved by a loss that is not finite.
     fn update(&mut self, flow: Flow, step: Step, share: f32, terms: impl Fn(&Seen) -> Terms) -> Result<Terms> {
-        let (latents, both) = (self.config.latents, self.both());
+        let (latents, both) = (self.config.latents, self.row());
         self.sums.columns(&self.upstream, both, None, 1.0, None, Some(&self.bias_gradient))?;
+        if self.is_autoencoder() {
+            self.subtract_through()?;
+        }
         let from = self.flow_args(flow);
         let penalty = [&[Arg::F32(share)][..], &norm_args(self.config.loss.norm())].concat();
         let clip = self.config.train.clip;
@@ -518,6 +576,15 @@ impl Training {
         }
     }
 
+    /// An autoencoder's encoder reads x - b_dec, so what flows back through it is taken off the gradient of b_dec.
+    fn subtract_through(&mut self) -> Result<()> {
+        let (latents, row) = (self.config.latents, self.row());
+        let Turned { starts, gradients, .. } = &self.columns;
+        launch!(&self.gpu, "sum_flows", [blocks(latents), 1], starts, gradients, latents, &self.flows)?;
+        self.sums.through(&self.state.encoder.value, &self.flows, &self.through)?;
+        launch!(&self.gpu, "subtract_through", [blocks(row), 1], &self.bias_gradient, &self.through, row)
+    }
+
     fn move_latents(&self, from: Vec<Arg>, penalty: &[Arg], adam: &[f32; 6]) -> Result<()> {
         let state = &self.state;
         let mut args = from;
@@ -538,9 +605,10 @@ fn scores_of<'a>(products: &'a Array<f32>, state: &'a Resident) -> Scores<'a> {
 }
 
 impl Resident {
-    fn of(gpu: &Arc<dyn Gpu>, width: usize, state: &State) -> Result<Self> {
+    /// Of rows of so many numbers.
+    fn of(gpu: &Arc<dyn Gpu>, row: usize, state: &State) -> Result<Self> {
         let latents = state.idle_tokens.len();
-        let touched: Vec<u32> = state.touched(2 * width).into_iter().map(u32::from).collect();
+        let touched: Vec<u32> = state.touched(row).into_iter().map(u32::from).collect();
         Ok(Resident {
             encoder: Weights::of(gpu, &state.encoder)?,
             encoder_bias: Weights::of(gpu, &state.encoder_bias)?,
@@ -578,7 +646,7 @@ impl Resident {
 
 impl Backend for Training {
     fn learn(&mut self, batch: &[f32], step: Step) -> Result<Terms> {
-        self.preactivations(batch)?;
+        self.take_batch(batch)?;
         match self.config.loss {
             Loss::L1 { .. } => self.learn_l1(step),
             Loss::BatchTopK(top) | Loss::TopK(top) => self.learn_top(top, step),
@@ -617,5 +685,13 @@ impl Backend for Training {
 
     fn errors(&self) -> Result<Cow<'_, [f32]>> {
         Ok(Cow::Owned(self.error.get()?))
+    }
+
+    fn score_in_f32(&mut self) {
+        self.scorer.set_way(Way::F32);
+    }
+
+    fn fallbacks(&self) -> u64 {
+        self.scorer.fallbacks()
     }
 }

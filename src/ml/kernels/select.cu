@@ -5,39 +5,75 @@
 
 #define BINS 2048
 #define NOTHING 0xffffffffu
+#define INFINITE 0x7f800000u
 
-// What a block looks at. Without norms S is 1; with thresholds [D] a value at most its threshold is no score; with
-// `among`, place i of a row is latent among[i].
+// What a block looks at: one row, once it is opened. Without norms S is 1; with thresholds [D] a value at most its threshold is no
+// score; with `among`, place i of a row is latent among[i]. With `offsets` [B + 1] the products are those of entries alone, whose
+// latents are `among`. With `slopes` [B, 3] and `sizes` [D, 2] the products are near others, and the scores are those of the
+// smallest that these can be (scores.cu).
 struct Scored {
     const float* products;
     const float* bias;
     const float* norms;
     const float* thresholds;
     const u32* among;
+    const u32* offsets;
+    const float* slopes;
+    const float* sizes;
     u32 stride;
     u32 count;
 };
 
+__device__ void open_row(Scored* of, u32 row) {
+    if (of->offsets) {
+        u32 first = of->offsets[row];
+        of->products += first;
+        of->among += first;
+        of->count = of->offsets[row + 1] - first;
+    } else {
+        of->products += (u64)row * of->stride;
+    }
+    if (of->slopes) of->slopes += (u64)3 * row;
+}
+
 __device__ u32 latent_of(const Scored* of, u32 place) { return of->among ? of->among[place] : place; }
 
-__device__ float value_of(const Scored* of, u32 row, u32 latent) {
-    return __fadd_rn(of->products[(u64)row * of->stride + latent], of->bias[latent]);
+// How far the product may be from the one that counts.
+__device__ float margin_of(const Scored* of, u32 latent) {
+    const float* sizes = of->sizes + (u64)2 * latent;
+    return of->slopes[0] * sizes[0] + of->slopes[1] * sizes[1] + of->slopes[2];
+}
+
+__device__ float value_of(const Scored* of, u32 place, u32 latent) {
+    float product = of->products[of->offsets ? place : latent];
+    if (of->slopes) product = product - margin_of(of, latent);
+    return __fadd_rn(product, of->bias[latent]);
 }
 
 // Bits of a score over 0; 0 of all others and of what is no number.
 __device__ u32 score_bits(const Scored* of, float value, u32 latent) {
-    float score = of->norms ? __fmul_rn(value, of->norms[latent]) : value;
+    float norm = of->norms ? of->norms[latent] : 1.0f, score = of->norms ? __fmul_rn(value, norm) : value;
     if (of->thresholds && !(value > of->thresholds[latent])) return 0;
+    if (of->slopes && !(norm >= 0.0f)) return 0;
+    return score > 0.0f ? __float_as_uint(score) : 0;
+}
+
+// Bits of the largest score that an entry can have, of those over 0; the largest of all where the margin is no number.
+__device__ u32 largest_bits(const Scored* of, u32 latent) {
+    float norm = of->norms ? of->norms[latent] : 1.0f;
+    float value = __fadd_rn(of->products[latent] + margin_of(of, latent), of->bias[latent]);
+    float score = of->norms ? __fmul_rn(value, norm) : value;
+    if (!(norm >= 0.0f) || !(score <= 3.402823466e+38f)) return INFINITE;
     return score > 0.0f ? __float_as_uint(score) : 0;
 }
 
 __device__ u32 digit_shift(u32 pass) { return 20 - 10 * pass; }
 
-// Adds one row to the counts of a digit: of the scores whose higher digits are those of `prefix`.
-__device__ void count_digits(const Scored* of, u32 row, u32 pass, u32 prefix, u32* counts) {
+// Adds the row to the counts of a digit: of the scores whose higher digits are those of `prefix`.
+__device__ void count_digits(const Scored* of, u32 pass, u32 prefix, u32* counts) {
     u32 shift = digit_shift(pass), mask = pass == 0 ? 2047 : 1023;
     for (u32 place = threadIdx.x; place < of->count; place += BLOCK) {
-        u32 latent = latent_of(of, place), bits = score_bits(of, value_of(of, row, latent), latent);
+        u32 latent = latent_of(of, place), bits = score_bits(of, value_of(of, place, latent), latent);
         if (bits != 0 && (pass == 0 || bits >> (shift + 10) == prefix)) atomicAdd(&counts[(bits >> shift) & mask], 1u);
     }
 }
@@ -81,14 +117,15 @@ __device__ void narrow(Search* search, u32 pass, const u32* counts, u32* room) {
 
 // Adds every row's scores to the counts [BINS] of a digit; grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-score_histogram(const float* products, const float* bias, const float* norms, u32 latents, const u32* search, u32 pass,
-                u32* counts) {
+score_histogram(const float* products, const float* bias, const float* norms, const u32* among, const u32* offsets,
+                const float* slopes, const float* sizes, u32 latents, const u32* search, u32 pass, u32* counts) {
     __shared__ u32 own[BINS];
     if (search[2]) return;
     for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) own[bin] = 0;
     __syncthreads();
-    Scored of = {products, bias, norms, 0, 0, latents, latents};
-    count_digits(&of, blockIdx.x, pass, search[0], own);
+    Scored of = {products, bias, norms, 0, among, offsets, slopes, sizes, latents, latents};
+    open_row(&of, blockIdx.x);
+    count_digits(&of, pass, search[0], own);
     __syncthreads();
     for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK)
         if (own[bin]) atomicAdd(&counts[bin], own[bin]);
@@ -124,13 +161,14 @@ extern "C" __global__ void __launch_bounds__(BLOCK) narrow_search(u32* search, u
 
 // Of each row, the bits of its `keep`-th largest score, how many of its equals stay, and how many entries stay; grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-row_cuts(const float* products, const float* bias, const float* norms, const u32* among, u32 stride, u32 count, u32 keep,
-         u32* bounds, u32* allowed, u32* kept) {
+row_cuts(const float* products, const float* bias, const float* norms, const u32* among, const u32* offsets,
+         const float* slopes, const float* sizes, u32 stride, u32 count, u32 keep, u32* bounds, u32* allowed, u32* kept) {
     __shared__ u32 counts[BINS];
     __shared__ u32 room[BLOCK];
     __shared__ Search search;
     __shared__ u32 total;
-    Scored of = {products, bias, norms, 0, among, stride, count};
+    Scored of = {products, bias, norms, 0, among, offsets, slopes, sizes, stride, count};
+    open_row(&of, blockIdx.x);
     if (threadIdx.x == 0) {
         search.prefix = 0;
         search.wanted = keep;
@@ -139,7 +177,7 @@ row_cuts(const float* products, const float* bias, const float* norms, const u32
     for (u32 pass = 0; pass < 3; pass++) {
         for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) counts[bin] = 0;
         __syncthreads();
-        count_digits(&of, blockIdx.x, pass, search.prefix, counts);
+        count_digits(&of, pass, search.prefix, counts);
         __syncthreads();
         if (pass == 0 && threadIdx.x == 0) {
             total = 0;
@@ -157,13 +195,14 @@ row_cuts(const float* products, const float* bias, const float* norms, const u32
 
 // Of each row, how many scores are over the bound (bits) and how many equal it; grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-count_scores(const float* products, const float* bias, const float* norms, const float* thresholds, u32 latents,
-             const u32* bound, u32* over, u32* equal) {
+count_scores(const float* products, const float* bias, const float* norms, const float* thresholds, const u32* among,
+             const u32* offsets, u32 latents, const u32* bound, u32* over, u32* equal) {
     __shared__ u32 room[WARPS];
-    Scored of = {products, bias, norms, thresholds, 0, latents, latents};
+    Scored of = {products, bias, norms, thresholds, among, offsets, 0, 0, latents, latents};
+    open_row(&of, blockIdx.x);
     u32 limit = bound[0], above = 0, same = 0, all;
-    for (u32 j = threadIdx.x; j < latents; j += BLOCK) {
-        u32 bits = score_bits(&of, value_of(&of, blockIdx.x, j), j);
+    for (u32 place = threadIdx.x; place < of.count; place += BLOCK) {
+        u32 latent = latent_of(&of, place), bits = score_bits(&of, value_of(&of, place, latent), latent);
         above += bits > limit;
         same += bits == limit && bits != 0;
     }
@@ -189,18 +228,19 @@ allow_equals(const u32* search, const u32* over, const u32* equal, const u32* be
 // is 1 for a bound a row, 0 for one bound. The smallest kept score goes into `least` (bits). Grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 write_code(const float* products, const float* bias, const float* norms, const float* thresholds, const u32* among,
-           u32 stride, u32 count, const u32* bounds, u32 step, const u32* allowed, const u32* offsets, u32* latents,
-           float* values, u32* least) {
+           const u32* places, u32 stride, u32 count, const u32* bounds, u32 step, const u32* allowed, const u32* offsets,
+           u32* latents, float* values, u32* least) {
     __shared__ u32 room[WARPS];
-    Scored of = {products, bias, norms, thresholds, among, stride, count};
+    Scored of = {products, bias, norms, thresholds, among, places, 0, 0, stride, count};
+    open_row(&of, blockIdx.x);
     u32 row = blockIdx.x, limit = bounds[row * step], allow = allowed[row], at = offsets[row];
     u32 over_before = 0, equal_before = 0, smallest = NOTHING;
-    for (u32 tile = 0; tile < count; tile += BLOCK) {
+    for (u32 tile = 0; tile < of.count; tile += BLOCK) {
         u32 place = tile + threadIdx.x, bits = 0, latent = 0, total;
         float value = 0;
-        if (place < count) {
+        if (place < of.count) {
             latent = latent_of(&of, place);
-            value = value_of(&of, row, latent);
+            value = value_of(&of, place, latent);
             bits = score_bits(&of, value, latent);
         }
         u32 is_over = bits > limit, is_equal = bits == limit && bits != 0;

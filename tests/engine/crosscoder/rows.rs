@@ -60,6 +60,7 @@ pub fn config(latents: usize, loss: Loss) -> TrainerConfig {
             validate: 0,
             log: 10,
             seed: 3,
+            precision: Precision::F32,
             resample: None,
         },
     }

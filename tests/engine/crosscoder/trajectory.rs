@@ -56,6 +56,7 @@ fn config(settings: &Value) -> TrainerConfig {
             validate: 0,
             log: 0,
             seed: 0,
+            precision: Precision::F32,
             resample: None,
         },
     }

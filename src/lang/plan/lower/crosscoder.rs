@@ -212,7 +212,11 @@ fn train(at: &At, draft: &Draft) -> Option<Train> {
         validate: at.fields.whole("train.validate")?,
         log: at.fields.whole("train.log")?,
         seed: at.fields.whole("train.seed")?,
-        precision: Precision::F32,
+        precision: match at.fields.word("train.precision")? {
+            "tf32" => Precision::Tf32,
+            "bf16" => Precision::Bf16,
+            _ => Precision::F32,
+        },
         resample,
     })
 }
