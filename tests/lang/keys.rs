@@ -377,6 +377,7 @@ fn changes() -> BTreeMap<String, (String, String)> {
         ("train.validate", "20K steps", "10K steps"),
         ("train.log", "50 steps", "10 steps"),
         ("train.seed", "42", "1"),
+        ("train.precision", "f32", "bf16"),
         ("train.resample", "none", "50 steps"),
     ] {
         add(&format!("crosscoder.{field}"), cc(field, before), cc(field, after));

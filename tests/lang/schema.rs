@@ -10,7 +10,7 @@ use crate::memory::{Memory, short};
 /// The columns, kinds and losses that the language promises, whether built or not.
 const PROMISED: &str = "param model pair corpus template activations loss crosscoder classify scaling patch quality tokens twins \
     examples steer recover compare table plot expect hf folder gguf pretrain finetune synthetic parquet jsonl text builtin tokenizer \
-    jinja residual_post residual_pre mlp_out attn_out bos special norm_above bf16 f32 rms per_model_scale cache tensors transpose \
+    jinja residual_post residual_pre mlp_out attn_out bos special norm_above bf16 tf32 f32 rms per_model_scale cache tensors transpose \
     shared_code decoupled dedicated sae adam norm local global l1 batch_topk topk jumprelu sparsity tanh_sparsity preactivation auxk \
     difference shared_sparsity l2 mse sum concat l0 l0_inference fve_base fve_tuned fve dead threshold latent class delta_norm \
     norm_base norm_tuned cosine frequency max_activation control_share beta_activation_base beta_error_tuned nu_activation \
