@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use super::hub::Hub;
 use super::{Error, Result, Store, wiring};
+use crate::lang::plan::spec::ActivationsSource;
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Watch;
 use crate::ml::cuda::Gpu;
@@ -39,7 +40,7 @@ pub struct Job<'a> {
     /// The work folder; checkpoints stand in it beside the result.
     pub folder: &'a Path,
     pub watch: &'a dyn Watch,
-    /// Where crosscoders are trained and Latent Scaling is measured; `None` is the CPU.
+    /// Where models run that are tapped, crosscoders are trained and Latent Scaling is measured; `None` is the CPU.
     pub gpu: Option<&'a Arc<dyn Gpu>>,
 }
 
@@ -60,11 +61,13 @@ impl Job<'_> {
     }
 }
 
-/// Whether a step is computed on the GPU where there is one; autoencoders are trained on the CPU.
+/// Whether a step is computed on the GPU where there is one; autoencoders are trained on the CPU, and rows that are read from files or drawn need
+/// no model.
 pub fn runs_on_gpu(spec: &Spec) -> bool {
     match spec {
         Spec::Crosscoder(crosscoder) => crosscoder.from.is_none() && crosscoder.variant.is_shared_code(),
-        spec => matches!(spec, Spec::Scaling(_)),
+        Spec::Activations(activations) => matches!(activations.source, ActivationsSource::Models { .. }),
+        spec => matches!(spec, Spec::Scaling(_) | Spec::Patch(_) | Spec::Quality(_) | Spec::Layers(_)),
     }
 }
 

@@ -16,7 +16,7 @@ mod private {
 macro_rules! numbers {
     ($($number:ty),*) => { $(impl private::Sealed for $number {} impl Number for $number {})* };
 }
-numbers!(f32, f64, u32, u64);
+numbers!(f32, f64, u16, u32, u64);
 
 /// Numbers of one type that stay in the memory of a GPU until this is dropped.
 pub struct Array<T> {
@@ -109,6 +109,11 @@ impl<T: Number> Array<T> {
     /// For a kernel.
     pub fn arg(&self) -> Arg {
         Arg::Place(self.place)
+    }
+
+    /// For a kernel, from a number on.
+    pub fn at(&self, number: usize) -> Arg {
+        Arg::Place(self.place + (number * size_of::<T>()) as u64)
     }
 
     /// The address of the first.
