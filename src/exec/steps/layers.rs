@@ -9,9 +9,9 @@ use crate::exec::sources::Tapped;
 use crate::exec::{Error, Result, models};
 use crate::lang::plan::spec::{LayersSpec, PositionSpec};
 use crate::lang::schema::layers::MEASURES;
+use crate::ml::BASE;
 use crate::ml::analysis::layers::{DISTANCES, GROUPS, LayerSums, LayersConfig, TwoModels, layers};
 use crate::ml::analysis::patch::{Conversations, Mean, Positions};
-use crate::ml::BASE;
 use crate::out::{Column, Frame};
 
 /// Sums of the layers that are done, while the step is made.

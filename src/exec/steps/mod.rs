@@ -24,8 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::hub::Hub;
-use super::{Error, Result, Store, wiring};
-use crate::lang::plan::spec::ActivationsSource;
+use super::{Error, Result, Store, rows, wiring};
+use crate::lang::plan::spec::{ActivationsSource, ActivationsSpec};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Watch;
 use crate::ml::cuda::Gpu;
@@ -61,14 +61,23 @@ impl Job<'_> {
     }
 }
 
-/// Whether a step is computed on the GPU where there is one; autoencoders are trained on the CPU, and rows that are read from files or drawn need
-/// no model.
-pub fn runs_on_gpu(spec: &Spec) -> bool {
-    match spec {
+/// Whether a step is computed on the GPU where there is one, or what it needs of models is. Autoencoders are trained on the CPU.
+pub fn runs_on_gpu(plan: &Plan, step: &Step) -> bool {
+    match &step.spec {
         Spec::Crosscoder(crosscoder) => crosscoder.from.is_none() && crosscoder.variant.is_shared_code(),
-        Spec::Activations(activations) => matches!(activations.source, ActivationsSource::Models { .. }),
-        spec => matches!(spec, Spec::Scaling(_) | Spec::Patch(_) | Spec::Quality(_) | Spec::Layers(_)),
+        Spec::Activations(activations) => is_of_models(activations),
+        // Without models only rows are measured.
+        Spec::Quality(_) => wiring::input(step, "of")
+            .and_then(|of| rows::behind(plan, of))
+            .and_then(|behind| rows::spec_of(&plan.steps[behind.0]))
+            .is_ok_and(is_of_models),
+        Spec::Scaling(_) | Spec::Patch(_) | Spec::Layers(_) => true,
+        _ => false,
     }
+}
+
+fn is_of_models(activations: &ActivationsSpec) -> bool {
+    matches!(activations.source, ActivationsSource::Models { .. })
 }
 
 /// Makes the steps of a group (several only for crosscoders that train side by side), a result each.

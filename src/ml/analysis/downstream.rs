@@ -94,7 +94,8 @@ fn rows(
         let count = subject.positions.len();
         Ok((0..group.len()).map(|run| rows.narrow(0, run * count, count)).collect::<candle_core::Result<_>>()?)
     };
-    let watched = |task: &(usize, std::ops::Range<usize>)| if watch.stop() { Err(Error::Interrupted) } else { run(task) };
+    let watched =
+        |task: &(usize, std::ops::Range<usize>)| if watch.stop() { Err(Error::Interrupted) } else { run(task) };
     // A thread that has batches of its own runs them alone; where batches are few, threads share each.
     let is_many = tasks.len() >= 2 * rayon::current_num_threads();
     let parts: Vec<Vec<Tensor>> = match (pace.side_by_side, is_many) {

@@ -23,7 +23,9 @@ impl Problem {
     /// The next step.
     pub fn help(&self) -> &'static str {
         match self {
-            Problem::NotBuilt => "build it with `cargo build --release --features cuda` (on by default); that needs no CUDA toolkit",
+            Problem::NotBuilt => {
+                "build it with `cargo build --release --features cuda` (on by default); that needs no CUDA toolkit"
+            }
             Problem::NoDriver => {
                 "install NVIDIA's driver for the card (`nvidia-smi` then shows it), or in a container let the host's driver in"
             }

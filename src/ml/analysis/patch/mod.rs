@@ -237,7 +237,9 @@ pub(super) fn hold(
     };
     let held: Vec<Held> = match (side_by_side, is_many) {
         (false, _) => tasks.into_iter().map(watched).collect::<Result<_>>()?,
-        (_, true) => tasks.into_par_iter().with_max_len(1).map(|task| alone(|| watched(task))).collect::<Result<_>>()?,
+        (_, true) => {
+            tasks.into_par_iter().with_max_len(1).map(|task| alone(|| watched(task))).collect::<Result<_>>()?
+        }
         (_, false) => tasks.into_par_iter().with_max_len(1).map(watched).collect::<Result<_>>()?,
     };
     let mut held = held.into_iter();

@@ -118,7 +118,10 @@ impl GpuDecoder {
         let ids: Vec<u32> = ids.to_dtype(DType::U32)?.flatten_all()?.to_vec1()?;
         let top = ids.iter().max().map_or(0, |top| *top as usize);
         if ids.is_empty() || top >= self.config.vocabulary {
-            let problem = format!("token id {top} of {batch} x {tokens}, but the model has {} embeddings", self.config.vocabulary);
+            let problem = format!(
+                "token id {top} of {batch} x {tokens}, but the model has {} embeddings",
+                self.config.vocabulary
+            );
             return Err(Error::invalid("embed", problem));
         }
         if let Some(rows) = self.config.positions.filter(|rows| tokens > *rows) {
@@ -233,7 +236,8 @@ impl GpuDecoder {
     fn go_on(&self, held: &Held, values: &Tensor, room: &mut Room) -> Result<()> {
         let (_, tokens, runs) = held.fits(values)?;
         let (layer, site) = held.place();
-        let upload = |tensor: &Tensor, to: &mut Array<f32>| -> Result<()> { to.set(&tensor.flatten_all()?.to_vec1::<f32>()?) };
+        let upload =
+            |tensor: &Tensor, to: &mut Array<f32>| -> Result<()> { to.set(&tensor.flatten_all()?.to_vec1::<f32>()?) };
         let repeat = |tensor: &Tensor, to: &mut Array<f32>| upload(&tensor.repeat((runs, 1, 1))?, to);
         room.turn_to(&self.tables, tokens)?;
         upload(values, &mut room.values)?;

@@ -94,13 +94,8 @@ impl GpuLogits {
             &found,
         )?;
         let found = found.get()?;
-        let prediction = |x: &[f64]| Prediction {
-            kl: x[0],
-            kl_other: x[1],
-            loss: x[2],
-            loss_likeliest: x[3],
-            agrees: x[4] > 0.0,
-        };
+        let prediction =
+            |x: &[f64]| Prediction { kl: x[0], kl_other: x[1], loss: x[2], loss_likeliest: x[3], agrees: x[4] > 0.0 };
         Ok(found.chunks_exact(MEASURES).map(prediction).collect())
     }
 }
