@@ -100,8 +100,8 @@ fn attention_is_that_of_f64_for_every_shape() {
         let (q, k, v) = (of(shape.heads, 1), of(shape.kv_heads, 2), of(shape.kv_heads, 3));
         let scale = 0.7 / (shape.head as f32).sqrt();
         let kernel = match shape.head {
-            ..=64 => "attend_64",
-            ..=128 => "attend_128",
+            0..=64 => "attend_64",
+            65..=128 => "attend_128",
             _ => "attend_256",
         };
         let run = |gpu: &Arc<dyn Gpu>| {

@@ -84,8 +84,10 @@ fn every_family_gives_the_residuals_and_logits_of_the_cpu() {
         let found = logits(&on_gpu, &ids, None);
         assert!(distance(&found, &wanted) < 2e-5, "{family} logits: {}", distance(&found, &wanted));
         let backwards = GpuDecoder::open(&emulator(true).unwrap(), fixture(family), Dtype::F32).unwrap();
-        let bits = |x: &Tensor| list(x).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-        assert_eq!(bits(&logits(&backwards, &ids, None)), bits(&found), "{family}: threads in another order");
+        let bits = |x: Tensor| list(&x).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let one = ids.narrow(0, 0, 1).unwrap();
+        let [forwards, backwards] = [&on_gpu, &backwards].map(|model| bits(logits(model, &one, None)));
+        assert_eq!(forwards, backwards, "{family}: threads in another order");
     }
 }
 
@@ -94,7 +96,7 @@ fn a_run_goes_on_from_every_site_with_several_values_at_once() {
     let Some(gpu) = emulator(false) else { return };
     for family in FAMILIES {
         let (cpu, on_gpu) = pair(&gpu, family, Dtype::F32);
-        let ids = ids(family);
+        let ids = ids(family).narrow(0, 1, 1).unwrap();
         for (number, site) in SITES.into_iter().enumerate() {
             let layer = number % cpu.layers();
             let own = cpu.residual(&ids, layer, site).unwrap();
@@ -118,7 +120,7 @@ fn models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does() {
     let Some(gpu) = emulator(false) else { return };
     for family in FAMILIES {
         let (cpu, on_gpu) = pair(&gpu, family, Dtype::Bf16);
-        let ids = ids(family);
+        let ids = ids(family).narrow(0, 0, 1).unwrap();
         let (last, site) = (cpu.layers() - 1, Site::ResidualPost);
         let (found, wanted) = (on_gpu.residual(&ids, 0, site).unwrap(), cpu.residual(&ids, 0, site).unwrap());
         let equal = list(&found).iter().zip(list(&wanted)).filter(|(a, b)| **a == *b).count();

@@ -65,6 +65,7 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
     }
     u32 low = first >= of.window ? first - of.window + 1 : 0;
     for (u32 from = low / KEYS * KEYS; from < end; from += KEYS) {
+        u32 count = end - from < KEYS ? end - from : KEYS;
         float scores[4][4] = {{0}};
         for (u32 strip = 0; strip < of.head; strip += STRIP) {
             fetch<STRIP>(room, q, q_width, first, strip, of.tokens, of.head);
@@ -115,7 +116,7 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
             fetch<PART>(room, v, k_width, from, part * PART, of.tokens, of.head);
             __syncthreads();
 #pragma unroll 4
-            for (u32 key = 0; key < KEYS; key++) {
+            for (u32 key = 0; key < count; key++) {
                 float a[4], b[4];
 #pragma unroll
                 for (u32 i = 0; i < 4; i++) a[i] = weights[(4 * y + i) * KEYS_ROW + key];

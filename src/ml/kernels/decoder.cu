@@ -4,13 +4,13 @@
 typedef unsigned short u16;
 
 // The nearest bf16, ties to even.
-__device__ float to_bf16(float value) {
+__device__ float nearest_bf16(float value) {
     u32 bits = __float_as_uint(value);
     bits = (bits + 0x7fffu + ((bits >> 16) & 1)) & 0xffff0000u;
     return value == value ? __uint_as_float(bits) : value;
 }
 
-__device__ float finish(float value, u32 rounds) { return rounds ? to_bf16(value) : value; }
+__device__ float finish(float value, u32 rounds) { return rounds ? nearest_bf16(value) : value; }
 
 // One weight of a matrix that is there in one of the two formats.
 __device__ float weight_at(const float* wide, const u16* narrow, u64 at) {
@@ -75,7 +75,7 @@ normalize(const float* x, const float* w, const float* b, u32 rows, u32 n, float
     float scale = 1.0f / sqrtf(warp_sum(sum) / n + epsilon);
     for (u32 i = lane; i < n; i += WARP) {
         float unit = (from[i] - mean) * scale;
-        if (rounds == 2) unit = to_bf16(unit);
+        if (rounds == 2) unit = nearest_bf16(unit);
         float value = unit * (w[i] + offset);
         if (b) value += b[i];
         to[i] = finish(value, rounds);
@@ -132,5 +132,5 @@ extern "C" __global__ void __launch_bounds__(BLOCK) cap_values(float* x, u64 n, 
 // x rounded to bf16. Grid n / BLOCK.
 extern "C" __global__ void __launch_bounds__(BLOCK) round_values(float* x, u64 n) {
     u64 i = (u64)blockIdx.x * BLOCK + threadIdx.x;
-    if (i < n) x[i] = to_bf16(x[i]);
+    if (i < n) x[i] = nearest_bf16(x[i]);
 }
