@@ -8,8 +8,8 @@ use crate::ml::cuda::{self, CardInfo, Gpu, Problem};
 /// Arguments that say where to compute.
 #[derive(clap::Args, Debug)]
 pub struct DeviceArgs {
-    /// Where crosscoders are trained and Latent Scaling is measured: `cpu`, `cuda` (the first card) or `cuda:N`. All else is
-    /// computed on the CPU.
+    /// Where models run for activations, `patch`, `quality` and `layers`, crosscoders are trained and Latent Scaling is measured:
+    /// `cpu`, `cuda` (the first card) or `cuda:N`. All else is computed on the CPU.
     #[arg(long, default_value = "cpu", value_name = "cpu|cuda|cuda:N")]
     pub device: Choice,
 }
@@ -78,7 +78,7 @@ pub fn with_card(device: Device, card: Option<&str>) -> Device {
     match card {
         None => device,
         Some(card) => {
-            let name = format!("{card} for training and Latent Scaling, {} for all else", device.name);
+            let name = format!("{card} for tapped models, training and Latent Scaling, {} for all else", device.name);
             Device { name, ..device }
         }
     }

@@ -22,7 +22,7 @@ pub struct CardNeed {
 /// Of each step that is to do and runs on a card, in the order of the plan; those of unknown width are left out.
 pub fn needs(plan: &Plan, statuses: &[Status]) -> Vec<CardNeed> {
     let is_to_do =
-        |index: usize| matches!(statuses[index], Status::ToDo { .. }) && runs_on_gpu(&plan.steps[index].spec);
+        |index: usize| matches!(statuses[index], Status::ToDo { .. }) && runs_on_gpu(plan, &plan.steps[index]);
     let mut found: Vec<CardNeed> = Vec::new();
     for (index, step) in plan.steps.iter().enumerate().filter(|(index, _)| is_to_do(*index)) {
         if found.iter().any(|need| need.steps.contains(&index)) {

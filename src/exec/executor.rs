@@ -19,7 +19,7 @@ use super::store::{Record, Remembered, write_whole};
 use super::wiring::file_name;
 use super::{Error, Observer, Result, Store, limits};
 use crate::lang::plan::spec::ModelSpec;
-use crate::lang::plan::{Plan, Spec, StepIndex};
+use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::watch::Transfer;
 use crate::ml::{Progress, Watch};
 
@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
                         memory_bytes,
                         notes: notes.clone(),
                         xd_version: env!("CARGO_PKG_VERSION").to_string(),
-                        device: self.device_of(&step.spec),
+                        device: self.device_of(step),
                     })?;
                     self.observer.finished(&address, step.kind, false, seconds);
                     self.states[member] = State::Done { cached: false, seconds, tokens, notes };
@@ -272,8 +272,8 @@ impl<'a> Run<'a> {
     }
 
     /// Where this run computes such a step.
-    fn device_of(&self, spec: &Spec) -> String {
-        let gpu = self.options.gpu.as_ref().filter(|_| steps::runs_on_gpu(spec));
+    fn device_of(&self, step: &Step) -> String {
+        let gpu = self.options.gpu.as_ref().filter(|_| steps::runs_on_gpu(self.plan, step));
         gpu.map_or("cpu", |gpu| gpu.name()).to_string()
     }
 

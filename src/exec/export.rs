@@ -263,7 +263,7 @@ fn same_rows(written: &dyn Rows, back: &dyn Rows, by_text: Option<f32>) -> Resul
 }
 
 fn live<'a>(options: &ExportOptions<'a>) -> Live<'a> {
-    Live { hub: options.hub, watch: options.watch, log: None }
+    Live { hub: options.hub, gpu: None, watch: options.watch, log: None }
 }
 
 fn for_delphi(plan: &Plan, store: &Store, index: StepIndex, options: &ExportOptions<'_>) -> Result<Exported> {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::hub::{self, Hub};
 use super::wiring::{input, path_of};
 use super::{Error, Result, Store};
 use crate::lang::plan::spec::{self, CorpusSource, CorpusSpec, ModelSpec, PairSpec, TemplateSpec, TokenRef};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
+use crate::ml::cuda::{Gpu, GpuDecoder};
 use crate::ml::data::{Corpus, Template, Tokenizer};
-use crate::ml::lm::{Decoder, Dtype, Site};
+use crate::ml::lm::{Decoder, Dtype, LanguageModel, Site};
 
 /// Where a model lies: the folder or GGUF file that the experiment names, or the artifact.
 ///
@@ -31,6 +33,22 @@ pub fn folder(plan: &Plan, store: &Store, index: StepIndex) -> Result<PathBuf> {
 /// When the step is no model, or its files cannot be read.
 pub fn decoder(plan: &Plan, store: &Store, index: StepIndex) -> Result<Decoder> {
     Ok(Decoder::open(folder(plan, store, index)?, dtype(plan, index))?)
+}
+
+/// The same to be run up to a place and on from there: on the GPU, where there is one.
+///
+/// # Errors
+/// As [`decoder`], and when the GPU cannot hold it.
+pub fn language_model(
+    plan: &Plan,
+    store: &Store,
+    gpu: Option<&Arc<dyn Gpu>>,
+    index: StepIndex,
+) -> Result<Box<dyn LanguageModel>> {
+    Ok(match gpu {
+        Some(gpu) => Box::new(GpuDecoder::open(gpu, folder(plan, store, index)?, dtype(plan, index))?),
+        None => Box::new(decoder(plan, store, index)?),
+    })
 }
 
 /// The tokenizer of a model step.

@@ -28,6 +28,6 @@ pub struct Options {
     pub inputs: Vec<InputFile>,
     /// Brings what the plan pins of the hub and this machine lacks.
     pub hub: Hub,
-    /// Where crosscoders are trained and Latent Scaling is measured; without it on the CPU, as all else.
+    /// Where tapped models run, crosscoders are trained and Latent Scaling is measured; without it on the CPU, as all else.
     pub gpu: Option<Arc<dyn Gpu>>,
 }

@@ -15,6 +15,7 @@ use crate::ml::activations::{
     Harvested, Normalize, Normalizer, Raw, Statistics, StreamIndex, StreamedRows, Supply, TensorRows, split_rows,
 };
 use crate::ml::crosscoder::weights::FoldedNormalizer;
+use crate::ml::cuda::Gpu;
 use crate::ml::formats::CacheRows;
 use crate::ml::synthetic::{Dictionary, Split, SyntheticConfig, SyntheticRows};
 use crate::ml::{Rows, Watch};
@@ -53,6 +54,8 @@ pub fn behind(plan: &Plan, index: StepIndex) -> Result<StepIndex> {
 /// What rows need that are made when they are read.
 pub struct Live<'a> {
     pub hub: &'a Hub,
+    /// Where the models run; `None` is the CPU.
+    pub gpu: Option<&'a Arc<dyn Gpu>>,
     pub watch: &'a dyn Watch,
     /// Where refills are told.
     pub log: Option<PathBuf>,
@@ -64,7 +67,7 @@ pub struct Live<'a> {
 /// When they are missing or damaged.
 pub fn open<'a>(job: &Job<'a>, index: StepIndex) -> Result<Opened<'a>> {
     let spec = spec_of(&job.plan.steps[index.0])?;
-    let live = Live { hub: job.hub, watch: job.watch, log: Some(job.folder.join(REFILLS)) };
+    let live = Live { hub: job.hub, gpu: job.gpu, watch: job.watch, log: Some(job.folder.join(REFILLS)) };
     open_as(job.plan, job.store, index, spec, Some(&live))
 }
 
@@ -176,7 +179,7 @@ fn open_as<'a>(
                 let problem = "keeps no rows (`store = none`); write `store = f32` and run it to have them in files";
                 return Err(Error::Failed(format!("{} {problem}", step.address)));
             };
-            let sources = Sources::open(plan, store, live.hub, step, spec)?;
+            let sources = Sources::open(plan, store, live.hub, live.gpu, step, spec)?;
             let harvest = sources.harvest.clone();
             let sources: Arc<dyn Supply> = Arc::new(sources);
             let folder = store.artifact(&step.id);

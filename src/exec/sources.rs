@@ -1,6 +1,7 @@
 //! The models and texts behind activations, loaded once: what a harvest reads, and what a stream goes on reading.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::hub::Hub;
 use super::models::{self, Text};
@@ -12,13 +13,14 @@ use crate::ml;
 use crate::ml::activations::{
     Bookmarks, Documents, Exclude, Harvest, MarkedTexts, Pair, Portion, ReadAs, Supply, Tap, Texts,
 };
+use crate::ml::cuda::Gpu;
 use crate::ml::data::Tokenizer;
-use crate::ml::lm::{Decoder, Site, check_taps};
+use crate::ml::lm::{LanguageModel, Site, check_taps_of};
 
 /// The two models behind activations, and where they are tapped.
 pub struct Tapped {
     /// `[base, tuned]`.
-    pub decoders: [Decoder; 2],
+    pub decoders: [Box<dyn LanguageModel>; 2],
     pub tokenizers: [Tokenizer; 2],
     /// What the base reads in place of which tokens.
     pub replace: BTreeMap<u32, u32>,
@@ -27,34 +29,53 @@ pub struct Tapped {
 }
 
 impl Tapped {
-    /// Loads the models that an activations step reads, and checks the taps.
+    /// Loads the models that an activations step reads, onto the GPU where there is one, and checks the taps.
     ///
     /// # Errors
     /// When the activations are not those of models, or a model cannot be read, or the tokenizers differ.
-    pub fn open(plan: &Plan, store: &Store, step: &Step, spec: &ActivationsSpec) -> Result<Self> {
+    pub fn open(
+        plan: &Plan,
+        store: &Store,
+        gpu: Option<&Arc<dyn Gpu>>,
+        step: &Step,
+        spec: &ActivationsSpec,
+    ) -> Result<Self> {
         let ActivationsSource::Models { layer, site, .. } = &spec.source else {
             return Err(Error::Failed(format!("{}: only activations of models have models to run", step.address)));
         };
         let pair = &plan.steps[input(step, "of")?.0];
-        Self::of_pair(plan, store, pair, Some(*layer as usize), models::site(*site))
+        Self::of_pair(plan, store, gpu, pair, Some(*layer as usize), models::site(*site))
     }
 
     /// Loads the models of a pair, and checks the taps; at the last layer where none is given.
     ///
     /// # Errors
     /// When a model cannot be read, or the tokenizers differ.
-    pub fn of_pair(plan: &Plan, store: &Store, pair: &Step, layer: Option<usize>, site: Site) -> Result<Self> {
+    pub fn of_pair(
+        plan: &Plan,
+        store: &Store,
+        gpu: Option<&Arc<dyn Gpu>>,
+        pair: &Step,
+        layer: Option<usize>,
+        site: Site,
+    ) -> Result<Self> {
         let (base, tuned) = (input(pair, "base")?, input(pair, "tuned")?);
         let tokenizers = [models::tokenizer(plan, store, base)?, models::tokenizer(plan, store, tuned)?];
         let replace = models::read_as(pair, &tokenizers[0], &tokenizers[1])?;
-        let decoders = [models::decoder(plan, store, base)?, models::decoder(plan, store, tuned)?];
+        let open = |model| models::language_model(plan, store, gpu, model);
+        let decoders = [open(base)?, open(tuned)?];
         let layer = layer.unwrap_or(decoders[0].layers().saturating_sub(1));
         for decoder in &decoders {
-            check_taps(decoder, layer, site)?;
+            check_taps_of(decoder.as_ref(), layer, site)?;
         }
         let tapped = Tapped { decoders, tokenizers, replace, layer, site };
         Pair::new(&tapped.tap(0)?, &tapped.tap(1)?)?;
         Ok(tapped)
+    }
+
+    /// `[base, tuned]`.
+    pub fn decoders(&self) -> [&dyn LanguageModel; 2] {
+        [self.decoders[0].as_ref(), self.decoders[1].as_ref()]
     }
 
     /// A text as documents. The tuned model's tokenizer renders chats: the base often has no template.
@@ -68,7 +89,7 @@ impl Tapped {
     }
 
     fn tap(&self, model: usize) -> ml::Result<Tap<'_>> {
-        Tap::new(&self.decoders[model], &self.tokenizers[model], self.layer, self.site)
+        Tap::new(self.decoders[model].as_ref(), &self.tokenizers[model], self.layer, self.site)
     }
 }
 
@@ -83,15 +104,22 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Loads what an activations step reads, and checks the taps.
+    /// Loads what an activations step reads, the models onto the GPU where there is one, and checks the taps.
     ///
     /// # Errors
     /// When the activations are not those of models, or a model or corpus cannot be read.
-    pub fn open(plan: &Plan, store: &Store, hub: &Hub, step: &Step, spec: &ActivationsSpec) -> Result<Self> {
+    pub fn open(
+        plan: &Plan,
+        store: &Store,
+        hub: &Hub,
+        gpu: Option<&Arc<dyn Gpu>>,
+        step: &Step,
+        spec: &ActivationsSpec,
+    ) -> Result<Self> {
         let ActivationsSource::Models { context, skip, exclude, .. } = &spec.source else {
             return Err(Error::Failed(format!("{}: only activations of models are harvested", step.address)));
         };
-        let tapped = Tapped::open(plan, store, step, spec)?;
+        let tapped = Tapped::open(plan, store, gpu, step, spec)?;
         let (texts, train, validate) = portions(plan, hub, step, spec)?;
         let harvest = Harvest {
             context: *context as usize,

@@ -77,7 +77,9 @@ fn compile() -> std::result::Result<Library, String> {
     std::fs::write(&source, text).map_err(|error| error.to_string())?;
     let mut command = Command::new(&compiler);
     command.args(["-std=c++14", "-O2", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE", "-shared"]);
-    command.args(["-fPIC", "-Wall", "-Werror", "-Wno-unused-function", "-o"]).args([&out, &source]);
+    command
+        .args(["-fPIC", "-Wall", "-Werror", "-Wno-unused-function", "-Wno-unknown-pragmas", "-o"])
+        .args([&out, &source]);
     let output = command.output().map_err(|error| format!("no C++ compiler `{compiler}` ({error})"))?;
     assert!(output.status.success(), "the kernels do not compile:\n{}", String::from_utf8_lossy(&output.stderr));
     // SAFETY: the library is the one just made; it runs nothing when it is opened.

@@ -1,5 +1,5 @@
-//! Training and Latent Scaling on a GPU that is emulated: every kernel against slow references, whole trainings against the CPU;
-//! and the same on a real card where there is one.
+//! Training, Latent Scaling and models on a GPU that is emulated: every kernel against slow references, whole trainings and models against the
+//! CPU; and the same on a real card where there is one.
 #![cfg(feature = "engine")]
 
 /// Checks on these GPUs, each as a test of its own.
@@ -10,12 +10,16 @@ macro_rules! checks {
 }
 use checks;
 
+mod analyses;
 #[cfg(feature = "cuda")]
 mod card;
 mod costs;
 mod counting;
+mod decoder;
 mod emulator;
+mod experiment;
 mod kernels;
+mod models;
 #[path = "../engine/crosscoder/narrow.rs"]
 mod narrow;
 mod nvrtc;

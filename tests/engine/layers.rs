@@ -100,7 +100,7 @@ fn models_that_are_the_same_are_not_apart() {
     let mut decoders = [&base; 2];
     decoders.swap(BASE, TUNED);
     let config = LayersConfig { layers: vec![0], site: SITES[3], positions: SETS.to_vec() };
-    let models = TwoModels { decoders, read_as: &read_as };
+    let models = TwoModels { decoders: decoders.map(|decoder| decoder as _), read_as: &read_as };
     let found = layers(&models, &texts, &config, Vec::new(), &mut |_| Ok(()), &Unwatched).unwrap();
     assert!(found[0].kl(0).unwrap().mean.abs() < 1e-9 && found[0].distance(0, 0).unwrap().mean == 0.0);
     assert!((found[0].distance(0, 2).unwrap().mean - 1.0).abs() < 1e-9);

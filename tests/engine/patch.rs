@@ -198,16 +198,21 @@ impl Slow<'_> {
 }
 
 /// Means `[run][set][metric]`, the untouched run first.
-fn slow(pair: &TappedPair, texts: &[TokenSequence], config: &PatchConfig) -> Vec<Vec<Vec<f64>>> {
+fn slow(
+    pair: &TappedPair,
+    decoders: [&Decoder; 2],
+    texts: &[TokenSequence],
+    config: &PatchConfig,
+) -> Vec<Vec<Vec<f64>>> {
     let slow = Slow { crosscoder: pair.crosscoder, normalizer: pair.normalizer };
     let runs = config.entries.len() + 1;
     let mut sums = vec![vec![vec![(0.0, 0.0); METRICS.len()]; SETS.len()]; runs];
     for text in texts {
         let ids = [BASE, TUNED].map(|m| pair.read(m, &text.ids));
-        let h = [BASE, TUNED].map(|m| stream(pair.decoders[m], &ids[m], pair.layer, pair.site));
-        let finish = pair.decoders[config.finish];
+        let h = [BASE, TUNED].map(|m| stream(decoders[m], &ids[m], pair.layer, pair.site));
+        let finish = decoders[config.finish];
         let clean = log_probabilities(finish, &ids[config.finish], None);
-        let [base, own] = [BASE, TUNED].map(|m| log_probabilities(pair.decoders[m], &ids[m], None));
+        let [base, own] = [BASE, TUNED].map(|m| log_probabilities(decoders[m], &ids[m], None));
         for run in 0..runs {
             let patched: Vec<Vec<f64>> = (0..text.len())
                 .map(|t| {
@@ -284,7 +289,7 @@ fn patches_agree_with_a_slow_rerun_for_every_family_and_site() {
             let config = config(latents, into, finish, mode);
             let patched = run(&pair, &texts, &config);
             let what = format!("{family}, {site:?}, into {into}, finish {finish}, {mode:?}");
-            assert_equal(&patched, &slow(&pair, &texts, &config), &what);
+            assert_equal(&patched, &slow(&pair, [&base, &tuned], &texts, &config), &what);
             let distance = patched.entry(0, 0, 0).unwrap().mean;
             assert_eq!(distance < 1e-6, into == finish, "{what}: KL of nothing {distance}");
         }

@@ -31,7 +31,8 @@ fn pair<'a>(
     read_as: &'a BTreeMap<u32, u32>,
     site: Site,
 ) -> TappedPair<'a> {
-    TappedPair { decoders, read_as, layer: 1, site, crosscoder, normalizer }
+    let [base, tuned] = decoders;
+    TappedPair { decoders: [base, tuned], read_as, layer: 1, site, crosscoder, normalizer }
 }
 
 fn ln_softmax(logits: &[f32]) -> Vec<f64> {
@@ -42,12 +43,18 @@ fn ln_softmax(logits: &[f32]) -> Vec<f64> {
 
 /// By decoder.run with a hook, one document and one kind at a time: sums of each document, cross entropy clean, spliced, zero and mean, then
 /// KL of the last three, and its predictions.
-fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) -> Vec<[f64; 8]> {
+fn slow(
+    pair: &TappedPair,
+    decoders: [&Decoder; 2],
+    documents: &[HeldOut],
+    mean: &[f32],
+    model: usize,
+) -> Vec<[f64; 8]> {
     let (d, mut found) = (pair.crosscoder.width, Vec::new());
     for document in documents.iter().filter(|document| document.text.len() > 1) {
         let rows = [BASE, TUNED].map(|m| {
             let ids = pair.read(m, &document.text.ids);
-            let decoder = pair.decoders[m];
+            let decoder = decoders[m];
             let h = decoder.residual(&decoder.batch(&[&ids]).unwrap(), pair.layer, pair.site).unwrap();
             h.squeeze(0).unwrap().to_vec2::<f32>().unwrap()
         });
@@ -91,7 +98,7 @@ fn slow(pair: &TappedPair, documents: &[HeldOut], mean: &[f32], model: usize) ->
                     _ => (0..d).map(|i| raw(model, i, f64::from(mean[model * d + i])) as f32).collect(),
                 })
                 .collect();
-            let decoder = pair.decoders[model];
+            let decoder = decoders[model];
             let hook = |l: usize, s: Site, h: &Tensor| {
                 let here = (l, s) == (pair.layer, pair.site);
                 Ok(here.then(|| Tensor::from_vec(stream.clone(), h.dims(), h.device())).transpose()?)
@@ -147,7 +154,7 @@ fn splices_agree_with_a_slow_rerun() {
             let pair = pair([&base, &tuned], &crosscoder, &normalizer, &read_as, site);
             let found = splice(&pair, &documents, &mean, &Unwatched).unwrap();
             for model in [BASE, TUNED] {
-                let (got, slow) = (found[model], slow(&pair, &documents, &mean, model));
+                let (got, slow) = (found[model], slow(&pair, [&base, &tuned], &documents, &mean, model));
                 let mut want: Vec<[f64; 2]> = (0..7).map(|at| of_two(&slow, |d| d[at], |d| d[7])).collect();
                 want.extend([2, 3].map(|at| of_two(&slow, |d| d[at] - d[1], |d| d[at] - d[0])));
                 want.extend([5, 6].map(|at| of_two(&slow, |d| d[at] - d[4], |d| d[at])));
@@ -189,7 +196,7 @@ fn an_autoencoder_is_spliced_into_the_model_that_it_writes_to() {
         let normalizer = normalizer(width, by);
         let pair = pair([&base, &tuned], &made, &normalizer, &read_as, Site::ResidualPost);
         let found = splice(&pair, &documents, &mean, &Unwatched).unwrap();
-        let (got, slow) = (&found[on.model()], slow(&pair, &documents, &mean, on.model()));
+        let (got, slow) = (&found[on.model()], slow(&pair, [&base, &tuned], &documents, &mean, on.model()));
         for (got, at) in [(got.clean, 0), (got.spliced, 1), (got.zero, 2), (got.mean, 3), (got.kl, 4)] {
             let [want, _] = of_two(&slow, |d| d[at], |d| d[7]);
             assert!((got.value - want).abs() < 1e-4 * (1.0 + want), "{on:?} {at}: {} {want}", got.value);

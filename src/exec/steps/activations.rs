@@ -14,7 +14,7 @@ use crate::ml::activations::{Harvested, StreamIndex, Supply};
 /// # Errors
 /// When a model or corpus cannot be read, or the corpus has too few tokens.
 pub fn make(job: &Job<'_>, spec: &ActivationsSpec) -> Result<Made> {
-    let sources = Sources::open(job.plan, job.store, job.hub, job.step, spec)?;
+    let sources = Sources::open(job.plan, job.store, job.hub, job.gpu, job.step, spec)?;
     if spec.store == StoreAs::None {
         let scales = spec.normalize != Normalize::None;
         sources

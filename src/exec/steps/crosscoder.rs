@@ -60,7 +60,7 @@ fn train(jobs: &[Job<'_>]) -> Result<Vec<Result<Made>>> {
         let reads = variant(spec.variant).target();
         let from = spec.init.from.as_ref().map(|from| load_to_start_from(job, from, reads)).transpose()?;
         let point = SweepPoint::open(config(spec), opened.train.width(), from.as_ref(), job.folder)?;
-        points.push(match job.gpu.filter(|_| super::runs_on_gpu(&job.step.spec)) {
+        points.push(match job.gpu.filter(|_| super::runs_on_gpu(job.plan, job.step)) {
             Some(gpu) => point.on(gpu)?,
             None => point,
         });

@@ -9,9 +9,9 @@ use crate::exec::sources::Tapped;
 use crate::exec::{Error, Result, models};
 use crate::lang::plan::spec::{LayersSpec, PositionSpec};
 use crate::lang::schema::layers::MEASURES;
+use crate::ml::BASE;
 use crate::ml::analysis::layers::{DISTANCES, GROUPS, LayerSums, LayersConfig, TwoModels, layers};
 use crate::ml::analysis::patch::{Conversations, Mean, Positions};
-use crate::ml::{BASE, TUNED};
 use crate::out::{Column, Frame};
 
 /// Sums of the layers that are done, while the step is made.
@@ -24,14 +24,14 @@ const CHECKPOINT: &str = "layers.json";
 pub fn make(job: &Job<'_>, spec: &LayersSpec) -> Result<Made> {
     let pair = &job.plan.steps[job.input("of")?.0];
     let last = spec.layers.iter().max().map(|layer| *layer as usize);
-    let tapped = Tapped::of_pair(job.plan, job.store, pair, last, models::site(spec.site))?;
+    let tapped = Tapped::of_pair(job.plan, job.store, job.gpu, pair, last, models::site(spec.site))?;
     let text = models::text(job.plan, job.hub, job.input("prompts")?)?;
     let context = spec.context as usize;
     let conversations = Conversations::choose(&tapped.texts(&text), spec.prompts, context, &(0..0), job.watch)?;
     if let Some(remark) = conversations.remark(&text.name, spec.prompts, context) {
         job.watch.note(&remark);
     }
-    let models = TwoModels { decoders: [&tapped.decoders[BASE], &tapped.decoders[TUNED]], read_as: &tapped.replace };
+    let models = TwoModels { decoders: tapped.decoders(), read_as: &tapped.replace };
     let config = LayersConfig {
         layers: match spec.layers.is_empty() {
             true => (0..tapped.decoders[BASE].layers()).collect(),

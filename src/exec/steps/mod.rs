@@ -24,7 +24,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::hub::Hub;
-use super::{Error, Result, Store, wiring};
+use super::{Error, Result, Store, rows, wiring};
+use crate::lang::plan::spec::{ActivationsSource, ActivationsSpec};
 use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::Watch;
 use crate::ml::cuda::Gpu;
@@ -39,7 +40,7 @@ pub struct Job<'a> {
     /// The work folder; checkpoints stand in it beside the result.
     pub folder: &'a Path,
     pub watch: &'a dyn Watch,
-    /// Where crosscoders are trained and Latent Scaling is measured; `None` is the CPU.
+    /// Where models run that are tapped, crosscoders are trained and Latent Scaling is measured; `None` is the CPU.
     pub gpu: Option<&'a Arc<dyn Gpu>>,
 }
 
@@ -60,12 +61,23 @@ impl Job<'_> {
     }
 }
 
-/// Whether a step is computed on the GPU where there is one.
-pub fn runs_on_gpu(spec: &Spec) -> bool {
-    match spec {
+/// Whether a step is computed on the GPU where there is one, or what it needs of models is.
+pub fn runs_on_gpu(plan: &Plan, step: &Step) -> bool {
+    match &step.spec {
         Spec::Crosscoder(crosscoder) => crosscoder.from.is_none(),
-        spec => matches!(spec, Spec::Scaling(_)),
+        Spec::Activations(activations) => is_of_models(activations),
+        // Without models only rows are measured.
+        Spec::Quality(_) => wiring::input(step, "of")
+            .and_then(|of| rows::behind(plan, of))
+            .and_then(|behind| rows::spec_of(&plan.steps[behind.0]))
+            .is_ok_and(is_of_models),
+        Spec::Scaling(_) | Spec::Patch(_) | Spec::Layers(_) => true,
+        _ => false,
     }
+}
+
+fn is_of_models(activations: &ActivationsSpec) -> bool {
+    matches!(activations.source, ActivationsSource::Models { .. })
 }
 
 /// Makes the steps of a group (several only for crosscoders that train side by side), a result each.

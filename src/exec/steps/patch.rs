@@ -35,7 +35,7 @@ pub fn make(job: &Job<'_>, spec: &PatchSpec) -> Result<Made> {
     let rows = rows::behind(job.plan, of)?;
     let activations = &job.plan.steps[rows.0];
     let read = rows::spec_of(activations)?;
-    let tapped = Tapped::open(job.plan, job.store, activations, read)?;
+    let tapped = Tapped::open(job.plan, job.store, job.gpu, activations, read)?;
     let corpus = job.input("prompts")?;
     let text = models::text(job.plan, job.hub, corpus)?;
     let context = spec.context as usize;
@@ -54,7 +54,7 @@ pub fn make(job: &Job<'_>, spec: &PatchSpec) -> Result<Made> {
     let config = config(spec, &entries);
     let normalizer = rows::scaling(job.plan, job.store, rows, crosscoder.width)?;
     let pair = TappedPair {
-        decoders: [&tapped.decoders[BASE], &tapped.decoders[TUNED]],
+        decoders: tapped.decoders(),
         read_as: &tapped.replace,
         layer: tapped.layer,
         site: tapped.site,

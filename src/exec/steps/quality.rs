@@ -81,7 +81,7 @@ fn spliced(
     if *places == Places::default() || !matches!(read.source, ActivationsSource::Models { .. }) {
         return Ok(None);
     }
-    let tapped = Tapped::open(job.plan, job.store, activations, read)?;
+    let tapped = Tapped::open(job.plan, job.store, job.gpu, activations, read)?;
     let texts: Vec<models::Text> = inputs(activations, "validate")
         .into_iter()
         .map(|corpus| models::text(job.plan, job.hub, corpus))
@@ -91,7 +91,7 @@ fn spliced(
     let documents = places.read(&corpora)?;
     let normalizer = rows::scaling(job.plan, job.store, behind, crosscoder.width)?;
     let pair = TappedPair {
-        decoders: [&tapped.decoders[BASE], &tapped.decoders[TUNED]],
+        decoders: tapped.decoders(),
         read_as: &tapped.replace,
         layer: tapped.layer,
         site: tapped.site,

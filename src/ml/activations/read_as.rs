@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::source::{Residuals, Vocabulary};
 use crate::ml::Result;
+use crate::ml::lm::Pace;
 
 /// [`Residuals`] of a model that reads `replace[id]` where the text has `id`: a base model that does not know the tokens of the
 /// chat template (docs/method.md 2.3). Positions and stored tokens stay those of the text.
@@ -33,6 +34,10 @@ impl Residuals for ReadAs<'_> {
             true => self.model.unread(ids),
             false => self.model.unread(&self.read(ids)),
         }
+    }
+
+    fn pace(&self) -> Pace {
+        self.model.pace()
     }
 
     fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>> {

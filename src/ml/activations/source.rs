@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ml::data::TokenSequence;
+use crate::ml::lm::Pace;
 use crate::ml::{Error, Result};
 
 /// The documents of a corpus, tokenised for the pair, always in the same order.
@@ -33,6 +34,10 @@ pub trait Residuals: Sync {
     /// that of Gemma 3 has one for images, which the models without eyes have no row for.
     fn unread(&self, _ids: &[u32]) -> Option<usize> {
         None
+    }
+    /// How much to give it at a time.
+    fn pace(&self) -> Pace {
+        Pace::of_cpu()
     }
     /// Residuals `[B, T, d]` of `ids` `[B, T]` (row-major). A sequence that is shorter than T is padded on the right; what
     /// comes out at the padding is not used.
@@ -71,6 +76,16 @@ impl<'a> Pair<'a> {
 
     pub fn vocabulary(&self) -> &Vocabulary {
         self.base.vocabulary()
+    }
+
+    /// Of both models: the smaller batches, and side by side only if both may.
+    pub(super) fn pace(&self) -> Pace {
+        let (a, b) = (self.base.pace(), self.tuned.pace());
+        Pace {
+            tokens: a.tokens.min(b.tokens),
+            logits: a.logits.min(b.logits),
+            side_by_side: a.side_by_side && b.side_by_side,
+        }
     }
 
     /// Errors: document `number` of `corpus` has an id that one of the models cannot read.

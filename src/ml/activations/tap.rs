@@ -1,15 +1,15 @@
-//! A decoder, run up to one site of one layer.
+//! A model, run up to one site of one layer.
 
 use candle_core::{Device, Tensor};
 
 use super::source::{Residuals, Vocabulary};
 use crate::ml::data::Tokenizer;
-use crate::ml::lm::{Decoder, Site};
+use crate::ml::lm::{LanguageModel, Pace, Site};
 use crate::ml::{Error, Result};
 
-/// [`Residuals`] of a decoder; blocks after the layer are not run.
+/// [`Residuals`] of a model; blocks after the layer are not run.
 pub struct Tap<'a> {
-    decoder: &'a Decoder,
+    decoder: &'a dyn LanguageModel,
     layer: usize,
     site: Site,
     vocabulary: Vocabulary,
@@ -18,7 +18,7 @@ pub struct Tap<'a> {
 impl<'a> Tap<'a> {
     /// `tokenizer` is the model's own; it may have ids that the model has no embedding for ([`Residuals::unread`]). Errors: the
     /// model has no such layer.
-    pub fn new(decoder: &'a Decoder, tokenizer: &Tokenizer, layer: usize, site: Site) -> Result<Self> {
+    pub fn new(decoder: &'a dyn LanguageModel, tokenizer: &Tokenizer, layer: usize, site: Site) -> Result<Self> {
         if layer >= decoder.layers() {
             let problem =
                 format!("layer {layer}, but the model has layers 0 to {}", decoder.layers().saturating_sub(1));
@@ -47,6 +47,10 @@ impl Residuals for Tap<'_> {
 
     fn unread(&self, ids: &[u32]) -> Option<usize> {
         ids.iter().position(|&id| id as usize >= self.decoder.vocabulary())
+    }
+
+    fn pace(&self) -> Pace {
+        self.decoder.pace()
     }
 
     fn residuals(&self, ids: &[u32], batch: usize) -> Result<Vec<f32>> {

@@ -12,9 +12,6 @@ use crate::ml::{Error, Result, RowInfo, Watch};
 /// Tokens of a window: long enough that documents of about equal length meet and that every thread has batches of its own,
 /// short enough to hold in memory (2 models x 16,384 x d x 4 bytes: 300 MB for d = 2304).
 pub const TOKENS: usize = 16_384;
-/// Tokens of a batch, padding included: what one thread runs through one model at a time. Small enough that intermediate
-/// results stay in the cache.
-const BATCH: usize = 512;
 
 /// Rows of consecutive documents, in the order of the text.
 #[derive(Debug, Default)]
@@ -53,7 +50,8 @@ impl Window {
         let size = window.infos.len() * pair.width();
         window.values = [vec![0.0; size], vec![0.0; size]];
         let lengths: Vec<usize> = documents.iter().map(|document| document.ids.len()).collect();
-        let (order, batches) = batches(&lengths);
+        let pace = pair.pace();
+        let (order, batches) = batches(&lengths, pace.tokens);
         let mut tasks = Vec::with_capacity(2 * batches.len());
         for (model, values) in window.values.iter_mut().enumerate() {
             let mut targets = split(values, &lengths, pair.width());
@@ -66,17 +64,14 @@ impl Window {
         }
         let padded: usize = tasks.iter().map(|task| task.documents.len() * task.longest).sum();
         window.padding = (padded / 2 - window.infos.len()) as u64;
+        let run = |task: Task| if watch.stop() { Err(Error::Interrupted) } else { task.run(pair, documents) };
         // A thread that has batches of its own runs them alone; where batches are few, threads share each.
         let is_many = tasks.len() >= 2 * rayon::current_num_threads();
-        tasks.into_par_iter().with_max_len(1).try_for_each(|task| {
-            if watch.stop() {
-                return Err(Error::Interrupted);
-            }
-            match is_many {
-                true => alone(|| task.run(pair, documents)),
-                false => task.run(pair, documents),
-            }
-        })?;
+        match (pace.side_by_side, is_many) {
+            (false, _) => tasks.into_iter().try_for_each(run)?,
+            (_, true) => tasks.into_par_iter().with_max_len(1).try_for_each(|task| alone(|| run(task)))?,
+            (_, false) => tasks.into_par_iter().with_max_len(1).try_for_each(run)?,
+        }
         Ok(window)
     }
 
@@ -147,15 +142,15 @@ pub fn infos(document: &TokenSequence, corpus: u16, number: u64) -> Result<impl 
     }))
 }
 
-/// Documents from long to short, and stretches of them whose padded size is at most [`BATCH`] tokens (or one document).
+/// Documents from long to short, and stretches of them whose padded size is at most `most` tokens (or one document).
 /// Empty documents are in none.
-fn batches(lengths: &[usize]) -> (Vec<usize>, Vec<Range<usize>>) {
+fn batches(lengths: &[usize], most: usize) -> (Vec<usize>, Vec<Range<usize>>) {
     let mut order: Vec<usize> = (0..lengths.len()).filter(|&document| lengths[document] > 0).collect();
     order.sort_by_key(|&document| (std::cmp::Reverse(lengths[document]), document));
     let mut batches = Vec::new();
     let mut start = 0;
     for end in 1..=order.len() {
-        let full = end < order.len() && (end - start + 1) * lengths[order[start]] > BATCH;
+        let full = end < order.len() && (end - start + 1) * lengths[order[start]] > most;
         if full || end == order.len() {
             batches.push(start..end);
             start = end;
@@ -170,10 +165,12 @@ mod tests {
 
     use super::*;
 
+    const BATCH: usize = 512;
+
     proptest! {
         #[test]
         fn every_document_is_in_one_batch(lengths in prop::collection::vec(0usize..3000, 0..60)) {
-            let (order, batches) = batches(&lengths);
+            let (order, batches) = batches(&lengths, BATCH);
             let mut seen: Vec<usize> = batches.iter().flat_map(|batch| order[batch.clone()].to_vec()).collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..lengths.len()).filter(|&i| lengths[i] > 0).collect::<Vec<_>>());

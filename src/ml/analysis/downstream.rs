@@ -1,17 +1,14 @@
 //! What a model makes of other values in one place of its runs.
 //!
 //! The part below the place is run once a text, whatever is tried there. The part above runs for several values at once, side by side
-//! as one batch of at most [`BATCH`] tokens (or one text), and several batches at once.
+//! as one batch of as many tokens as the model's [`crate::ml::lm::Pace`] says (or one text), and several batches at once.
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::ml::lm::{Decoder, Held, Prediction, Reading, alone, predictions};
+use crate::ml::lm::{Held, LanguageModel, Prediction, Reading, alone, predictions};
 use crate::ml::{Error, Result, Watch};
 
-/// Tokens of a batch, as in a harvest, so that intermediate results stay in the cache: of a text of T tokens 512 / T runs stand side by
-/// side, at least one. Part of the result, because products of other shapes round in another order; no setting.
-const BATCH: usize = 512;
 /// Numbers that wait for the head at once, of all runs (128 MiB).
 const WAITING: usize = 1 << 25;
 
@@ -31,8 +28,8 @@ pub type Values<'a> = dyn Fn(usize, usize) -> Result<Vec<f32>> + Sync + 'a;
 /// Predictions `[runs + 1][subjects][positions]`: of the untouched run, then of each run with its values in the place. `other` is
 /// the decoder of [`Subject::other`].
 pub fn downstream(
-    decoder: &Decoder,
-    other: Option<&Decoder>,
+    decoder: &dyn LanguageModel,
+    other: Option<&dyn LanguageModel>,
     subjects: &[Subject],
     runs: usize,
     values: &Values,
@@ -44,15 +41,18 @@ pub fn downstream(
     let beside = match other {
         Some(other) => {
             let held = |subject: &Subject| match subject.other {
-                Some(held) => other.head_rows(&other.go_on(held, held.value())?, &subject.positions),
+                Some(held) => other.read_on(held, held.value(), &subject.positions),
                 None => Err(Error::invalid("compare predictions", "the other model was not run")),
             };
-            let rows = subjects.par_iter().map(held).collect::<Result<Vec<_>>>()?;
+            let rows = match other.pace().side_by_side {
+                true => subjects.par_iter().map(held).collect::<Result<Vec<_>>>()?,
+                false => subjects.iter().map(held).collect::<Result<Vec<_>>>()?,
+            };
             Some((other, Tensor::cat(&rows, 0)?))
         }
         None => None,
     };
-    let other = beside.as_ref().map(|(decoder, rows)| Reading { decoder, rows });
+    let other = beside.as_ref().map(|(decoder, rows)| Reading { decoder: *decoder, rows });
     let lengths: Vec<usize> = subjects.iter().map(|subject| subject.positions.len()).collect();
     let together = (WAITING / (next.len() * decoder.width()).max(1)).max(1);
     let mut found = Vec::with_capacity(runs + 1);
@@ -67,16 +67,19 @@ pub fn downstream(
 
 /// What the head reads at the measured positions of all subjects, `[positions, d]`, for each of some runs.
 fn rows(
-    decoder: &Decoder,
+    decoder: &dyn LanguageModel,
     subjects: &[Subject],
     runs: std::ops::Range<usize>,
     values: &Values,
     watch: &dyn Watch,
 ) -> Result<Vec<Tensor>> {
+    let pace = decoder.pace();
     let mut tasks = Vec::new();
     for (number, subject) in subjects.iter().enumerate() {
         let tokens = subject.held.value().dims3()?.1;
-        let some = (BATCH / tokens.max(1)).max(1);
+        // Of a text of T tokens as many runs stand side by side as fill a batch, at least one. Part of the result, because products of
+        // other shapes round in another order; no setting.
+        let some = (pace.tokens / tokens.max(1)).max(1);
         tasks.extend(runs.clone().step_by(some).map(|start| (number, start..(start + some).min(runs.end))));
     }
     let run = |(number, group): &(usize, std::ops::Range<usize>)| -> Result<Vec<Tensor>> {
@@ -87,21 +90,19 @@ fn rows(
             all.extend(values(*number, run)?);
         }
         let all = Tensor::from_vec(all, (group.len(), tokens, width), &Device::Cpu)?;
-        let rows = decoder.head_rows(&decoder.go_on(subject.held, &all)?, &subject.positions)?;
+        let rows = decoder.read_on(subject.held, &all, &subject.positions)?;
         let count = subject.positions.len();
         Ok((0..group.len()).map(|run| rows.narrow(0, run * count, count)).collect::<candle_core::Result<_>>()?)
     };
+    let watched =
+        |task: &(usize, std::ops::Range<usize>)| if watch.stop() { Err(Error::Interrupted) } else { run(task) };
     // A thread that has batches of its own runs them alone; where batches are few, threads share each.
     let is_many = tasks.len() >= 2 * rayon::current_num_threads();
-    let parts: Vec<Vec<Tensor>> = tasks
-        .par_iter()
-        .with_max_len(1)
-        .map(|task| match (watch.stop(), is_many) {
-            (true, _) => Err(Error::Interrupted),
-            (_, true) => alone(|| run(task)),
-            (_, false) => run(task),
-        })
-        .collect::<Result<_>>()?;
+    let parts: Vec<Vec<Tensor>> = match (pace.side_by_side, is_many) {
+        (false, _) => tasks.iter().map(watched).collect::<Result<_>>()?,
+        (_, true) => tasks.par_iter().with_max_len(1).map(|task| alone(|| watched(task))).collect::<Result<_>>()?,
+        (_, false) => tasks.par_iter().with_max_len(1).map(watched).collect::<Result<_>>()?,
+    };
     let mut found: Vec<Vec<Tensor>> = vec![Vec::new(); runs.len()];
     for ((_, group), parts) in tasks.into_iter().zip(parts) {
         for (run, part) in group.zip(parts) {

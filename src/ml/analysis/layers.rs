@@ -20,7 +20,7 @@ use super::downstream::{Subject, downstream};
 use super::patch::{Mean, Positions, PromptSums, hold, mean, predicting, windows};
 use super::tokens::CountedGroup;
 use crate::ml::data::TokenSequence;
-use crate::ml::lm::{Decoder, Site};
+use crate::ml::lm::{LanguageModel, Site};
 use crate::ml::{BASE, Error, Progress, Result, TUNED, Watch};
 
 /// Groups of tokens, as rows have them.
@@ -33,7 +33,7 @@ pub const DISTANCES: usize = 5;
 #[derive(Clone, Copy)]
 pub struct TwoModels<'a> {
     /// `[base, tuned]`.
-    pub decoders: [&'a Decoder; 2],
+    pub decoders: [&'a dyn LanguageModel; 2],
     /// What the base reads in place of which tokens (docs/method.md 2.3).
     pub read_as: &'a BTreeMap<u32, u32>,
 }
@@ -131,7 +131,8 @@ fn measure(
         let count = ids.len();
         models.decoders[model].hold(&Tensor::from_vec(ids, (1, count), &Device::Cpu)?, layer, config.site)
     };
-    let held = hold(&run, conversations, watch)?;
+    let side_by_side = models.decoders.iter().all(|decoder| decoder.pace().side_by_side);
+    let held = hold(&run, conversations, side_by_side, watch)?;
     let mut streams = Vec::with_capacity(held.len());
     let mut subjects = Vec::with_capacity(held.len());
     for (conversation, [base, tuned]) in conversations.iter().zip(&held) {

@@ -128,7 +128,8 @@ fn measure(
 ) -> Result<()> {
     let width = pair.crosscoder.width;
     let texts: Vec<TokenSequence> = documents.iter().map(|document| document.text.clone()).collect();
-    let held = hold(&|model, ids| pair.hold(model, ids), &texts, watch)?;
+    let side_by_side = pair.decoders.iter().all(|decoder| decoder.pace().side_by_side);
+    let held = hold(&|model, ids| pair.hold(model, ids), &texts, side_by_side, watch)?;
     let mut streams: [Vec<f32>; 2] = [Vec::new(), Vec::new()];
     let mut first = Vec::with_capacity(texts.len());
     for both in &held {

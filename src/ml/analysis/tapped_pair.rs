@@ -7,14 +7,14 @@ use candle_core::{Device, Tensor};
 use crate::ml::activations::Normalizer;
 use crate::ml::crosscoder::{Crosscoder, SparseCode, Variant};
 use crate::ml::kernels::gather_sum;
-use crate::ml::lm::{Decoder, Held, Site};
+use crate::ml::lm::{Held, LanguageModel, Site};
 use crate::ml::{BASE, Error, Result};
 
 /// What runs models with something of the crosscoder in place of their own.
 #[derive(Clone, Copy)]
 pub struct TappedPair<'a> {
     /// `[base, tuned]`.
-    pub decoders: [&'a Decoder; 2],
+    pub decoders: [&'a dyn LanguageModel; 2],
     /// What the base reads in place of which tokens (docs/method.md 2.3).
     pub read_as: &'a BTreeMap<u32, u32>,
     pub layer: usize,

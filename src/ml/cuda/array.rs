@@ -111,6 +111,11 @@ impl<T: Number> Array<T> {
         Arg::Place(self.place)
     }
 
+    /// For a kernel, from a number on.
+    pub fn at(&self, number: usize) -> Arg {
+        Arg::Place(self.place + (number * size_of::<T>()) as u64)
+    }
+
     /// The address of the first.
     pub fn place(&self) -> u64 {
         self.place

@@ -1,4 +1,4 @@
-//! Training and Latent Scaling on a GPU: kernels of our own in CUDA C (`src/ml/kernels/*.cu`) and dense products.
+//! Training, Latent Scaling and the forward passes of models on a GPU: kernels of our own in CUDA C (`src/ml/kernels/*.cu`) and dense products.
 //!
 //! Everything that stays between steps stays in the GPU's memory. Sums run in a fixed order and only integers are added
 //! atomically, so the same run gives the same bits each time on the same device. The bits differ from the CPU's where a sum has
@@ -17,6 +17,7 @@ mod columns;
 mod gpu;
 pub mod kernels;
 mod launch;
+mod lm;
 pub mod memory;
 mod open;
 mod problem;
@@ -34,6 +35,7 @@ pub use code::Code;
 pub use columns::Turned;
 pub use gpu::{Arg, Form, Gpu, Narrow, Product};
 pub use launch::{blocks, run};
+pub use lm::{GpuDecoder, GpuLogits};
 pub use open::{CardInfo, cards, open};
 pub use problem::Problem;
 pub use scaling::ScalingPass;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{Decoder, Site};
+use super::{Decoder, LanguageModel, Site};
 use crate::ml::{Error, Result};
 
 /// What taps are checked on.
@@ -34,6 +34,48 @@ impl Tappable for Decoder {
     fn unembed(&self, stream: &Tensor) -> Result<Tensor> {
         Decoder::unembed(self, stream)
     }
+}
+
+/// A model wherever it runs, by the verbs that patching has.
+struct Anywhere<'a>(&'a dyn LanguageModel);
+
+impl Anywhere<'_> {
+    fn logits_after(&self, held: &super::Held, stream: &Tensor) -> Result<Tensor> {
+        let (batch, tokens, _) = stream.dims3()?;
+        let positions: Vec<usize> = (0..tokens).collect();
+        let rows = self.0.read_on(held, stream, &positions)?;
+        Ok(self.0.logits_of(&rows)?.tensor()?.reshape((batch, tokens, self.0.vocabulary()))?)
+    }
+}
+
+impl Tappable for Anywhere<'_> {
+    fn sizes(&self) -> (usize, usize) {
+        (self.0.vocabulary(), self.0.layers())
+    }
+
+    fn logits(&self, ids: &Tensor, put: Option<(usize, Site, &Tensor)>) -> Result<Tensor> {
+        match put {
+            Some((layer, site, stream)) => self.logits_after(&self.0.hold(ids, layer, site)?, stream),
+            None => {
+                let held = self.0.hold(ids, 0, Site::ResidualPre)?;
+                self.logits_after(&held, held.value())
+            }
+        }
+    }
+
+    fn read(&self, ids: &Tensor, layer: usize, site: Site) -> Result<Tensor> {
+        self.0.residual(ids, layer, site)
+    }
+
+    fn unembed(&self, stream: &Tensor) -> Result<Tensor> {
+        let last = super::Held::new(self.0.layers() - 1, Site::ResidualPost, stream.clone(), Vec::new());
+        self.logits_after(&last, stream)
+    }
+}
+
+/// [`check_taps`] of a model wherever it runs: what is put in goes on from there, as in patching.
+pub fn check_taps_of(model: &dyn LanguageModel, layer: usize, site: Site) -> Result<()> {
+    check(&Anywhere(model), layer, site)
 }
 
 /// Checks on a few tokens that replacing the stream at `site` of `layer` changes the logits, that putting back what was read

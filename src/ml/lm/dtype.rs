@@ -31,7 +31,7 @@ impl Dtype {
     }
 
     /// One number as the decoder sees it.
-    pub(super) fn number(self, x: f32) -> f32 {
+    pub(crate) fn number(self, x: f32) -> f32 {
         match self {
             Dtype::F32 => x,
             Dtype::Bf16 => half::bf16::from_f32(x).to_f32(),

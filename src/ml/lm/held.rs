@@ -16,6 +16,30 @@ pub struct Held {
 }
 
 impl Held {
+    pub(crate) fn new(layer: usize, site: Site, value: Tensor, aside: Vec<Tensor>) -> Self {
+        Held { layer, site, value, aside }
+    }
+
+    pub(crate) fn place(&self) -> (usize, Site) {
+        (self.layer, self.site)
+    }
+
+    pub(crate) fn aside(&self) -> &[Tensor] {
+        &self.aside
+    }
+
+    /// (B, T, N) where values `[N B, T, d]` may take its place. Errors: they may not.
+    pub(crate) fn fits(&self, values: &Tensor) -> Result<(usize, usize, usize)> {
+        let (batch, tokens, width) = self.value.dims3()?;
+        let (many, t, d) = values.dims3()?;
+        if !many.is_multiple_of(batch) || (t, d) != (tokens, width) {
+            let problem =
+                format!("values {:?} in the place of [{batch}, {tokens}, {width}] at {:?}", values.dims(), self.site);
+            return Err(Error::invalid("continue a run", problem));
+        }
+        Ok((batch, tokens, many / batch))
+    }
+
     /// What stands at the site, `[B, T, d]`.
     pub fn value(&self) -> &Tensor {
         &self.value
@@ -53,17 +77,11 @@ impl Decoder {
     /// The stream after the last block, `[N B, T, d]`, when each of N values `[N B, T, d]` takes the place of the held one `[B, T, d]`.
     /// With the held value itself it is the stream of the whole run, to the bit. Values are rounded to the decoder's format first.
     pub fn go_on(&self, held: &Held, values: &Tensor) -> Result<Tensor> {
-        let (batch, tokens, width) = held.value.dims3()?;
-        let (many, t, d) = values.dims3()?;
-        if !many.is_multiple_of(batch) || (t, d) != (tokens, width) {
-            let problem =
-                format!("values {:?} in the place of [{batch}, {tokens}, {width}] at {:?}", values.dims(), held.site);
-            return Err(Error::invalid("continue a run", problem));
-        }
+        let (_, _, runs) = held.fits(values)?;
         let values = self.dtype().round(values.clone())?;
-        let aside: Vec<Tensor> = match many == batch {
-            true => held.aside.clone(),
-            false => held.aside.iter().map(|x| x.repeat((many / batch, 1, 1))).collect::<candle_core::Result<_>>()?,
+        let aside: Vec<Tensor> = match runs {
+            1 => held.aside.clone(),
+            _ => held.aside.iter().map(|x| x.repeat((runs, 1, 1))).collect::<candle_core::Result<_>>()?,
         };
         let mut h = match (held.site, aside.as_slice()) {
             (Site::ResidualPre, _) => self.block(held.layer, &values)?,

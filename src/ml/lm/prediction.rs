@@ -1,17 +1,16 @@
 //! Next-token predictions of changed runs beside those of the untouched one, a few positions at a time.
 //!
-//! Rows are `[P, d]`, what the head reads at P positions. Of the logits `[P, V]` of N runs never more than [`LOGITS`] are there at once
-//! (or those of two runs at one position), however large N, P and V are.
+//! Rows are `[P, d]`, what the head reads at P positions. Of the logits `[P, V]` of N runs never more than the model's
+//! [`super::Pace`] says are there at once (or those of two runs at one position), however large N, P and V are.
 
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-use super::Decoder;
+use super::LanguageModel;
 use super::ops::{Distribution, divergence, values};
+use crate::ml::cuda::GpuLogits;
 use crate::ml::{Error, Result, Watch};
 
-/// Logits that are there at once (128 MiB in f32), of all runs together. The number of positions follows from it, V and N alone.
-const LOGITS: usize = 1 << 25;
 /// Rows at once, however small the vocabulary is.
 const ROWS: usize = 4096;
 
@@ -33,14 +32,14 @@ pub struct Prediction {
 /// What another decoder reads at the same positions.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
-    pub decoder: &'a Decoder,
+    pub decoder: &'a dyn LanguageModel,
     /// `[P, d]`.
     pub rows: &'a Tensor,
 }
 
 /// Predictions `[N + 1][P]`: first those of the untouched run, then those of each of `runs`. `next [P]` are the tokens that come.
 pub fn predictions(
-    decoder: &Decoder,
+    decoder: &dyn LanguageModel,
     clean: &Tensor,
     runs: &[Tensor],
     other: Option<Reading>,
@@ -56,7 +55,7 @@ pub fn predictions(
         return Err(Error::invalid("compare predictions", problem));
     }
     let mut found = vec![Vec::with_capacity(positions); runs.len() + 1];
-    let most = (LOGITS / vocabulary.max(1)).clamp(2, ROWS);
+    let most = (decoder.pace().logits / vocabulary.max(1)).clamp(2, ROWS);
     let together = runs.len().clamp(1, most - 1);
     let groups: Vec<&[Tensor]> = if runs.is_empty() { vec![&[]] } else { runs.chunks(together).collect() };
     let size = (most / (together + 1)).max(1);
@@ -65,7 +64,7 @@ pub fn predictions(
         let next = &next[start..start + count];
         let cut = |rows: &Tensor| rows.narrow(0, start, count);
         let beside = match other {
-            Some(other) => Some(Beside::new(other.decoder.row_logits(&cut(other.rows)?)?)?),
+            Some(other) => Some(other.decoder.logits_of(&cut(other.rows)?)?),
             None => None,
         };
         // The untouched run is projected anew for each group, so that it stands in the same product as those beside it.
@@ -75,8 +74,7 @@ pub fn predictions(
             }
             let rows: Vec<Tensor> =
                 std::iter::once(clean).chain(*group).map(cut).collect::<candle_core::Result<_>>()?;
-            let logits = decoder.row_logits(&Tensor::cat(&rows, 0)?)?;
-            let predicted = compare(&logits, beside.as_ref(), next)?;
+            let predicted = decoder.logits_of(&Tensor::cat(&rows, 0)?)?.compare(beside.as_ref(), next)?;
             let mut parts = predicted.chunks(count);
             let own = parts.next().unwrap_or_default();
             if number == 0 {
@@ -90,27 +88,43 @@ pub fn predictions(
     Ok(found)
 }
 
-/// Logits `[P, V]` of the other model.
-struct Beside {
-    logits: Tensor,
-    vocabulary: usize,
+/// Rows of logits `[N, V]`, where the model that made them is.
+pub enum Logits {
+    Cpu(Tensor),
+    Gpu(GpuLogits),
 }
 
-impl Beside {
-    fn new(logits: Tensor) -> Result<Self> {
-        Ok(Beside { vocabulary: logits.dim(1)?, logits: logits.contiguous()? })
+impl Logits {
+    /// As a tensor of the CPU.
+    pub fn tensor(&self) -> Result<Tensor> {
+        match self {
+            Logits::Cpu(logits) => Ok(logits.clone()),
+            Logits::Gpu(logits) => logits.tensor(),
+        }
+    }
+
+    /// Of the logits `[(N + 1) P, V]`, the untouched run first: `(N + 1) P` predictions. `beside` are those `[P, V']` of another model,
+    /// `next [P]` the tokens that come.
+    fn compare(&self, beside: Option<&Logits>, next: &[u32]) -> Result<Vec<Prediction>> {
+        match (self, beside) {
+            (Logits::Cpu(logits), None) => compare(logits, None, next),
+            (Logits::Cpu(logits), Some(Logits::Cpu(beside))) => compare(logits, Some(beside), next),
+            (Logits::Gpu(logits), None) => logits.compare(None, next),
+            (Logits::Gpu(logits), Some(Logits::Gpu(beside))) => logits.compare(Some(beside), next),
+            _ => Err(Error::invalid("compare predictions", "one model is on the CPU, the other on a GPU")),
+        }
     }
 }
 
 /// Of the logits `[(N + 1) P, V]`, the untouched run first: `(N + 1) P` predictions.
-fn compare(logits: &Tensor, beside: Option<&Beside>, next: &[u32]) -> Result<Vec<Prediction>> {
+fn compare(logits: &Tensor, beside: Option<&Tensor>, next: &[u32]) -> Result<Vec<Prediction>> {
     let (positions, vocabulary) = (next.len(), logits.dim(1)?);
-    let logits = logits.contiguous()?;
-    let x = values(&logits)?;
+    let x = values(logits)?;
     let x: &[f32] = &x;
-    let other = beside.map(|beside| values(&beside.logits)).transpose()?;
+    let other = beside.map(values).transpose()?;
     // Ids that only one of the two models has are no tokens.
-    let (common, width) = beside.map_or((0, 0), |beside| (beside.vocabulary.min(vocabulary), beside.vocabulary));
+    let width = beside.map_or(Ok(0), |beside| beside.dim(1))?;
+    let common = width.min(vocabulary);
     let others: Vec<&[f32]> = match &other {
         Some(other) => other.chunks_exact(width).map(|row| &row[..common]).collect(),
         None => Vec::new(),

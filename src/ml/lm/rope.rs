@@ -62,17 +62,17 @@ impl Rope {
 }
 
 /// (cos, sin) `[T, pairs]`.
-pub(super) type Angles = Arc<Vec<(f32, f32)>>;
+pub(crate) type Angles = Arc<Vec<(f32, f32)>>;
 
 /// Angles of as many positions as were asked for so far.
-pub(super) struct RopeTable {
+pub(crate) struct RopeTable {
     frequencies: Vec<f32>,
     dtype: Dtype,
     angles: RwLock<Angles>,
 }
 
 impl RopeTable {
-    pub(super) fn new(rope: Rope, dtype: Dtype) -> Self {
+    pub(crate) fn new(rope: Rope, dtype: Dtype) -> Self {
         Self { frequencies: rope.frequencies(), dtype, angles: RwLock::new(Arc::new(Vec::new())) }
     }
 
@@ -85,7 +85,7 @@ impl RopeTable {
     }
 
     /// Angles of at least `tokens` positions.
-    pub(super) fn angles(&self, tokens: usize) -> Angles {
+    pub(crate) fn angles(&self, tokens: usize) -> Angles {
         let needed = tokens * self.frequencies.len();
         if let Ok(angles) = self.angles.read()
             && angles.len() >= needed

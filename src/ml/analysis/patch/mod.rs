@@ -173,7 +173,8 @@ fn measure(
     entries: &[Prepared],
     watch: &dyn Watch,
 ) -> Result<Vec<PromptSums>> {
-    let held = hold(&|model, ids| pair.hold(model, ids), conversations, watch)?;
+    let side_by_side = pair.decoders.iter().all(|decoder| decoder.pace().side_by_side);
+    let held = hold(&|model, ids| pair.hold(model, ids), conversations, side_by_side, watch)?;
     let mut streams: [Vec<Vec<f32>>; 2] = [Vec::new(), Vec::new()];
     for both in &held {
         for model in [BASE, TUNED] {
@@ -225,19 +226,22 @@ fn measure(
 pub(super) fn hold(
     run: &(dyn Fn(usize, &[u32]) -> Result<Held> + Sync),
     texts: &[TokenSequence],
+    side_by_side: bool,
     watch: &dyn Watch,
 ) -> Result<Vec<[Held; 2]>> {
     let tasks: Vec<(usize, usize)> = (0..texts.len()).flat_map(|text| [(text, BASE), (text, TUNED)]).collect();
     let is_many = tasks.len() >= 2 * rayon::current_num_threads();
-    let held: Vec<Held> = tasks
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|(text, model)| match (watch.stop(), is_many) {
-            (true, _) => Err(Error::Interrupted),
-            (_, true) => alone(|| run(model, &texts[text].ids)),
-            (_, false) => run(model, &texts[text].ids),
-        })
-        .collect::<Result<_>>()?;
+    let watched = |(text, model): (usize, usize)| match watch.stop() {
+        true => Err(Error::Interrupted),
+        false => run(model, &texts[text].ids),
+    };
+    let held: Vec<Held> = match (side_by_side, is_many) {
+        (false, _) => tasks.into_iter().map(watched).collect::<Result<_>>()?,
+        (_, true) => {
+            tasks.into_par_iter().with_max_len(1).map(|task| alone(|| watched(task))).collect::<Result<_>>()?
+        }
+        (_, false) => tasks.into_par_iter().with_max_len(1).map(watched).collect::<Result<_>>()?,
+    };
     let mut held = held.into_iter();
     let mut both = Vec::with_capacity(texts.len());
     while let (Some(base), Some(tuned)) = (held.next(), held.next()) {

@@ -1,0 +1,175 @@
+//! Weights in the memory of a GPU.
+
+use std::sync::Arc;
+
+use candle_core::{DType, Tensor};
+
+use super::room::Scratch;
+use crate::ml::cuda::launch::{blocks, launch};
+use crate::ml::cuda::{Array, Form, Gpu, Product};
+use crate::ml::lm::{Dtype, NormShape, Weights};
+use crate::ml::{Error, Result};
+
+/// Numbers of bf16 weights that are widened at once (256 MiB in f32), whole rows of them.
+const WIDE: usize = 1 << 26;
+
+/// A matrix, row-major, in the format of its model.
+pub(super) struct Matrix {
+    wide: Option<Array<f32>>,
+    narrow: Option<Array<u16>>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Matrix {
+    /// The part `name` of shape `[rows, columns]`.
+    pub(super) fn new(gpu: &Arc<dyn Gpu>, weights: &Weights, name: &str, rows: usize, columns: usize) -> Result<Self> {
+        let tensor = weights.get(name, &[rows, columns])?.flatten_all()?;
+        let (wide, narrow) = match tensor.dtype() {
+            DType::BF16 => {
+                let bits: Vec<u16> = tensor.to_vec1::<half::bf16>()?.into_iter().map(half::bf16::to_bits).collect();
+                (None, Some(Array::of(gpu, &bits)?))
+            }
+            _ => (Some(Array::of(gpu, &tensor.to_vec1::<f32>()?)?), None),
+        };
+        Ok(Matrix { wide, narrow, rows, columns })
+    }
+
+    /// In f32, where it is.
+    pub(super) fn wide(&self) -> Option<&Array<f32>> {
+        self.wide.as_ref()
+    }
+
+    /// In bf16, where it is.
+    pub(super) fn narrow(&self) -> Option<&Array<u16>> {
+        self.narrow.as_ref()
+    }
+
+    /// y = x w^T + b; `x [rows, columns of w]`, y `[rows, rows of w]`. With weights in bf16 products are summed in f32 and y is rounded to
+    /// bf16; they are widened block by block.
+    pub(super) fn apply(
+        &self,
+        gpu: &Arc<dyn Gpu>,
+        x: &Array<f32>,
+        bias: Option<&Array<f32>>,
+        scratch: &mut Scratch,
+        y: &mut Array<f32>,
+    ) -> Result<()> {
+        let (inputs, outputs, count) = (self.columns, self.rows, x.len() / self.columns);
+        y.resize(count * outputs)?;
+        if count == 0 {
+            return Ok(());
+        }
+        if let Some(wide) = &self.wide {
+            let product = Product { form: Form::Rows, m: count, n: outputs, k: inputs };
+            gpu.product(product, x.place(), wide.place(), y.place())?;
+            let grid = [count as u32, blocks(outputs)];
+            return match bias {
+                Some(bias) => launch!(gpu, "finish_product", grid, &*y, bias, outputs, 0u32, outputs, 0u32, &*y),
+                None => Ok(()),
+            };
+        }
+        let Some(narrow) = &self.narrow else { return Ok(()) };
+        let most = (WIDE / inputs).max(1);
+        for first in (0..outputs).step_by(most) {
+            let part = most.min(outputs - first);
+            let from = narrow.at(first * inputs);
+            scratch.wide.resize(part * inputs)?;
+            let widened = &scratch.wide;
+            launch!(gpu, "widen", [blocks(part * inputs), 1], from, (part * inputs) as u64, widened)?;
+            scratch.product.resize(count * part)?;
+            let product = Product { form: Form::Rows, m: count, n: part, k: inputs };
+            gpu.product(product, x.place(), widened.place(), scratch.product.place())?;
+            let grid = [count as u32, blocks(part)];
+            launch!(gpu, "finish_product", grid, &scratch.product, bias, part, first, outputs, 1u32, &*y)?;
+        }
+        Ok(())
+    }
+}
+
+/// Numbers that are f32 whatever the rest is.
+fn vector(gpu: &Arc<dyn Gpu>, weights: &Weights, name: &str, n: usize) -> Result<Array<f32>> {
+    let tensor: Tensor = weights.get(name, &[n])?.to_dtype(DType::F32)?;
+    Array::of(gpu, &tensor.to_vec1::<f32>()?)
+}
+
+/// A linear map, with or without a bias.
+pub(super) struct Linear {
+    matrix: Matrix,
+    bias: Option<Array<f32>>,
+}
+
+impl Linear {
+    /// Parts `NAME.weight [outputs, inputs]` and, if asked for, `NAME.bias`.
+    pub(super) fn new(
+        gpu: &Arc<dyn Gpu>,
+        weights: &Weights,
+        name: &str,
+        [outputs, inputs]: [usize; 2],
+        bias: bool,
+    ) -> Result<Self> {
+        let matrix = Matrix::new(gpu, weights, &format!("{name}.weight"), outputs, inputs)?;
+        let bias = if bias { Some(vector(gpu, weights, &format!("{name}.bias"), outputs)?) } else { None };
+        Ok(Linear { matrix, bias })
+    }
+
+    /// y = x w^T + b.
+    pub(super) fn apply(
+        &self,
+        gpu: &Arc<dyn Gpu>,
+        x: &Array<f32>,
+        scratch: &mut Scratch,
+        y: &mut Array<f32>,
+    ) -> Result<()> {
+        self.matrix.apply(gpu, x, self.bias.as_ref(), scratch, y)
+    }
+}
+
+/// A norm over rows of n numbers.
+pub(super) struct Norm {
+    shape: NormShape,
+    weight: Array<f32>,
+    bias: Option<Array<f32>>,
+    dtype: Dtype,
+}
+
+impl Norm {
+    /// Parts `NAME.weight` and, for a layer norm, `NAME.bias`.
+    pub(super) fn new(gpu: &Arc<dyn Gpu>, weights: &Weights, name: &str, shape: NormShape, n: usize) -> Result<Self> {
+        let take = |part: &str| vector(gpu, weights, &format!("{name}.{part}"), n);
+        let bias = if shape.has_bias() { Some(take("bias")?) } else { None };
+        Ok(Norm { shape, weight: take("weight")?, bias, dtype: weights.dtype() })
+    }
+
+    /// Into `out`.
+    pub(super) fn apply(&self, gpu: &Arc<dyn Gpu>, x: &Array<f32>, out: &mut Array<f32>) -> Result<()> {
+        out.resize(x.len())?;
+        self.launch(gpu, x, out)
+    }
+
+    /// In the place of what is normalised.
+    pub(super) fn replace(&self, gpu: &Arc<dyn Gpu>, x: &mut Array<f32>) -> Result<()> {
+        self.launch(gpu, x, x)
+    }
+
+    fn launch(&self, gpu: &Arc<dyn Gpu>, x: &Array<f32>, out: &Array<f32>) -> Result<()> {
+        let n = self.weight.len();
+        let rows = x.len() / n;
+        if u32::try_from(rows).is_err() {
+            return Err(Error::invalid("normalise", format!("{rows} rows")));
+        }
+        let (epsilon, offset, is_centred) = match self.shape {
+            NormShape::Rms { epsilon, offset } => (epsilon, offset, false),
+            NormShape::Layer { epsilon } => (epsilon, 0.0, true),
+        };
+        // As `src/ml/lm/norm.rs`: in bf16 Llama's norm hands the normalised row on before it multiplies it by w.
+        let rounds: u32 = match (self.dtype, self.shape) {
+            (Dtype::F32, _) => 0,
+            (Dtype::Bf16, NormShape::Rms { offset: 0.0, .. }) => 2,
+            (Dtype::Bf16, _) => 1,
+        };
+        let grid = [rows.div_ceil(8) as u32, 1];
+        let (weight, bias, centred) = (&self.weight, self.bias.as_ref(), u32::from(is_centred));
+        launch!(gpu, "normalize", grid, x, weight, bias, rows, n, epsilon, offset, centred, rounds, out)
+    }
+}
