@@ -110,12 +110,12 @@ fn rows(of: &dyn Rows) -> (Vec<f32>, Vec<RowInfo>) {
 fn a_harvest_has_the_rows_of_the_cpu_in_the_same_order_and_so_has_a_stream() {
     let Some(gpu) = emulator(false) else { return };
     let harvest = Harvest {
-        context: 30,
+        context: 20,
         exclude: vec![Exclude::Bos],
-        train: vec![Portion { corpus: 0, tokens: 420 }],
-        validate: vec![Portion { corpus: 0, tokens: 60 }],
+        train: vec![Portion { corpus: 0, tokens: 210 }],
+        validate: vec![Portion { corpus: 0, tokens: 40 }],
         store: Store::F32,
-        block: Some(200),
+        block: Some(90),
         ..Harvest::default()
     };
     let folder = tempfile::tempdir().unwrap();

@@ -74,7 +74,8 @@ fn every_family_gives_the_residuals_and_logits_of_the_cpu() {
         let (cpu, on_gpu) = pair(&gpu, family, Dtype::F32);
         let ids = ids(family);
         for layer in 0..cpu.layers() {
-            for site in SITES {
+            // Within a block, of one with a whole block below it.
+            for site in SITES.into_iter().filter(|site| layer == 1 || *site == Site::ResidualPost) {
                 let found = on_gpu.residual(&ids, layer, site).unwrap();
                 let distance = distance(&found, &cpu.residual(&ids, layer, site).unwrap());
                 assert!(distance < 1e-5, "{family} layer {layer} {site:?}: {distance}");
