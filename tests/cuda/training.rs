@@ -184,7 +184,7 @@ fn a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit() {
         |case: &Case| !matches!(case.config.loss, Loss::L1 { .. }) && case.config.train.precision == Precision::F32;
     let larger = larger_cases().into_iter().step_by(5);
     for case in cases().into_iter().chain(larger).filter(exact) {
-        let batches = &case.batches()[..if case.width > WIDTH { 2 } else { 10 }];
+        let batches = &case.batches()[..if case.width > WIDTH { 2 } else { 7 }];
         let on = |on| trained(&case.config, case.width, batches, on);
         let Some((fast, reports)) = on(On::Gpu { backwards: false }) else { return };
         let (slow, expected) = on(On::GpuInF32).unwrap();
