@@ -226,7 +226,7 @@ impl Scorer {
                 rounded.narrow.resize(values.len())?;
             }
             let narrow = (way == Way::Bf16).then_some(&rounded.narrow);
-            launch!(&self.gpu, "measure_rows", [count as u32, 1], values, depth, narrow, &*sizes)?;
+            launch!(&self.gpu, "measure_rows", [blocks(32 * count), 1], values, count, depth, narrow, &*sizes)?;
         }
         self.slopes.resize(3 * product.m)?;
         self.near_products(of, way)

@@ -38,12 +38,14 @@ extern "C" __global__ void __launch_bounds__(BLOCK) round_numbers(const float* i
 }
 
 // Of rows [n, width] upper bounds of ||w|| and of ||w - bf16(w)||, sizes [n, 2], and the rows in bf16; without `narrow` the second is
-// 0. Not finite where the row is not, or where sums of products could leave the range of f32. Grid n.
-extern "C" __global__ void __launch_bounds__(BLOCK) measure_rows(const float* rows, u32 width, u16* narrow, float* sizes) {
-    __shared__ double room[WARPS];
-    u64 first = (u64)blockIdx.x * width;
+// 0. Not finite where the row is not, or where sums of products could leave the range of f32. A warp a row; grid n / WARPS.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+measure_rows(const float* rows, u32 n, u32 width, u16* narrow, float* sizes) {
+    u32 row = blockIdx.x * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    if (row >= n) return;
+    u64 first = (u64)row * width;
     double whole = 0, rest = 0;
-    for (u32 i = threadIdx.x; i < width; i += BLOCK) {
+    for (u32 i = lane; i < width; i += WARP) {
         float value = rows[first + i];
         whole += (double)value * value;
         if (narrow) {
@@ -53,12 +55,12 @@ extern "C" __global__ void __launch_bounds__(BLOCK) measure_rows(const float* ro
             narrow[first + i] = (u16)(__float_as_uint(rounded) >> 16);
         }
     }
-    whole = block_sum(whole, room);
-    rest = block_sum(rest, room);
-    if (threadIdx.x != 0) return;
+    whole = warp_sum_double(whole);
+    rest = warp_sum_double(rest);
+    if (lane != 0) return;
     float size = root_above(whole);
-    sizes[2 * blockIdx.x] = size <= 1e18f ? size : __uint_as_float(INFINITE);
-    sizes[2 * blockIdx.x + 1] = root_above(rest);
+    sizes[2 * (u64)row] = size <= 1e18f ? size : __uint_as_float(INFINITE);
+    sizes[2 * (u64)row + 1] = root_above(rest);
 }
 
 // The slopes [n, 3] of rows with these sizes [n, 2]: a product with a latent of sizes N and M is off by at most a N + b M + c. `grown`
