@@ -73,7 +73,7 @@ def laws(quick):
         ("width", "width", [32, 64, 128, 256, 512], {}),
         ("k", "k", [8, 16, 32, 64, 128], {}),
         ("batch", "batch", [256, 512, 1024, 2048, 4096], {}),
-        ("features", "features", [64, 280, 1024, 4096], {}),
+        ("features", "features", [64, 280, 1024, 2048], {}),
         ("resamples", "resamples", [1, 200, 1000], {}),
         ("threads", "threads", counts, {}),
         ("sweep points", "points", [1, 2, 4], {}),
