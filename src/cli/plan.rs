@@ -46,7 +46,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
     let device = with_card(Device::measure(), name.as_deref());
     let totals = Totals::of(&plan, &statuses, &device);
     let room = CardRoom::of(args.card_memory, card.as_ref().ok().and_then(Option::as_ref));
-    let needs = if room.is_some() { card_memory::needs(&plan, &statuses) } else { Vec::new() };
+    let needs = if room.is_some() { card_memory::needs(&plan, &session.store, &statuses) } else { Vec::new() };
     let mut refusals = refusals(&totals, session.store.root());
     refusals.extend(room.and_then(|room| room.refusal(&plan, &needs)));
     refusals.splice(..0, card.err());
@@ -117,7 +117,7 @@ impl CardRoom {
                 self.name,
                 bytes(self.free)
             ),
-            need.advice(self.free),
+            need.advice(plan, self.free),
         ))
     }
 }

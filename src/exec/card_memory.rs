@@ -3,10 +3,13 @@
 use super::status::Status;
 use super::steps::{crosscoder, runs_on_gpu};
 use super::wiring::input;
-use crate::lang::plan::spec::{Loss, ScalingSpec};
-use crate::lang::plan::{Plan, Spec, Step};
+use super::{Store, models, rows};
+use crate::lang::plan::spec::{ActivationsSource, Loss, ScalingSpec};
+use crate::lang::plan::{Plan, Spec, Step, StepIndex};
 use crate::ml::crosscoder::{Activation, TrainerConfig};
+use crate::ml::cuda::PACE;
 use crate::ml::cuda::memory::{self, LIBRARIES, ScalingSizes};
+use crate::ml::lm::{DecoderConfig, ROWS};
 
 /// A step, or the points of a sweep that train side by side, and the memory that it takes at its peak.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +22,8 @@ pub struct CardNeed {
     trainings: Vec<(TrainerConfig, usize)>,
 }
 
-/// Of each step that is to do and runs on a card, in the order of the plan; those of unknown width are left out.
-pub fn needs(plan: &Plan, statuses: &[Status]) -> Vec<CardNeed> {
+/// Of each step that is to do and runs on a card, in the order of the plan; those whose sizes are not known yet are left out.
+pub fn needs(plan: &Plan, store: &Store, statuses: &[Status]) -> Vec<CardNeed> {
     let is_to_do =
         |index: usize| matches!(statuses[index], Status::ToDo { .. }) && runs_on_gpu(plan, &plan.steps[index]);
     let mut found: Vec<CardNeed> = Vec::new();
@@ -37,27 +40,34 @@ pub fn needs(plan: &Plan, statuses: &[Status]) -> Vec<CardNeed> {
                     found.push(CardNeed { steps, bytes: together(&trainings), trainings });
                 }
             }
-            Spec::Scaling(spec) => {
-                if let Some(bytes) = scaling(plan, step, spec) {
-                    found.push(CardNeed { steps: vec![index], bytes: LIBRARIES + bytes, trainings: Vec::new() });
-                }
+            spec => {
+                let bytes = match spec {
+                    Spec::Scaling(spec) => scaling(plan, step, spec),
+                    _ => of_models(plan, store, StepIndex(index)),
+                };
+                let trainings = Vec::new();
+                found.extend(bytes.map(|bytes| CardNeed { steps: vec![index], bytes: LIBRARIES + bytes, trainings }));
             }
-            _ => {}
         }
     }
     found
 }
 
 impl CardNeed {
-    /// What would fit into so many bytes: a smaller batch if one of at least 128 rows does, else fewer latents, else fewer points at a time.
-    pub fn advice(&self, free: u64) -> String {
+    /// What would fit into so many bytes; of a training a smaller batch if one of at least 128 rows does, else fewer latents, else fewer points at a time.
+    pub fn advice(&self, plan: &Plan, free: u64) -> String {
         let fits = |change: &dyn Fn(&mut TrainerConfig)| {
             let mut trainings = self.trainings.clone();
             trainings.iter_mut().for_each(|(config, _)| change(config));
             together(&trainings) <= free
         };
         let Some((first, _)) = self.trainings.first() else {
-            return "measure the latents of a class (`latents = ..`), or without `intervals`".to_string();
+            return match plan.steps[self.steps[0]].spec {
+                Spec::Scaling(_) => {
+                    "measure the latents of a class (`latents = ..`), or without `intervals`".to_string()
+                }
+                _ => "models with `dtype = bf16` take half; without `--device` they run on the CPU".to_string(),
+            };
         };
         let halves = (1..).map(|i| first.train.batch >> i).take_while(|&batch| batch >= 128);
         let mut smaller = halves.filter(|&batch| fits(&|config| config.train.batch = config.train.batch.min(batch)));
@@ -105,4 +115,30 @@ fn scaling(plan: &Plan, step: &Step, spec: &ScalingSpec) -> Option<u64> {
         active: memory::active(&activation, latents),
     };
     Some(memory::scaling(sizes).bytes())
+}
+
+/// Of a step that runs the models of a pair, both of them; `None` where their files are not there yet.
+fn of_models(plan: &Plan, store: &Store, index: StepIndex) -> Option<u64> {
+    let step = &plan.steps[index.0];
+    let (pair, context) = match &step.spec {
+        Spec::Layers(layers) => (input(step, "of").ok()?, layers.context),
+        spec => {
+            let activations = &plan.steps[rows::behind(plan, index).ok()?.0];
+            let ActivationsSource::Models { context, .. } = rows::spec_of(activations).ok()?.source else {
+                return None;
+            };
+            let longest = if let Spec::Patch(patch) = spec { patch.context } else { context };
+            (input(activations, "of").ok()?, longest)
+        }
+    };
+    let goes_on = !matches!(step.spec, Spec::Activations(_));
+    let tokens = (context as usize).max(PACE.tokens);
+    let of = |role| {
+        let model = input(&plan.steps[pair.0], role).ok()?;
+        let config = DecoderConfig::load(models::folder(plan, store, model).ok()?).ok()?;
+        let logits = goes_on.then(|| PACE.logits.min(ROWS * config.vocabulary));
+        let dtype = models::dtype(plan, model);
+        Some(memory::model(&config, dtype, tokens, context as usize, logits).bytes())
+    };
+    Some(of("base")? + of("tuned")?)
 }

@@ -60,7 +60,7 @@ pub fn tokenizer(plan: &Plan, store: &Store, index: StepIndex) -> Result<Tokeniz
 }
 
 /// What a model step computes with: what its file says; a fine-tuned model, the same as the one that it started from.
-fn dtype(plan: &Plan, index: StepIndex) -> Dtype {
+pub fn dtype(plan: &Plan, index: StepIndex) -> Dtype {
     let step = &plan.steps[index.0];
     match &step.spec {
         Spec::Model(ModelSpec::Folder { dtype, .. } | ModelSpec::Gguf { dtype, .. } | ModelSpec::Hub { dtype, .. }) => {

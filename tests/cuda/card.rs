@@ -30,6 +30,7 @@ crate::checks!(
     sums_of_columns_and_of_numbers_are_those_of_f64,
     products_are_those_of_f64_however_the_operands_lie,
     what_is_sent_ahead_is_what_comes,
+    the_geometric_median_of_a_batch_is_that_of_the_cpu,
 );
 
 crate::checks!(

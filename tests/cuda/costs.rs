@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use candle_core::{Device, Tensor};
+
 use xd::ml::crosscoder::*;
+use xd::ml::cuda::GpuDecoder;
 use xd::ml::cuda::memory::{self, Memory, ScalingSizes};
+use xd::ml::lm::{Dtype, LanguageModel, Site};
 use xd::ml::scaling::{ScalingConfig, scale_on};
 use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo};
@@ -93,6 +97,34 @@ fn latent_scaling_takes_as_much_memory_as_was_forecast() {
         };
         let what = format!("Latent Scaling, D = {latents}, {count} rows, {intervals} intervals");
         assert_near(counting.counts().peak, &memory::scaling(sizes), &what);
+    }
+}
+
+/// Of every family: a pass that ends at a tap, and one that goes on from values to logits.
+#[test]
+fn a_model_takes_as_much_memory_as_was_forecast() {
+    let (sequences, tokens) = (5, 33);
+    for family in ["gemma2", "gemma3", "gpt2", "gpt_neox", "llama", "qwen3"] {
+        for (dtype, goes_on) in [(Dtype::F32, false), (Dtype::F32, true), (Dtype::Bf16, true)] {
+            let Some(gpu) = emulator(false) else { return };
+            let counting = Counting::new(gpu);
+            let decoder = GpuDecoder::open(&counting.gpu(), crate::models::fixture(family), dtype).unwrap();
+            let (layers, width, vocabulary) = (decoder.layers(), decoder.width(), decoder.vocabulary());
+            let ids: Vec<u32> = (0..(sequences * tokens) as u32).map(|i| i % 7 + 3).collect();
+            let ids = Tensor::from_vec(ids, (sequences, tokens), &Device::Cpu).unwrap();
+            if !goes_on {
+                decoder.residual(&ids, layers - 1, Site::ResidualPost).unwrap();
+            } else {
+                let held = decoder.hold(&ids, 0, Site::ResidualPost).unwrap();
+                let positions: Vec<usize> = (0..tokens).collect();
+                let rows = decoder.read_on(&held, held.value(), &positions).unwrap();
+                decoder.logits_of(&rows).unwrap();
+            }
+            let all = sequences * tokens;
+            let logits = goes_on.then_some(all * vocabulary);
+            let forecast = memory::model(decoder.config(), dtype, all, tokens, logits);
+            assert_near(counting.counts().peak, &forecast, &format!("{family}, d = {width}, {dtype:?}, {goes_on}"));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use xd::ml::crosscoder::SparseCode;
+use xd::ml::crosscoder::{SparseCode, geometric_median};
 use xd::ml::cuda::{Array, Code, Form, Gpu, Product, Scores, Selection, Staging, Sums, Turned};
 use xd::ml::kernels::{Columns, Preactivations, batch_top_k, over_each, over_threshold, positive, row_top_k};
 
@@ -113,6 +113,7 @@ mod emulated {
         sums_of_columns_and_of_numbers_are_those_of_f64,
         products_are_those_of_f64_however_the_operands_lie,
         what_is_sent_ahead_is_what_comes,
+        the_geometric_median_of_a_batch_is_that_of_the_cpu,
     );
 }
 
@@ -361,6 +362,27 @@ pub fn what_is_sent_ahead_is_what_comes(gpus: &[Arc<dyn Gpu>]) {
                 found.iter().zip(batch).all(|(a, b)| a.to_bits() == b.to_bits()) && found.len() == batch.len(),
                 "{number}"
             );
+        }
+    }
+}
+
+pub fn the_geometric_median_of_a_batch_is_that_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+    for gpu in gpus {
+        for (rows, width, parts) in [(1, 3, 2), (5, 2, 2), (70, 300, 1), (33, 130, 2)] {
+            let mut x = uniform(rows * width * parts, 9);
+            // Rows far out, and one that is the mean of its two neighbours.
+            x.iter_mut().take(width).for_each(|v| *v += 50.0);
+            if rows > 4 {
+                let both = width * parts;
+                (0..both).for_each(|i| x[3 * both + i] = (x[2 * both + i] + x[4 * both + i]) / 2.0);
+            }
+            let on = Array::of(gpu, &x).unwrap();
+            let found = xd::ml::cuda::geometric_median(gpu, &on, width, parts).unwrap();
+            let expected = geometric_median(&x, width, parts);
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{rows} {width} {parts}: {a} {b}");
+            }
+            assert_eq!(found.len(), expected.len());
         }
     }
 }

@@ -62,3 +62,16 @@ fn a_training_that_does_not_fit_into_a_card_is_refused_with_a_batch_that_does() 
     let (status, said) = plan("80");
     assert!(status == Some(1) && said.contains("80GB, 24GiB"), "{said}");
 }
+
+#[test]
+fn models_that_do_not_fit_into_a_card_are_refused_before_they_are_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/quickstart.xd");
+    let plan = |memory: &str| xd(folder.path(), &["plan", quickstart, "--card-memory", memory]);
+    let (status, said) = plan("80GB");
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = plan("280MB");
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(status == Some(2) && flat.contains("xd::memory × acts takes"), "{said}");
+    assert!(flat.contains("models with `dtype = bf16` take half"), "{said}");
+}

@@ -51,8 +51,8 @@ pub trait Backend: Send {
     /// depends on it.
     fn expect(&mut self, _next: Arc<Vec<f32>>) {}
 
-    /// Replaces the decoder bias `[2d]`.
-    fn set_decoder_bias(&mut self, bias: Vec<f32>) -> Result<()>;
+    /// Before the first step of a top-k loss: the decoder bias becomes the geometric median of rows `[B, 2d]`, of an autoencoder `[B, d]`.
+    fn start_at_median(&mut self, batch: &[f32]) -> Result<()>;
 
     /// Starts latents that were idle for more than `patience` steps again, by the errors of the batch just learned.
     fn resample(&mut self, batch: &[f32], step: u64, patience: u64) -> Result<()>;

@@ -16,7 +16,7 @@ use super::guess::Guess;
 use super::parameter::ParameterPart;
 use super::rows_pass::{self, ColumnSums, back_to_code, decode};
 use super::state::State;
-use super::{CodeNorm, Loss, Precision, SparseCode, TopK, TrainerConfig, Variant, resample};
+use super::{CodeNorm, Loss, Precision, SparseCode, TopK, TrainerConfig, Variant, geometric_median, resample};
 use crate::ml::kernels::{
     AdamStep, Candidates, Columns, GROUP, Latents, Matrix, Preactivations, Rounded, RoundedGroup, Selector, Side, Unit,
     count_positive, dot, dots, product, squared_norm,
@@ -519,8 +519,8 @@ impl Backend for Cpu {
         outcome
     }
 
-    fn set_decoder_bias(&mut self, bias: Vec<f32>) -> Result<()> {
-        self.state.decoder_bias.value = bias;
+    fn start_at_median(&mut self, batch: &[f32]) -> Result<()> {
+        self.state.decoder_bias.value = geometric_median(batch, self.width, self.row() / self.width);
         Ok(())
     }
 

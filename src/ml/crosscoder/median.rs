@@ -1,9 +1,9 @@
 //! The geometric median: where the decoder bias of the top-k losses starts (docs/method.md 1.1).
 
 /// Most rounds of Weiszfeld's algorithm.
-const ROUNDS: usize = 100;
+pub const ROUNDS: usize = 100;
 /// It has converged when no part's guess moves further.
-const CLOSE: f64 = 1e-5;
+pub const CLOSE: f64 = 1e-5;
 
 /// Per part, the point with the least sum of distances to the rows x `[B, parts, d]`: `[parts, d]` (two models, or the one vector of an
 /// autoencoder), by Weiszfeld's algorithm from the mean, as published; a row that equals the guess counts with distance 1e-12 where the

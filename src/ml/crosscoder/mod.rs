@@ -27,7 +27,7 @@ mod cpu;
 mod encoder;
 mod gradient;
 mod guess;
-mod median;
+pub(crate) mod median;
 mod precision;
 mod rows_pass;
 mod start;

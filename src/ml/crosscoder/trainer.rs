@@ -8,7 +8,7 @@ use super::cpu::Cpu;
 use super::layout::{by_latent, by_model};
 use super::parameter::Parameter;
 use super::state::State;
-use super::{Activation, Autoencoder, Crosscoder, Loss, StepReport, TrainerConfig, Variant, geometric_median, start};
+use super::{Activation, Autoencoder, Crosscoder, Loss, StepReport, TrainerConfig, Variant, start};
 use crate::ml::cuda::{Gpu, Training};
 use crate::ml::kernels::transposed;
 use crate::ml::{Error, Result};
@@ -179,7 +179,7 @@ impl Trainer {
         }
         let seen = self.config.variant.seen(batch, self.width);
         if self.count.step == 0 && !matches!(self.config.loss, Loss::L1 { .. }) {
-            self.backend.set_decoder_bias(geometric_median(&seen, self.width, self.row() / self.width))?;
+            self.backend.start_at_median(&seen)?;
         }
         let rate = self.config.train.rate_at(self.count.step);
         let terms = self.backend.learn(&seen, Step { number: self.count.step, rate })?;

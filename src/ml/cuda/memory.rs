@@ -1,13 +1,15 @@
-//! How much of a card's memory a training and a pass of Latent Scaling take at most: every array by its name.
+//! How much of a card's memory a training, a pass of Latent Scaling and a model take at most: every array by its name.
 //!
 //! B rows of a batch, W numbers of a row (2d, or d of an autoencoder), D latents. What grows with the data, the entries of a code, stands here with
 //! its bound. A test runs both with an allocator that counts and holds these numbers against it.
 
 use super::columns::CHUNK_ROWS;
 use super::kernels::{BINS, SUMS};
+use super::lm::WIDE;
 use super::{scaling, scorer, sums};
 use crate::ml::crosscoder::backend::DENSE_SHARE;
 use crate::ml::crosscoder::{Activation, Loss, Precision, TrainerConfig, Variant};
+use crate::ml::lm::{Decoder, DecoderConfig, Dtype, Rope};
 use crate::ml::scaling::bootstrap::GROUPS;
 
 /// What is set aside for the context, the machine code of the kernels, cuBLAS and its workspace: an allowance, not a measurement.
@@ -182,4 +184,44 @@ pub fn scaling(of: ScalingSizes) -> Memory {
         .with("code", entries * ENTRY + 4 * (rows + 1))
         .with("code turned round", entries * ENTRY + turned(rows, latents))
         .with("projections", 4 * 4 * entries)
+}
+
+/// A decoder that is given so many tokens at a time, in sequences of at most `longest`. `rest`: it also goes on from values that are put in,
+/// and makes so many logits at a time.
+pub fn model(config: &DecoderConfig, dtype: Dtype, tokens: usize, longest: usize, rest: Option<usize>) -> Memory {
+    let (d, shape, mlp) = (config.width, config.attention, config.mlp);
+    let number = if dtype == Dtype::Bf16 { 2 } else { 4 };
+    let parts = Decoder::shapes(config);
+    let bytes = |shape: &[usize]| match shape {
+        [numbers] => 4 * numbers,
+        shape => number * shape.iter().product::<usize>(),
+    };
+    let (queries, keys) = (shape.heads * shape.head, shape.kv_heads * shape.head);
+    let middle = if mlp.gated { 2 } else { 1 } * mlp.inner;
+    let mut ropes: Vec<Rope> = config.layers.iter().filter_map(|layer| layer.rope).collect();
+    ropes.dedup();
+    ropes = ropes.iter().enumerate().filter(|(i, rope)| !ropes[..*i].contains(rope)).map(|(_, rope)| *rope).collect();
+    let memory = Memory::default()
+        .with("weights", parts.iter().map(|(_, shape)| bytes(shape)).sum())
+        .with("token ids", 4 * tokens)
+        .with("stream, attention, MLP, norm", 4 * 4 * tokens * d)
+        .with("queries, keys, values, what is attended to", 4 * tokens * (2 * queries + 2 * keys))
+        .with("middle of the MLP", 4 * tokens * middle)
+        .with("angles", ropes.iter().map(|rope| 8 * longest * rope.pairs()).sum());
+    let (memory, widest) = match rest {
+        // A row of logits at a time is one position of one run.
+        Some(logits) => {
+            let read = 4 * tokens * d + 4 * tokens;
+            (memory.with("values put in, rows read", read).with("logits", 4 * logits), config.vocabulary)
+        }
+        None => (memory, 0),
+    };
+    if dtype == Dtype::F32 {
+        return memory;
+    }
+    let outputs = [(queries, d), (keys, d), (d, queries), (mlp.inner, d), (d, mlp.inner), (widest, d)];
+    let block = |&(rows, columns): &(usize, usize)| rows.min((WIDE / columns).max(1));
+    let wide = outputs.iter().map(|of| block(of) * of.1).max().unwrap_or(0);
+    let product = outputs[..5].iter().map(block).max().unwrap_or(0) * tokens;
+    memory.with("weights in f32", 4 * wide).with("products before they are rounded", 4 * product)
 }

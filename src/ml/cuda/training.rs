@@ -8,6 +8,7 @@ use super::code::Code;
 use super::columns::Turned;
 use super::gpu::{Arg, Form, Gpu, Product};
 use super::launch::{blocks, launch};
+use super::median::geometric_median;
 use super::run;
 use super::scorer::{Operands, Scorer, Top, Way};
 use super::selection::{Scores, Selection, fits};
@@ -661,8 +662,10 @@ impl Backend for Training {
         self.next = Some(next);
     }
 
-    fn set_decoder_bias(&mut self, bias: Vec<f32>) -> Result<()> {
-        self.state.decoder_bias.value.set(&bias)
+    fn start_at_median(&mut self, batch: &[f32]) -> Result<()> {
+        self.x.bring(batch)?;
+        let median = geometric_median(&self.gpu, self.x.array(), self.width, self.models())?;
+        self.state.decoder_bias.value.set(&median)
     }
 
     /// Resampling is rare: it is done by the same code as on the CPU, there.

@@ -50,7 +50,7 @@ pub use model::{LanguageModel, Pace};
 pub use ops::Activation;
 pub(crate) use ops::alone;
 pub use packing::{Counted, TextPortion};
-pub use prediction::{Logits, Prediction, Reading, predictions};
+pub use prediction::{Logits, Prediction, ROWS, Reading, predictions};
 pub use pretrain::{Pretrain, pretrain};
 pub(crate) use rope::RopeTable;
 pub use rope::{Rope, RopeScaling};

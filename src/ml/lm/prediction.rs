@@ -12,7 +12,7 @@ use crate::ml::cuda::GpuLogits;
 use crate::ml::{Error, Result, Watch};
 
 /// Rows at once, however small the vocabulary is.
-const ROWS: usize = 4096;
+pub const ROWS: usize = 4096;
 
 /// What a run predicts at one position. p is the untouched run's distribution, q this one's, r that of another model.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

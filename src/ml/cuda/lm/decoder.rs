@@ -18,7 +18,7 @@ use crate::ml::lm::{
 use crate::ml::{Error, Result};
 
 /// What a card is given at a time: enough tokens that its products are large, and 1 GiB of logits. Passes go one after the other.
-const PACE: Pace = Pace { tokens: 8192, logits: 1 << 28, side_by_side: false };
+pub(crate) const PACE: Pace = Pace { tokens: 8192, logits: 1 << 28, side_by_side: false };
 
 /// A causal language model on a GPU; its forward pass is that of [`crate::ml::lm::Decoder`], in the same formats.
 pub struct GpuDecoder {

@@ -10,4 +10,6 @@ mod room;
 mod weights;
 
 pub use decoder::GpuDecoder;
+pub(crate) use decoder::PACE;
 pub use logits::GpuLogits;
+pub(crate) use weights::WIDE;

@@ -11,7 +11,7 @@ use crate::ml::lm::{Dtype, NormShape, Weights};
 use crate::ml::{Error, Result};
 
 /// Numbers of bf16 weights that are widened at once (256 MiB in f32), whole rows of them.
-const WIDE: usize = 1 << 26;
+pub(crate) const WIDE: usize = 1 << 26;
 
 /// A matrix, row-major, in the format of its model.
 pub(super) struct Matrix {
