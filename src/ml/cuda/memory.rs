@@ -219,9 +219,13 @@ pub fn model(config: &DecoderConfig, dtype: Dtype, tokens: usize, longest: usize
     if dtype == Dtype::F32 {
         return memory;
     }
-    let outputs = [(queries, d), (keys, d), (d, queries), (mlp.inner, d), (d, mlp.inner), (widest, d)];
-    let block = |&(rows, columns): &(usize, usize)| rows.min((WIDE / columns).max(1));
-    let wide = outputs.iter().map(|of| block(of) * of.1).max().unwrap_or(0);
-    let product = outputs[..5].iter().map(block).max().unwrap_or(0) * tokens;
+    let block = |rows: usize, columns: usize| rows.min((WIDE / columns).max(1));
+    let linear = [(queries, d), (keys, d), (d, queries), (mlp.inner, d), (d, mlp.inner)];
+    let of_layers =
+        linear.iter().map(|&(rows, columns)| (block(rows, columns) * columns, tokens * block(rows, columns)));
+    let of_head = block(widest, d);
+    let (wide, product) = of_layers
+        .chain([(of_head * d, rest.unwrap_or(0) / config.vocabulary * of_head)])
+        .fold((0, 0), |(wide, product), (w, p)| (wide.max(w), product.max(p)));
     memory.with("weights in f32", 4 * wide).with("products before they are rounded", 4 * product)
 }
