@@ -5,6 +5,24 @@ use xd::lang::plan::spec::{Insert, Latents};
 
 use crate::memory::{Memory, short};
 
+/// Two models and their activations.
+const PAIR: &str = r#"xd 1
+model base = folder("organism/base")
+model chat = folder("organism/chat")
+pair organism {
+  base  = base
+  tuned = chat
+}
+corpus talk = jsonl("organism/texts/chat.jsonl", column = "messages", template = tokenizer)
+activations acts {
+  of       = organism
+  layer    = 2
+  context  = 64 tokens
+  train    = [10K tokens of talk]
+  validate = [1K tokens of talk]
+}
+"#;
+
 /// What a half is a half of.
 fn half(insert: &Insert) -> Option<&Latents> {
     match insert {
@@ -20,22 +38,7 @@ fn the_paper_stands_with_any_axes() {
     for axes in [format!("for {losses}, {seeds}"), format!("for {losses}"), format!("for {seeds}"), String::new()] {
         let loss = if axes.contains("loss in") { "" } else { "  loss = batch_topk(k = 8)\n" };
         let file = format!(
-            "xd 1
-model base = folder(\"organism/base\")
-model chat = folder(\"organism/chat\")
-pair organism {{
-  base  = base
-  tuned = chat
-}}
-corpus talk = jsonl(\"organism/texts/chat.jsonl\", column = \"messages\", template = tokenizer)
-activations acts {{
-  of       = organism
-  layer    = 2
-  context  = 64 tokens
-  train    = [10K tokens of talk]
-  validate = [1K tokens of talk]
-}}
-crosscoder cc {axes} {{
+            "{PAIR}crosscoder cc {axes} {{
   on = acts
 {loss}  train {{ batch = 64 tokens
     optimizer = adam(warmup = 10 steps) }}
@@ -123,22 +126,7 @@ plot figures = paper(classes, nu, effective = 50)
 /// A pair of crosscoders over these axes with the claims of the paper.
 fn claimed(axes: &str, loss: &str, insert: &str) -> Vec<String> {
     let file = format!(
-        "xd 1
-model base = folder(\"organism/base\")
-model chat = folder(\"organism/chat\")
-pair organism {{
-  base  = base
-  tuned = chat
-}}
-corpus talk = jsonl(\"organism/texts/chat.jsonl\", column = \"messages\", template = tokenizer)
-activations acts {{
-  of       = organism
-  layer    = 2
-  context  = 64 tokens
-  train    = [10K tokens of talk]
-  validate = [1K tokens of talk]
-}}
-crosscoder cc {axes} {{
+        "{PAIR}crosscoder cc {axes} {{
   on = acts
   {loss}
   train.batch = 64 tokens
