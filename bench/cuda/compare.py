@@ -1,6 +1,6 @@
 """Measures and checks xd on an NVIDIA card, beside torch on the same card: run.sh runs this.
 
-    compare.py [--binaries DIR] [--self-test] [--rounds 2] [--minutes 9] [--only PART ..] [--out results.json]
+    compare.py [--binaries DIR] [--self-test] [--rounds 2] [--minutes 9] [--only PART ..] [--scratch DIR] [--out results.json]
 
 Parts, in this order; parts and sizes that would begin after --minutes are left out, and said to be:
 
@@ -9,6 +9,7 @@ Parts, in this order; parts and sizes that would begin after --minutes are left 
     steps       1,000 steps on the card against the CPU
     train       xd's step, torch's as published (eager, f32), torch with bf16 autocast, TF32, torch.compile and fused Adam: bench/train
     scaling     Latent Scaling of all latents against the published procedure: bench/scaling
+    harvest     bf16 models of published shapes against transformers with SDPA, stopped at the same layer: bench/harvest
     sanitizer   a short training and a short pass under compute-sanitizer, where it is on the PATH
 
 With --self-test everything runs on the CPU at tiny sizes and nothing that is printed is a measurement: it shows that this script works.
@@ -28,13 +29,15 @@ import time
 from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(BENCH))
+sys.path[:0] = [str(BENCH), str(BENCH / "harvest")]
 
 import sides
 
 # Of the training that is compared with the CPU's: the largest relative difference of the losses of the first steps, and of the mean loss of the
 # last 100. In between rounding may have sent the two apart: which of two latents that are nearly alike fires is decided by it.
 FIRST_STEPS, FIRST_TOLERANCE, LAST_TOLERANCE = 50, 1e-3, 1e-2
+# Of harvested rows in bf16, over their standard deviation: the root of the mean square by which two libraries may be apart.
+ROWS_TOLERANCE = 2e-2
 
 
 def load(folder):
@@ -45,7 +48,7 @@ def load(folder):
     return module
 
 
-train, scaling = load("train"), load("scaling")
+train, scaling, harvest = load("train"), load("scaling"), load("harvest")
 
 
 class Run:
@@ -171,6 +174,49 @@ def latent_scaling(run):
     return sides.table(SCALING_HEADER, lines)
 
 
+HARVEST_HEADER = ["shape", "side", "time: median (each)", "tokens/s", "peak memory", "times the first", "difference of the rows"]
+
+
+def harvesting(run):
+    """Both sides of a harvest, by models of published shapes with random weights."""
+    try:
+        import transformers  # noqa: F401
+    except ImportError as problem:
+        return f"SKIPPED: {problem}"
+    import torch
+
+    import shapes
+
+    if run.a.self_test:
+        names, tokens, tries = ["trial"], 4_000, [("sdpa", 2048)]
+    else:
+        names, tokens, tries = ["llama3.2_1b", "gemma2_2b"], 400_000, harvest.TRIES["cuda"]
+    settings = run.settings(speed=run.program("harvest_speed"), dtype="bf16", scratch=run.a.scratch, tries=tries)
+    ids = shapes.documents(tokens, 1024)
+    total = sum(len(document) for document in ids)
+    lines = []
+    for name in run.in_time(names):
+        with kept_going(run, name), tempfile.TemporaryDirectory(dir=run.a.scratch) as folder:
+            folders = [Path(folder) / side for side in ["base", "tuned"]]
+            layer = [shapes.write(folder, name, seed, run.device) for seed, folder in enumerate(folders)][0]
+            if run.device == "cuda":
+                torch.cuda.empty_cache()
+            found = harvest.measure(*folders, ids, layer, settings)
+            apart = f"{found['mean']:.0e} of their deviation, {found['worst']:.0e} at most"
+            print(f"  {name}: torch {found['setting']}", flush=True)
+            run.expect(found["mean"] <= ROWS_TOLERANCE, f"{name}: rows of both sides differ by {apart} ({ROWS_TOLERANCE:.0e})")
+            first = statistics.median(found["seconds"]["xd"])
+            for side, times in found["seconds"].items():
+                middle = statistics.median(times)
+                each = " ".join(f"{time:.2f}" for time in times)
+                called = side if side == "xd" else "transformers, SDPA"
+                memory = f"{found['peaks'][side] / 1e9:.2f} GB"
+                cells = [f"{name}, layer {layer}, {total:,} tokens, bf16", called, f"{middle:.2f} s ({each})", f"{total / middle:,.0f}"]
+                lines.append([*cells, memory, f"{middle / first:.2f}", apart])
+    run.found["harvest"] = lines
+    return sides.table(HARVEST_HEADER, lines)
+
+
 def sanitizer(run):
     """No reads or writes outside of arrays, no races in shared memory."""
     program = shutil.which("compute-sanitizer")
@@ -197,7 +243,15 @@ def kept_going(run, name):
         run.expect(False, f"{name}: {problem!r}")
 
 
-PARTS = {"tests": tests, "repeat": repeat, "steps": steps, "train": training, "scaling": latent_scaling, "sanitizer": sanitizer}
+PARTS = {
+    "tests": tests,
+    "repeat": repeat,
+    "steps": steps,
+    "train": training,
+    "scaling": latent_scaling,
+    "harvest": harvesting,
+    "sanitizer": sanitizer,
+}
 
 
 def machine(run):
@@ -216,12 +270,13 @@ def machine(run):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binaries", help="a folder with train_speed, scaling_speed and perhaps cuda_tests")
+    parser.add_argument("--binaries", help="a folder with train_speed, scaling_speed, harvest_speed and perhaps cuda_tests")
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=None)
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--scratch", help="where models and shards of the harvest are written: 20 GB; /dev/shm, say, where the disk is slow")
     parser.add_argument("--out", help="also write what was found there, as JSON")
     a = parser.parse_args()
     a.rounds = a.rounds or (1 if a.self_test else 2)

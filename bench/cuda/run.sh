@@ -5,7 +5,8 @@
 #   bench/cuda/run.sh --binaries DIR        # programs that were built elsewhere: no Rust is needed (bench/cuda/carry.sh makes DIR)
 #   bench/cuda/run.sh --self-test           # the same script at tiny sizes on the CPU, where there is no card
 #
-# Needs Python 3.10 or later with torch (for a card: torch's CUDA build), numpy and safetensors; VENV names the environment.
+# Needs Python 3.10 or later with torch (for a card: torch's CUDA build), numpy, safetensors and, for the harvest, transformers; VENV names the
+# environment.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 case " $* " in

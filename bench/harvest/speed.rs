@@ -1,7 +1,8 @@
 //! Harvests documents that are token ids already, and says how long it took: the xd side of `compare.py`.
 //!
-//! `speed BASE TUNED IDS.json LAYER THREADS OUT [--device cuda]`: IDS is a list of lists of ids; the shards are written to OUT (f32, rows with
-//! their document and position in the sidecar), and one JSON line is printed.
+//! `speed BASE TUNED IDS.json LAYER THREADS OUT f32|bf16 [--device cuda]`: IDS is a list of lists of ids; models run and shards are written in the
+//! format named, to OUT (rows with their document and position in the sidecar), and one JSON line is printed. On a card `peak_bytes` is what the
+//! whole process took of it.
 
 use std::path::Path;
 use std::time::Instant;
@@ -31,54 +32,58 @@ impl Documents for Ids {
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     tune_allocator();
     let (arguments, card) = arguments()?;
-    let [_, base, tuned, ids, layer, threads, out] = &arguments[..] else {
-        return Err("usage: speed BASE TUNED IDS.json LAYER THREADS OUT".into());
+    let [_, base, tuned, ids, layer, threads, out, dtype] = &arguments[..] else {
+        return Err("usage: speed BASE TUNED IDS.json LAYER THREADS OUT f32|bf16".into());
+    };
+    let (dtype, store) = match dtype.as_str() {
+        "f32" => (Dtype::F32, Store::F32),
+        "bf16" => (Dtype::Bf16, Store::Bf16),
+        other => return Err(format!("`{other}` is not f32 or bf16").into()),
     };
     rayon::ThreadPoolBuilder::new().num_threads(threads.parse()?).build_global()?;
-    let layer = layer.parse()?;
+    let (layer, out) = (layer.parse()?, Path::new(out));
     let ids = Ids(serde_json::from_str(&std::fs::read_to_string(ids)?)?);
     let folders = [Path::new(base), Path::new(tuned)];
     match card {
         Some(number) => {
+            let before = free(number)?;
             let gpu = open(number)?;
-            let open = |folder| GpuDecoder::open(&gpu, folder, Dtype::F32);
-            measure([open(folders[0])?, open(folders[1])?], GpuDecoder::blocks_run, folders, &ids, layer, out)
+            let open = |folder| GpuDecoder::open(&gpu, folder, dtype);
+            let decoders = [open(folders[0])?, open(folders[1])?];
+            let mut told = measure(&decoders, folders, &ids, layer, store, out)?;
+            told["blocks"] = decoders.each_ref().map(GpuDecoder::blocks_run).to_vec().into();
+            told["peak_bytes"] = before.saturating_sub(free(number)?).into();
+            println!("{told}");
         }
         None => {
-            let decoders = [Decoder::load(folders[0])?, Decoder::load(folders[1])?];
-            measure(decoders, Decoder::blocks_run, folders, &ids, layer, out)
+            let decoders = [Decoder::open(folders[0], dtype)?, Decoder::open(folders[1], dtype)?];
+            let mut told = measure(&decoders, folders, &ids, layer, store, out)?;
+            told["blocks"] = decoders.each_ref().map(Decoder::blocks_run).to_vec().into();
+            println!("{told}");
         }
     }
+    Ok(())
 }
 
+/// Seconds, rows and padding of one harvest.
 fn measure<M: LanguageModel>(
-    decoders: [M; 2],
-    blocks: impl Fn(&M) -> u64,
+    decoders: &[M; 2],
     folders: [&Path; 2],
     ids: &Ids,
     layer: usize,
-    out: &str,
-) -> std::result::Result<(), Box<dyn std::error::Error>> {
+    store: Store,
+    out: &Path,
+) -> std::result::Result<serde_json::Value, Box<dyn std::error::Error>> {
     let tokens: u64 = ids.0.iter().map(|document| document.len() as u64).sum();
     let tokenizers = [Tokenizer::load(folders[0])?, Tokenizer::load(folders[1])?];
     let tap = |model: usize| Tap::new(&decoders[model], &tokenizers[model], layer, Site::ResidualPost);
     let (base, tuned) = (tap(0)?, tap(1)?);
     let pair = Pair::new(&base, &tuned)?;
-    let harvest = Harvest {
-        context: usize::MAX,
-        train: vec![Portion { corpus: 0, tokens }],
-        store: Store::F32,
-        ..Harvest::default()
-    };
+    let harvest =
+        Harvest { context: usize::MAX, train: vec![Portion { corpus: 0, tokens }], store, ..Harvest::default() };
     let start = Instant::now();
-    let done = harvest.run(&pair, &[ids], Path::new(out), &Unwatched)?;
+    let done = harvest.run(&pair, &[ids], out, &Unwatched)?;
     let seconds = start.elapsed().as_secs_f64();
     let padding = done.train.index().ran.padding;
-    println!(
-        "{}",
-        serde_json::json!({
-            "seconds": seconds, "rows": done.train.count(), "padding": padding, "blocks": decoders.each_ref().map(blocks),
-        })
-    );
-    Ok(())
+    Ok(serde_json::json!({ "seconds": seconds, "rows": done.train.count(), "padding": padding }))
 }
