@@ -190,7 +190,7 @@ def harvesting(run):
     if run.a.self_test:
         names, tokens, tries = ["trial"], 4_000, [("sdpa", 2048)]
     else:
-        names, tokens, tries = ["llama3.2_1b", "gemma2_2b"], 400_000, harvest.TRIES["cuda"]
+        names, tokens, tries = ["llama3.2_1b", "gemma3_4b"], 400_000, harvest.TRIES["cuda"]
     settings = run.settings(speed=run.program("harvest_speed"), dtype="bf16", scratch=run.a.scratch, tries=tries)
     ids = shapes.documents(tokens, 1024)
     total = sum(len(document) for document in ids)

@@ -19,18 +19,18 @@ SHAPES = {
         "max_position_embeddings": 8192,
         "rope_theta": 500000.0,
     },
-    # Gemma 2 2B, which the paper reads after block 13; its scores are not capped here, because torch's SDPA cannot cap them.
-    "gemma2_2b": {
-        "kind": "Gemma2Config",
+    # Gemma 3 4B without its images, a size above Gemma 2 2B, for which transformers has no SDPA (its scores are capped).
+    "gemma3_4b": {
+        "kind": "Gemma3TextConfig",
         "layer": 13,
-        "hidden_size": 2304,
-        "intermediate_size": 9216,
+        "hidden_size": 2560,
+        "intermediate_size": 10_240,
         "num_attention_heads": 8,
         "num_key_value_heads": 4,
         "head_dim": 256,
         "query_pre_attn_scalar": 256,
+        "sliding_window": 1024,
         "max_position_embeddings": 8192,
-        "attn_logit_softcapping": None,
     },
     "trial": {
         "kind": "LlamaConfig",
