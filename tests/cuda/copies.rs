@@ -170,6 +170,22 @@ fn the_copy_of_the_encoder_follows_every_step_and_is_made_anew_only_after_a_resa
     }
 }
 
+#[test]
+#[should_panic(expected = "the copy is not that of the encoder, at its use 2")]
+fn a_copy_that_is_off_by_a_bit_is_noticed() {
+    let gpu = emulator(false).expect("the copy is not that of the encoder, at its use 2: no emulator to tell");
+    let Case { config, width, .. } = cases().swap_remove(0);
+    let (counting, seen) = watched(gpu, config.latents, 2 * width);
+    let mut trainer = Trainer::new(config, width, None).unwrap().on(&counting.gpu()).unwrap();
+    let batch = rows(32, width, 11);
+    trainer.step(&batch).unwrap();
+    let narrow = place(&seen.lock().unwrap().copy.as_ref().unwrap().args[2]);
+    let mut byte = [0u8];
+    counting.gpu().download(narrow, &mut byte).unwrap();
+    counting.gpu().upload(narrow, &[byte[0] ^ 1]).unwrap();
+    trainer.step(&batch).unwrap();
+}
+
 /// Entries whose latents come in slices have the gradients of one slice.
 #[test]
 fn gradients_of_entries_are_the_same_in_slices_of_any_size() {
