@@ -17,13 +17,18 @@
 //! a product of f32, where b = 0; for bf16 they are rounded to the nearest. g' = (2 K + 8) 2^-24 for f32 and (4 K + 8) 2^-24 for bf16: twice and four
 //! times the sum's bound, because tensor cores cut off what they align (at most 1.5 K 2^-23 with four products an addition and no bit to spare;
 //! Fasi, Higham, Mikaitis and Pranesh 2021), and 8 for the rounding of P' -+ e. g = (K / 16 + 14) 2^-24 is twice the bound of our kernel. Norms are
-//! sums in f64 (in any order, whose own rounding is far under the share), rounded up; a, b and c are enlarged by 2^-10 for their own rounding. Rows and latents over 1e18 or that are not finite have no bound: they
+//! sums in f64, enlarged by 2^-20 (in any order they are off by K 2^-53) and rounded up; a, b and c are enlarged by 2^-10 for their own
+//! rounding. Rows and latents over 1e18 or that are not finite have no bound: they
 //! always count as near the top, and so does what is no number. The bound holds to K = 2^16.
 //!
 //! With e the bound, fl(fl(P' - e + bias) S) <= score <= fl(fl(P' + e + bias) S), because rounding is monotone and S is not negative. If T is the
 //! `keep`-th largest of the lower ends (of the batch, or of a row), at least `keep` scores are T or more, so whatever is among the `keep` largest has
-//! an upper end of T or more; a smaller bound only lets in more, so T is made of its first 21 bits. Those entries are scored again, and selected among as ever: the selection and its values are the same
-//! for every product within its bound.
+//! an upper end of T or more. A smaller T only lets in more, and T is made of the first 21 bits of its score. Those entries are scored again, and
+//! selected among as ever: the selection and its values are the same for every product within its bound.
+//!
+//! What the encoder's side is made of (its rows in bf16 and their sizes) is held from step to step, because few other passes read as much:
+//! whoever moves rows of the encoder writes the copy too ([`Scorer::follow`]). It is made anew where nobody did: at first, and after
+//! [`Scorer::forget_encoder`].
 
 use std::sync::Arc;
 
