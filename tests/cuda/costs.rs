@@ -180,11 +180,11 @@ fn a_step_waits_five_times_at_most_and_allocates_nothing() {
         found.push((*name, counts.waits(), counts.launched()));
     }
     let expected = [
-        ("BatchTopK with AuxK and clip", 5, 73),
-        ("BatchTopK without AuxK", 3, 49),
+        ("BatchTopK with AuxK and clip", 5, 71),
+        ("BatchTopK without AuxK", 3, 47),
         ("TopK with AuxK and clip", 5, 57),
-        ("L1, dense", 3, 27),
-        ("L1, sparse", 3, 28),
+        ("L1, dense", 3, 28),
+        ("L1, sparse", 3, 29),
     ];
     assert_eq!(found, expected, "waits and launches");
 }

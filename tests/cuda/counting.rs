@@ -35,14 +35,26 @@ impl Counts {
     }
 }
 
+/// What is told of each call that computes, before it happens: the kernel, or `"product"` with its second operand.
+pub type Witness = dyn Fn(&dyn Gpu, &'static str, [u32; 2], &[Arg]) + Send + Sync;
+
 pub struct Counting {
     gpu: Arc<dyn Gpu>,
     counts: Mutex<Counts>,
+    witness: Box<Witness>,
 }
 
 impl Counting {
     pub fn new(gpu: Arc<dyn Gpu>) -> Arc<Self> {
-        Arc::new(Counting { gpu, counts: Mutex::default() })
+        Counting::before(gpu, |_, _, _, _| {})
+    }
+
+    /// Tells a witness of each call that computes.
+    pub fn before(
+        gpu: Arc<dyn Gpu>,
+        witness: impl Fn(&dyn Gpu, &'static str, [u32; 2], &[Arg]) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Counting { gpu, counts: Mutex::default(), witness: Box::new(witness) })
     }
 
     /// As a GPU to compute on.
@@ -113,11 +125,13 @@ impl Gpu for Counting {
 
     fn launch(&self, kernel: &'static str, grid: [u32; 2], args: &[Arg]) -> Result<()> {
         *self.counts().launches.entry(kernel).or_default() += 1;
+        (self.witness)(&*self.gpu, kernel, grid, args);
         self.gpu.launch(kernel, grid, args)
     }
 
     fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
         self.counts().products += 1;
+        (self.witness)(&*self.gpu, "product", [1, 1], &[Arg::Place(b)]);
         self.gpu.product(product, a, b, c)
     }
 
@@ -127,6 +141,7 @@ impl Gpu for Counting {
 
     fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
         self.counts().products += 1;
+        (self.witness)(&*self.gpu, "product", [1, 1], &[Arg::Place(b)]);
         self.gpu.narrow_product(of, product, a, b, c)
     }
 }

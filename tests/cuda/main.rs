@@ -13,6 +13,7 @@ use checks;
 mod analyses;
 #[cfg(feature = "cuda")]
 mod card;
+mod copies;
 mod costs;
 mod counting;
 mod decoder;

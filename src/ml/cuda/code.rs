@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::array::Array;
 use super::gpu::Gpu;
-use super::launch::blocks;
-use super::launch::launch;
+use super::launch::{blocks, launch, slices};
 use crate::ml::Result;
 use crate::ml::crosscoder::SparseCode;
 
@@ -94,9 +93,10 @@ impl Code {
 
     /// Fills the gradients: G_i d_j of every entry, G `[B, W]`.
     pub fn back(&self, upstream: &Array<f32>, decoder: &Array<f32>, width: usize) -> Result<()> {
-        let grid = [self.rows as u32, 1];
-        let (offsets, latents) = (&self.offsets, &self.latents);
-        launch!(&self.gpu, "entry_gradients", grid, offsets, latents, upstream, decoder, width, &self.gradients)
+        let (slice, slices) = slices(decoder.len() / width, width);
+        let grid = [self.rows as u32, slices as u32];
+        let (offsets, latents, out) = (&self.offsets, &self.latents, &self.gradients);
+        launch!(&self.gpu, "entry_gradients", grid, offsets, latents, upstream, decoder, width, slice, out)
     }
 
     /// Sets a 1 in `fired` for each latent of the code, and in `strong` for those with f over `active`; both `[D]`.

@@ -6,6 +6,15 @@ pub const BLOCK: usize = 256;
 /// Bins of a digit in `select.cu`.
 pub const BINS: usize = 2048;
 
+/// Places of a row that a block takes at once.
+pub const SPAN: usize = 6 * BLOCK;
+
+/// Rows that a block of `select.cu` goes through side by side.
+pub const ROWS: usize = 4;
+
+/// Sums of a span of a latent's row in `update.cu`.
+pub const ROW_SUMS: usize = 4;
+
 /// Sums of a latent in `scaling.cu`.
 pub const SUMS: usize = 6;
 
@@ -48,6 +57,7 @@ pub const NAMES: &[&str] = &[
     "distributions",
     "embed",
     "entry_gradients",
+    "finish_latents",
     "finish_product",
     "flow_partials",
     "gradient_squares",
@@ -61,6 +71,7 @@ pub const NAMES: &[&str] = &[
     "median_weights",
     "narrow_search",
     "normalize",
+    "normalize_latents",
     "note_count",
     "penalize_entries",
     "place_entries",
@@ -106,8 +117,10 @@ mod tests {
         found.sort_unstable();
         assert_eq!(found, NAMES);
         assert!(SOURCE.contains(&format!("#define BLOCK {BLOCK}\n")));
-        assert!(
-            SOURCE.contains(&format!("#define BINS {BINS}\n")) && SOURCE.contains(&format!("#define SUMS {SUMS}\n"))
-        );
+        for (name, value) in
+            [("BINS", BINS), ("SUMS", SUMS), ("ROWS", ROWS), ("ROW_SUMS", ROW_SUMS), ("EACH", SPAN / BLOCK)]
+        {
+            assert!(SOURCE.contains(&format!("#define {name} {value}\n")), "{name}");
+        }
     }
 }

@@ -2,12 +2,26 @@
 
 use super::array::{Array, Number};
 use super::gpu::{Arg, Gpu};
-use super::kernels::BLOCK;
+use super::kernels::{BLOCK, SPAN};
 use crate::ml::Result;
 
 /// Blocks that cover so many threads.
 pub fn blocks(threads: usize) -> u32 {
     threads.div_ceil(BLOCK) as u32
+}
+
+/// Bytes of weights that are gathered from at a time: they stay in the L2 of a card.
+const SLICE: usize = 32 << 20;
+
+/// Latents of a slice whose rows of so many numbers are gathered from at a time, and slices of so many latents.
+pub(super) fn slices(latents: usize, row: usize) -> (usize, usize) {
+    let slice = (SLICE / (4 * row)).max(1);
+    (slice, latents.div_ceil(slice))
+}
+
+/// Spans of a row of so many numbers.
+pub(super) fn spans(row: usize) -> usize {
+    row.div_ceil(SPAN)
 }
 
 /// Runs a kernel, unless its grid is empty.
@@ -38,6 +52,12 @@ impl<T: Number> From<Option<&Array<T>>> for Arg {
 impl From<u32> for Arg {
     fn from(value: u32) -> Self {
         Arg::U32(value)
+    }
+}
+
+impl From<bool> for Arg {
+    fn from(value: bool) -> Self {
+        Arg::U32(value.into())
     }
 }
 

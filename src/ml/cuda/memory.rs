@@ -4,7 +4,8 @@
 //! its bound. A test runs both with an allocator that counts and holds these numbers against it.
 
 use super::columns::CHUNK_ROWS;
-use super::kernels::{BINS, SUMS};
+use super::kernels::{BINS, ROW_SUMS, SUMS};
+use super::launch::spans;
 use super::lm::WIDE;
 use super::{scaling, scorer, sums};
 use crate::ml::crosscoder::backend::DENSE_SHARE;
@@ -98,6 +99,7 @@ fn near(memory: Memory, wanted: usize, rows: usize, latents: usize, row: usize) 
     memory
         .with("rows and encoder in bf16", 2 * (rows + latents) * row)
         .with("their norms, bounds", 8 * (rows + latents) + 12 * rows)
+        .with("who can be among the largest", 4 * rows * latents.div_ceil(32))
         .with("entries scored again", 8 * scorer::scored_again(wanted, rows, rows * latents) + 4 * (2 * rows + 1))
 }
 
@@ -117,7 +119,8 @@ fn shared(config: &TrainerConfig, rows: usize, latents: usize, both: usize) -> M
         .with("who fired, who is dead", 4 * (4 * latents + latents + 1))
         .with("AuxK, by latent and column", 4 * latents + 2 * 8 * both)
         .with("counts of the code turned round", turned(rows, latents))
-        .with("gradients of the bias, squares", 4 * both + 8 * latents + 8 * sums::PLACES + 4)
+        .with("gradients of the bias, sums", 4 * both + 8 * sums::PLACES + 4)
+        .with("sums of the latents' rows", 8 * (1 + ROW_SUMS) * latents * spans(both))
         .with(
             "what an autoencoder reads, flows",
             match config.variant {

@@ -17,21 +17,27 @@
 //! a product of f32, where b = 0; for bf16 they are rounded to the nearest. g' = (2 K + 8) 2^-24 for f32 and (4 K + 8) 2^-24 for bf16: twice and four
 //! times the sum's bound, because tensor cores cut off what they align (at most 1.5 K 2^-23 with four products an addition and no bit to spare;
 //! Fasi, Higham, Mikaitis and Pranesh 2021), and 8 for the rounding of P' -+ e. g = (K / 16 + 14) 2^-24 is twice the bound of our kernel. Norms are
-//! sums in f64, rounded up; a, b and c are enlarged by 2^-10 for their own rounding. Rows and latents over 1e18 or that are not finite have no bound: they
+//! sums in f64, enlarged by 2^-20 (in any order they are off by K 2^-53) and rounded up; a, b and c are enlarged by 2^-10 for their own
+//! rounding. Rows and latents over 1e18 or that are not finite have no bound: they
 //! always count as near the top, and so does what is no number. The bound holds to K = 2^16.
 //!
 //! With e the bound, fl(fl(P' - e + bias) S) <= score <= fl(fl(P' + e + bias) S), because rounding is monotone and S is not negative. If T is the
 //! `keep`-th largest of the lower ends (of the batch, or of a row), at least `keep` scores are T or more, so whatever is among the `keep` largest has
-//! an upper end of T or more. Those entries are scored again, and selected among as ever: the selection and its values are the same
-//! for every product within its bound.
+//! an upper end of T or more. A smaller T only lets in more, and T is made of the first 21 bits of its score. Those entries are scored again, and
+//! selected among as ever: the selection and its values are the same for every product within its bound.
+//!
+//! What the encoder's side is made of (its rows in bf16 and their sizes) is held from step to step, because few other passes read as much:
+//! whoever moves rows of the encoder writes the copy too ([`Scorer::follow`]). It is made anew where nobody did: at first, and after
+//! [`Scorer::forget_encoder`].
 
 use std::sync::Arc;
 
 use super::array::Array;
 use super::code::Code;
-use super::gpu::{Form, Gpu, Narrow, Product};
-use super::launch::{blocks, launch};
-use super::selection::{Margins, Scores, Selection, View};
+use super::gpu::{Arg, Form, Gpu, Narrow, Product};
+use super::kernels::ROWS;
+use super::launch::{blocks, launch, slices};
+use super::selection::{Margins, NEAR_DIGITS, Scores, Selection, View};
 use crate::ml::crosscoder::Precision;
 use crate::ml::{Error, Result};
 
@@ -91,6 +97,27 @@ pub(super) fn scored_again(wanted: usize, rows: usize, all: usize) -> usize {
     wanted.saturating_mul(MOST_TIMES).saturating_add(rows * MOST_OF_ROW).min(all)
 }
 
+/// How what the scorer has of the encoder stands: its rows, rounded, and for near products their sizes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// The encoder may have changed since.
+    Stale,
+    Fresh,
+}
+
+/// Where a kernel that changes rows of the encoder keeps the scorer's copy of them up, as `measure_rows` and `round_numbers` would make it. Places
+/// are 0, and there are no sizes, where none are held.
+pub(super) struct Copied {
+    /// bf16 `[D, K]`.
+    pub narrow: Arg,
+    /// Rounded numbers as f32 `[D, K]`: to TF32 or to bf16.
+    pub wide: Arg,
+    pub is_tf32: bool,
+    /// `[D, 2]`.
+    pub sizes: Option<Arg>,
+}
+
 /// Buffers that are used again at each step.
 pub struct Scorer {
     gpu: Arc<dyn Gpu>,
@@ -98,11 +125,15 @@ pub struct Scorer {
     way: Way,
     /// What made the products at hand; `None` when they are as `precision` says and count themselves.
     near: Option<Way>,
+    /// Of a step of a top-k loss x and the encoder; of other products what is at hand.
     rounded: [Rounded; 2],
+    held: Held,
     /// Norms of x and of the encoder, and what bf16 leaves of them, `[B, 2]` and `[D, 2]`.
     sizes: [Array<f32>; 2],
     /// a, b and c of each row, `[B, 3]`.
     slopes: Array<f32>,
+    /// A bit for each entry that can matter, `[B, D / 32]`.
+    marks: Array<u32>,
     /// The entries that can matter, by row: counts `[B]`, offsets `[B + 1]`, latents, and their products.
     counts: Array<u32>,
     offsets: Array<u32>,
@@ -128,7 +159,7 @@ impl Rounded {
     }
 
     /// Where a unit for these numbers reads them; one for f32 reads those that are `wide`.
-    fn fill(&mut self, gpu: &Arc<dyn Gpu>, of: Narrow, is_wide: bool, values: &Array<f32>) -> Result<u64> {
+    fn fill(&mut self, gpu: &Arc<dyn Gpu>, of: Narrow, is_wide: bool, values: &Array<f32>) -> Result<()> {
         let count = values.len();
         let (mut narrow, mut wide) = (None, None);
         if is_wide {
@@ -139,8 +170,11 @@ impl Rounded {
             narrow = Some(&self.narrow);
         }
         let (grid, tf32) = ([blocks(count), 1], u32::from(of == Narrow::Tf32));
-        launch!(gpu, "round_numbers", grid, values, count as u64, tf32, wide, narrow)?;
-        Ok(if is_wide { self.wide.place() } else { self.narrow.place() })
+        launch!(gpu, "round_numbers", grid, values, count as u64, tf32, wide, narrow)
+    }
+
+    fn place(&self, is_wide: bool) -> u64 {
+        if is_wide { self.wide.place() } else { self.narrow.place() }
     }
 }
 
@@ -155,8 +189,10 @@ impl Scorer {
             way,
             near: None,
             rounded: [Rounded::empty(gpu), Rounded::empty(gpu)],
+            held: Held::Nothing,
             sizes: [floats(), floats()],
             slopes: floats(),
+            marks: ints(),
             counts: ints(),
             offsets: ints(),
             candidates: ints(),
@@ -171,6 +207,27 @@ impl Scorer {
     /// Near products are made this way from here on. No selection and no value changes.
     pub fn set_way(&mut self, way: Way) {
         self.way = if self.gpu.has_narrow() { way } else { Way::F32 };
+        self.forget_encoder();
+    }
+
+    /// The encoder has changed in a way that its copy did not follow: it is made anew before the next scores.
+    pub(super) fn forget_encoder(&mut self) {
+        if self.held == Held::Fresh {
+            self.held = Held::Stale;
+        }
+    }
+
+    /// Where to write what changes of the encoder that was scored last. Who takes this keeps the copy up: the next scores read it as it is then.
+    /// Without it every [`Scorer::score`] makes the copy anew.
+    pub(super) fn follow(&mut self) -> Copied {
+        let none = Arg::Place(0);
+        if self.held == Held::Nothing {
+            return Copied { narrow: none, wide: none, is_tf32: false, sizes: None };
+        }
+        self.held = Held::Fresh;
+        let Rounded { narrow, wide } = &self.rounded[1];
+        let sizes = (self.precision == Precision::F32).then(|| self.sizes[1].arg());
+        Copied { narrow: narrow.arg(), wide: wide.arg(), is_tf32: self.precision == Precision::Tf32, sizes }
     }
 
     /// Steps that were scored in f32 because too many entries could be among the largest.
@@ -185,6 +242,19 @@ impl Scorer {
 
     /// A product as the training's precision says.
     pub fn multiply(&mut self, of: Product, a: &Array<f32>, b: &Array<f32>, c: &Array<f32>) -> Result<()> {
+        self.held = Held::Nothing;
+        self.multiply_kept(of, a, b, c, false)
+    }
+
+    /// The same; with `is_kept` the second operand is there already, rounded.
+    fn multiply_kept(
+        &mut self,
+        of: Product,
+        a: &Array<f32>,
+        b: &Array<f32>,
+        c: &Array<f32>,
+        is_kept: bool,
+    ) -> Result<()> {
         let narrow = match self.precision {
             Precision::F32 => return self.gpu.product(of, a.place(), b.place(), c.place()),
             Precision::Tf32 => Narrow::Tf32,
@@ -193,7 +263,11 @@ impl Scorer {
         let has_narrow = self.gpu.has_narrow();
         let is_wide = narrow == Narrow::Tf32 || !has_narrow;
         let [left, right] = &mut self.rounded;
-        let (a, b) = (left.fill(&self.gpu, narrow, is_wide, a)?, right.fill(&self.gpu, narrow, is_wide, b)?);
+        left.fill(&self.gpu, narrow, is_wide, a)?;
+        if !is_kept {
+            right.fill(&self.gpu, narrow, is_wide, b)?;
+        }
+        let (a, b) = (left.place(is_wide), right.place(is_wide));
         // Without such units the same numbers are multiplied in f32.
         match has_narrow {
             true => self.gpu.narrow_product(narrow, of, a, b, c.place()),
@@ -205,9 +279,11 @@ impl Scorer {
     pub fn score(&mut self, of: Operands) -> Result<()> {
         let product = of.product();
         let depth = product.k;
+        let is_kept = self.held == Held::Fresh;
+        self.held = Held::Stale;
         if self.precision != Precision::F32 {
             self.near = None;
-            return self.multiply(product, of.x, of.encoder, of.products);
+            return self.multiply_kept(product, of.x, of.encoder, of.products, is_kept);
         }
         if depth > DEEPEST {
             let problem = format!("rows of {depth} numbers are wider than 65536, to which the scores' bound is proved");
@@ -218,18 +294,25 @@ impl Scorer {
         if way == Way::Bf16 && !std::mem::take(&mut self.fell) {
             self.streak = 0;
         }
-        let [x, encoder] = &mut self.rounded;
-        for ((values, rounded), sizes) in [(of.x, x), (of.encoder, encoder)].into_iter().zip(&mut self.sizes) {
-            let count = values.len() / depth;
-            sizes.resize(2 * count)?;
-            if way == Way::Bf16 {
-                rounded.narrow.resize(values.len())?;
-            }
-            let narrow = (way == Way::Bf16).then_some(&rounded.narrow);
-            launch!(&self.gpu, "measure_rows", [blocks(32 * count), 1], values, count, depth, narrow, &*sizes)?;
+        self.measure(0, of.x, depth, way)?;
+        if !is_kept {
+            // In bf16 also while a step in f32 does without, so that what follows the encoder can keep it up.
+            self.measure(1, of.encoder, depth, self.way)?;
         }
         self.slopes.resize(3 * product.m)?;
         self.near_products(of, way)
+    }
+
+    /// Sizes of the rows of an operand, and its copy where near products are in bf16.
+    fn measure(&mut self, operand: usize, values: &Array<f32>, depth: usize, way: Way) -> Result<()> {
+        let (rounded, sizes) = (&mut self.rounded[operand].narrow, &mut self.sizes[operand]);
+        let count = values.len() / depth;
+        sizes.resize(2 * count)?;
+        if way == Way::Bf16 {
+            rounded.resize(values.len())?;
+        }
+        let narrow = (way == Way::Bf16).then_some(&*rounded);
+        launch!(&self.gpu, "measure_rows", [count as u32, 1], values, depth, narrow, &*sizes)
     }
 
     /// The near products and their bounds.
@@ -280,7 +363,7 @@ impl Scorer {
             self.near_products(of, Way::F32)?;
             found = self.find(of, top, selection)?;
         }
-        self.rescore(of, top, found, selection)?;
+        self.rescore(of, top, found)?;
         let scores = of.scores(&self.exact);
         let among = View { scores, rows, among: Some(&self.candidates), offsets: Some(&self.offsets), margins: None };
         match top {
@@ -308,15 +391,16 @@ impl Scorer {
         };
         let view = View { scores, rows, among, offsets: None, margins };
         match top {
-            Top::Batch(keep) => selection.search(&view, keep)?,
-            Top::Row(keep, _) => selection.cut_rows(&view, keep)?,
+            Top::Batch(keep) => selection.search(&view, keep, NEAR_DIGITS)?,
+            Top::Row(keep, _) => selection.cut_rows(&view, keep, NEAR_DIGITS)?,
         }
         self.counts.resize(rows)?;
         self.offsets.resize(rows + 1)?;
         let (bounds, step) = selection.bounds_of(top);
         let Scores { products, bias, norms } = scores;
-        let (count, grid) = (among.map_or(latents, Array::len), [rows as u32, 1]);
-        let (slopes, sizes, counts) = (&self.slopes, &self.sizes[1], &self.counts);
+        let (count, grid) = (among.map_or(latents, Array::len), [rows.div_ceil(ROWS) as u32, 1]);
+        self.marks.resize(rows * count.div_ceil(32))?;
+        let (slopes, sizes, marks, counts) = (&self.slopes, &self.sizes[1], &self.marks, &self.counts);
         launch!(
             &self.gpu,
             "count_candidates",
@@ -327,10 +411,12 @@ impl Scorer {
             among,
             slopes,
             sizes,
+            rows,
             latents,
             count,
             bounds,
             step,
+            marks,
             counts,
         )?;
         launch!(&self.gpu, "scan", [1, 1], counts, &self.offsets, rows)?;
@@ -338,7 +424,7 @@ impl Scorer {
     }
 
     /// Lists what was found and scores it again.
-    fn rescore(&mut self, of: Operands, top: Top, found: usize, selection: &Selection) -> Result<()> {
+    fn rescore(&mut self, of: Operands, top: Top, found: usize) -> Result<()> {
         let Product { m: rows, n: latents, k: depth, .. } = of.product();
         // In f32 more than was reckoned with may be near one another.
         self.candidates.resize(found)?;
@@ -347,28 +433,12 @@ impl Scorer {
             Top::Batch(_) => None,
             Top::Row(_, among) => among,
         };
-        let (bounds, step) = selection.bounds_of(top);
-        let (count, grid) = (among.map_or(latents, Array::len), [rows as u32, 1]);
-        let (slopes, sizes) = (&self.slopes, &self.sizes[1]);
-        launch!(
-            &self.gpu,
-            "list_candidates",
-            grid,
-            of.products,
-            of.bias,
-            of.norms,
-            among,
-            slopes,
-            sizes,
-            latents,
-            count,
-            bounds,
-            step,
-            &self.offsets,
-            &self.candidates,
-        )?;
+        let (gpu, count) = (&self.gpu, among.map_or(latents, Array::len));
+        let (marks, offsets, candidates, exact) = (&self.marks, &self.offsets, &self.candidates, &self.exact);
+        launch!(gpu, "list_candidates", [rows as u32, 1], marks, among, count, offsets, candidates)?;
         // x_i . w_j of each entry, as the gradient of an entry is G_i . d_j.
-        let (offsets, candidates, exact) = (&self.offsets, &self.candidates, &self.exact);
-        launch!(&self.gpu, "entry_gradients", grid, offsets, candidates, of.x, of.encoder, depth, exact)
+        let (slice, slices) = slices(latents, depth);
+        let grid = [rows as u32, slices as u32];
+        launch!(gpu, "entry_gradients", grid, offsets, candidates, of.x, of.encoder, depth, slice, exact)
     }
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use super::array::Array;
 use super::code::Code;
 use super::gpu::Gpu;
-use super::kernels::BINS;
+use super::kernels::{BINS, ROWS};
 use super::launch::{blocks, launch};
 use super::scorer::Top;
 use crate::ml::{Error, Result};
 
 /// Digits of a score's bits.
 const DIGITS: u32 = 3;
+/// Those of them that a bound of near scores is made of: 21 bits, 2^-13 of the score at most, which is far less than what near scores
+/// leave open. A whole pass over the scores is saved.
+pub(super) const NEAR_DIGITS: u32 = 2;
 /// What no score's bits are: the start of a minimum.
 const NOTHING: u32 = u32::MAX;
 
@@ -124,7 +127,7 @@ impl Selection {
 
     pub(super) fn top_of_batch(&mut self, of: &View, keep: usize, code: &mut Code) -> Result<()> {
         let keep = keep.min(of.scores.products.len());
-        self.search(of, keep)?;
+        self.search(of, keep, DIGITS)?;
         self.count(of, None)?;
         let (gpu, rows) = (self.gpu.clone(), of.rows);
         launch!(&gpu, "scan", [1, 1], &self.equal, &self.before, rows)?;
@@ -152,14 +155,14 @@ impl Selection {
         launch!(&self.gpu, "start_search", [1, 1], &self.search, prefix, wanted, least)
     }
 
-    /// Finds the `keep`-th largest score of the batch.
-    pub(super) fn search(&mut self, of: &View, keep: usize) -> Result<()> {
+    /// Finds the `keep`-th largest score of the batch; with fewer than all digits the smallest that begins with the same.
+    pub(super) fn search(&mut self, of: &View, keep: usize, digits: u32) -> Result<()> {
         self.resize(of.rows)?;
         self.start(0, keep.min(of.scores.products.len()), Some(&self.least))?;
-        let (gpu, grid, latents) = (&self.gpu, [of.rows as u32, 1], of.scores.latents());
+        let (gpu, grid, latents) = (&self.gpu, [of.rows.div_ceil(ROWS) as u32, 1], of.scores.latents());
         let Scores { products, bias, norms } = of.scores;
         let (slopes, sizes) = of.margins();
-        for digit in 0..DIGITS {
+        for digit in 0..digits {
             let (search, counts) = (&self.search, &self.counts);
             launch!(
                 gpu,
@@ -172,12 +175,13 @@ impl Selection {
                 of.offsets,
                 slopes,
                 sizes,
+                of.rows,
                 latents,
                 search,
                 digit,
                 counts,
             )?;
-            launch!(gpu, "narrow_search", [1, 1], search, digit, counts)?;
+            launch!(gpu, "narrow_search", [1, 1], search, digit, digits, counts)?;
         }
         Ok(())
     }
@@ -190,7 +194,7 @@ impl Selection {
 
     pub(super) fn top_of_rows(&mut self, of: &View, keep: usize, code: &mut Code) -> Result<()> {
         let keep = keep.min(of.count());
-        self.cut_rows(of, keep)?;
+        self.cut_rows(of, keep, DIGITS)?;
         code.offsets.resize(of.rows + 1)?;
         launch!(&self.gpu, "scan", [1, 1], &self.kept, &code.offsets, of.rows)?;
         code.open_for(of.rows, of.rows * keep)?;
@@ -198,7 +202,7 @@ impl Selection {
     }
 
     /// Finds the `keep`-th largest score of each row.
-    pub(super) fn cut_rows(&mut self, of: &View, keep: usize) -> Result<()> {
+    pub(super) fn cut_rows(&mut self, of: &View, keep: usize, digits: u32) -> Result<()> {
         self.resize(of.rows)?;
         let (latents, count) = (of.scores.latents(), of.count());
         let keep = keep.min(count);
@@ -219,6 +223,7 @@ impl Selection {
             latents,
             count,
             keep,
+            digits,
             bounds,
             allowed,
             kept,

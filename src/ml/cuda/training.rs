@@ -7,7 +7,8 @@ use super::array::Array;
 use super::code::Code;
 use super::columns::Turned;
 use super::gpu::{Arg, Form, Gpu, Product};
-use super::launch::{blocks, launch};
+use super::kernels::ROW_SUMS;
+use super::launch::{blocks, launch, spans};
 use super::median::geometric_median;
 use super::run;
 use super::scorer::{Operands, Scorer, Top, Way};
@@ -147,8 +148,9 @@ pub struct Training {
     /// Of an autoencoder: what flows back through each latent's encoder `[D]`, and through all of them `[W]`.
     flows: Array<f32>,
     through: Array<f64>,
-    /// Squared norms of the latents' gradients `[D]`.
+    /// Squared norms of the latents' gradients `[D, spans]`, and sums of their new rows `[D, spans, ROW_SUMS]`.
     squares: Array<f64>,
+    row_sums: Array<f64>,
     /// The first latent whose norm is not finite.
     broken: Array<u32>,
 }
@@ -236,7 +238,8 @@ impl Training {
             bias_gradient: Array::zeros(gpu, row)?,
             flows: Array::zeros(gpu, if is_autoencoder { latents } else { 0 })?,
             through: Array::zeros(gpu, if is_autoencoder { row } else { 0 })?,
-            squares: Array::zeros(gpu, latents)?,
+            squares: Array::zeros(gpu, latents * spans(row))?,
+            row_sums: Array::zeros(gpu, latents * spans(row) * ROW_SUMS)?,
             broken: Array::of(gpu, &[u32::MAX])?,
             gpu: gpu.clone(),
             config,
@@ -546,7 +549,7 @@ impl Training {
             args.extend([&self.state.decoder.value, &self.state.norms].map(Arg::from));
             args.extend(&penalty);
             args.push(Arg::from(&self.squares));
-            run(&*self.gpu, "gradient_squares", [latents as u32, 1], &args)?;
+            run(&*self.gpu, "gradient_squares", [latents as u32, spans(both) as u32], &args)?;
             self.sums.take(&self.squares, GRADIENT)?;
             self.sums.take_squared_norm(&self.bias_gradient, BIAS_GRADIENT)?;
         }
@@ -586,18 +589,35 @@ impl Training {
         launch!(&self.gpu, "subtract_through", [blocks(row), 1], &self.bias_gradient, &self.through, row)
     }
 
-    fn move_latents(&self, from: Vec<Arg>, penalty: &[Arg], adam: &[f32; 6]) -> Result<()> {
-        let state = &self.state;
+    /// Moves the latents; the scorer's copy of the encoder goes along.
+    fn move_latents(&mut self, from: Vec<Arg>, penalty: &[Arg], adam: &[f32; 6]) -> Result<()> {
+        let (latents, row) = (self.config.latents, self.row());
+        let copy = self.scorer.follow();
+        let (state, sums, gpu) = (&self.state, &self.row_sums, &self.gpu);
+        let Resident { touched, norms, scales, .. } = state;
         let mut args = from;
         args.extend(penalty);
         args.extend(adam.map(Arg::F32));
-        args.push(Arg::from(&state.touched));
+        args.push(Arg::from(touched));
         for Weights { value, mean, square } in [&state.encoder, &state.decoder, &state.encoder_bias] {
             args.extend([value, mean, square].map(Arg::from));
         }
-        args.extend([&state.norms, &state.scales].map(Arg::from));
-        args.push(Arg::from(&self.broken));
-        run(&*self.gpu, "update_latents", [self.config.latents as u32, 1], &args)
+        args.push(Arg::from(norms));
+        args.extend([copy.narrow, copy.wide, Arg::from(copy.is_tf32), Arg::from(copy.sizes.is_some())]);
+        args.push(Arg::from(sums));
+        run(&**gpu, "update_latents", [latents as u32, spans(row) as u32], &args)?;
+        if self.is_autoencoder() {
+            launch!(gpu, "normalize_latents", [latents as u32, 1], touched, row, &state.decoder.value, sums)?;
+        }
+        let mut args = vec![Arg::from(touched), Arg::from(sums), latents.into(), row.into()];
+        args.extend(norm_args(self.config.loss.norm()));
+        args.extend([
+            Arg::from(norms),
+            Arg::from(scales),
+            copy.sizes.unwrap_or(Arg::Place(0)),
+            Arg::from(&self.broken),
+        ]);
+        run(&**gpu, "finish_latents", [blocks(latents), 1], &args)
     }
 }
 
@@ -677,6 +697,7 @@ impl Backend for Training {
         if !revived.is_empty() {
             self.state.set(&state)?;
             self.state.touched.set(&touched)?;
+            self.scorer.forget_encoder();
             self.measure_norms()?;
         }
         Ok(())

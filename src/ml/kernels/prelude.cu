@@ -1,5 +1,5 @@
 // What every kernel shares. The text is compiled by NVRTC, which knows no headers, and by a C++ compiler for the tests
-// (tests/engine/cuda/emulator.h), so it keeps to what both understand. All blocks have BLOCK threads.
+// (tests/cuda/emulator.h), so it keeps to what both understand. All blocks have BLOCK threads.
 //
 // B rows of a batch, D latents, W = 2d numbers of a row (base, then tuned). All matrices are row-major.
 
@@ -10,6 +10,22 @@ typedef unsigned long long u64;
 #define WARP 32
 #define WARPS (BLOCK / WARP)
 #define EVERY 0xffffffffu
+
+// A thread that works on a row [W] takes EACH places of it at once, BLOCK apart, so that as many loads are under way; a block takes a span
+// of the row, SPAN places. Sums over a row are those over its spans, in their order.
+#define EACH 6
+#define SPAN (EACH * BLOCK)
+
+__device__ u32 spans_of(u32 width) { return (width + SPAN - 1) / SPAN; }
+
+// Numbers that are read and written once a step pass by what the cache keeps for those that are read often.
+#ifdef __CUDACC__
+__device__ float read_once(const float* at) { return __ldcs(at); }
+__device__ void write_once(float* at, float value) { __stcs(at, value); }
+#else
+__device__ float read_once(const float* at) { return *at; }
+__device__ void write_once(float* at, float value) { *at = value; }
+#endif
 
 // Sum over the lanes of a warp as a tree, in every lane.
 __device__ float warp_sum(float value) {
@@ -31,6 +47,20 @@ __device__ double block_sum(double value, double* room) {
     for (u32 warp = 0; warp < WARPS; warp++) total += room[warp];
     __syncthreads();
     return total;
+}
+
+// COUNT such sums with one wait, to the bits of `block_sum`, in the place of the threads' own. `room` is shared memory for COUNT * WARPS.
+template <u32 COUNT> __device__ void block_sums(double* values, double* room) {
+    for (u32 i = 0; i < COUNT; i++) {
+        double sum = warp_sum_double(values[i]);
+        if (threadIdx.x % WARP == 0) room[i * WARPS + threadIdx.x / WARP] = sum;
+    }
+    __syncthreads();
+    for (u32 i = 0; i < COUNT; i++) {
+        values[i] = 0;
+        for (u32 warp = 0; warp < WARPS; warp++) values[i] += room[i * WARPS + warp];
+    }
+    __syncthreads();
 }
 
 // Sum over the threads before this one; `total` is the sum over all. `room` is shared memory for WARPS numbers.

@@ -8,6 +8,7 @@ decode(const u32* offsets, const u32* latents, const float* values, const float*
     u32 row = blockIdx.x, column = blockIdx.y * BLOCK + threadIdx.x;
     if (column >= width) return;
     float sum = start ? start[column] : 0.0f;
+#pragma unroll 4
     for (u32 t = offsets[row]; t < offsets[row + 1]; t++)
         sum = fmaf(values[t], decoder[(u64)latents[t] * width + column], sum);
     out[(u64)row * width + column] = sum;
@@ -36,14 +37,30 @@ reconstruct(const float* x, const float* start, u32 half, u32 squared, double co
     if (threadIdx.x == 0) sizes[blockIdx.x] = squared ? square : size;
 }
 
-// dL/df of each entry: G_i d_j. A warp an entry; grid B.
+// The first of the entries from `first` to `last` whose latent is `least` or more; the latents ascend.
+__device__ u32 first_from(const u32* latents, u32 first, u32 last, u32 least) {
+    while (first < last) {
+        u32 middle = first + (last - first) / 2;
+        if (latents[middle] < least) first = middle + 1;
+        else last = middle;
+    }
+    return first;
+}
+
+// dL/df of each entry: G_i d_j. A warp an entry; grid (B, D / slice): a block takes a row's entries with latents of one slice, and as blocks
+// begin in the order of their numbers, all rows come to a slice of the decoder before the next: a latent's vector is fetched once and found in L2
+// by the other rows in which it is active.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-entry_gradients(const u32* offsets, const u32* latents, const float* upstream, const float* decoder, u32 width, float* out) {
-    u32 row = blockIdx.x, lane = threadIdx.x % WARP;
+entry_gradients(const u32* offsets, const u32* latents, const float* upstream, const float* decoder, u32 width, u32 slice,
+                float* out) {
+    u32 row = blockIdx.x, lane = threadIdx.x % WARP, least = blockIdx.y * slice;
     const float* flow = upstream + (u64)row * width;
-    for (u32 t = offsets[row] + threadIdx.x / WARP; t < offsets[row + 1]; t += WARPS) {
+    u32 first = first_from(latents, offsets[row], offsets[row + 1], least);
+    u32 last = first_from(latents, first, offsets[row + 1], least + slice);
+    for (u32 t = first + threadIdx.x / WARP; t < last; t += WARPS) {
         const float* direction = decoder + (u64)latents[t] * width;
         float sum = 0;
+#pragma unroll 4
         for (u32 i = lane; i < width; i += WARP) sum = fmaf(flow[i], direction[i], sum);
         sum = warp_sum(sum);
         if (lane == 0) out[t] = sum;

@@ -28,39 +28,63 @@ __device__ float to_tf32(float value) {
     return __uint_as_float(bits & 0xffffe000u);
 }
 
-// Rounds n numbers to bf16 or (`tf32`) to TF32: as two bytes each where `narrow` is given, else as f32. Grid n / BLOCK.
-extern "C" __global__ void __launch_bounds__(BLOCK) round_numbers(const float* in, u64 n, u32 tf32, float* wide, u16* narrow) {
-    u64 i = (u64)blockIdx.x * BLOCK + threadIdx.x;
-    if (i >= n) return;
-    float rounded = tf32 ? to_tf32(in[i]) : to_bf16(in[i]);
-    if (narrow) narrow[i] = (u16)(__float_as_uint(rounded) >> 16);
-    else wide[i] = rounded;
+// Where numbers are kept rounded: to bf16 as two bytes each in `narrow`, or as f32 in `wide`, to TF32 (`tf32`) or bf16. Both may be missing.
+struct Rounded {
+    u16* narrow;
+    float* wide;
+    u32 tf32;
+};
+
+// Keeps a number rounded; what it is then.
+__device__ float keep_rounded(const Rounded* to, u64 at, float value) {
+    float rounded = to->tf32 ? to_tf32(value) : to_bf16(value);
+    if (to->narrow) to->narrow[at] = (u16)(__float_as_uint(rounded) >> 16);
+    if (to->wide) to->wide[at] = rounded;
+    return rounded;
 }
 
-// Of rows [n, width] upper bounds of ||w|| and of ||w - bf16(w)||, sizes [n, 2], and the rows in bf16; without `narrow` the second is
-// 0. Not finite where the row is not, or where sums of products could leave the range of f32. A warp a row; grid n / WARPS.
-extern "C" __global__ void __launch_bounds__(BLOCK)
-measure_rows(const float* rows, u32 n, u32 width, u16* narrow, float* sizes) {
-    u32 row = blockIdx.x * WARPS + threadIdx.x / WARP, lane = threadIdx.x % WARP;
-    if (row >= n) return;
-    u64 first = (u64)row * width;
-    double whole = 0, rest = 0;
-    for (u32 i = lane; i < width; i += WARP) {
-        float value = rows[first + i];
-        whole += (double)value * value;
-        if (narrow) {
-            float rounded = to_bf16(value);
-            double left = (double)value - rounded;
-            rest += left * left;
-            narrow[first + i] = (u16)(__float_as_uint(rounded) >> 16);
-        }
-    }
-    whole = warp_sum_double(whole);
-    rest = warp_sum_double(rest);
-    if (lane != 0) return;
+// Rounds n numbers. Grid n / BLOCK.
+extern "C" __global__ void __launch_bounds__(BLOCK) round_numbers(const float* in, u64 n, u32 tf32, float* wide, u16* narrow) {
+    u64 i = (u64)blockIdx.x * BLOCK + threadIdx.x;
+    Rounded to = {narrow, wide, tf32};
+    if (i < n) keep_rounded(&to, i, in[i]);
+}
+
+// Squares of a number and of what bf16 leaves of it (`narrow`), added to `whole` and `rest`; the number is kept rounded.
+__device__ void measure_number(const Rounded* to, u64 at, float value, double* whole, double* rest) {
+    *whole += (double)value * value;
+    if (!to->narrow && !to->wide) return;
+    float rounded = keep_rounded(to, at, value);
+    double left = to->narrow ? (double)value - rounded : 0.0;
+    *rest += left * left;
+}
+
+// The sizes of a row: upper bounds of ||w|| and of ||w - bf16(w)||. Not finite where the row is not, or where sums of products could
+// leave the range of f32.
+__device__ void put_sizes(float* sizes, double whole, double rest) {
     float size = root_above(whole);
-    sizes[2 * (u64)row] = size <= 1e18f ? size : __uint_as_float(INFINITE);
-    sizes[2 * (u64)row + 1] = root_above(rest);
+    sizes[0] = size <= 1e18f ? size : __uint_as_float(INFINITE);
+    sizes[1] = root_above(rest);
+}
+
+// Of rows [n, width] their sizes [n, 2], and the rows in bf16; without `narrow` the second size is 0. Grid n.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+measure_rows(const float* rows, u32 width, u16* narrow, float* sizes) {
+    __shared__ double room[2 * WARPS];
+    u64 row = blockIdx.x;
+    Rounded to = {narrow, 0, 0};
+    double whole = 0, rest = 0;
+    for (u32 span = 0; span < spans_of(width); span++) {
+        double own[2] = {0, 0};
+        for (u32 n = 0; n < EACH; n++) {
+            u32 place = span * SPAN + n * BLOCK + threadIdx.x;
+            if (place < width) measure_number(&to, row * width + place, rows[row * width + place], own, own + 1);
+        }
+        block_sums<2>(own, room);
+        whole += own[0];
+        rest += own[1];
+    }
+    if (threadIdx.x == 0) put_sizes(sizes + 2 * row, whole, rest);
 }
 
 // The slopes [n, 3] of rows with these sizes [n, 2]: a product with a latent of sizes N and M is off by at most a N + b M + c. `grown`
@@ -78,38 +102,48 @@ bound_rows(const float* sizes, u32 n, u32 narrow, double grown, double own, doub
     slopes[3 * i + 2] = none ? 0.0f : (float)((lost + 2.0 * flushed * read) * slack);
 }
 
-// Of each row, how many entries can reach the bound (bits; `step` is 1 for a bound a row, 0 for one bound). Grid B.
+// Of each row, which entries can reach the bound (bits; `step` is 1 for a bound a row, 0 for one bound), a bit each in marks
+// [B, count / 32], and how many. Grid B / ROWS.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 count_candidates(const float* products, const float* bias, const float* norms, const u32* among, const float* slopes,
-                 const float* sizes, u32 stride, u32 count, const u32* bounds, u32 step, u32* counts) {
+                 const float* sizes, u32 rows, u32 stride, u32 count, const u32* bounds, u32 step, u32* marks, u32* counts) {
     __shared__ u32 room[WARPS];
     Scored of = {products, bias, norms, 0, among, 0, slopes, sizes, stride, count};
-    open_row(&of, blockIdx.x);
-    u32 limit = bounds[blockIdx.x * step], own = 0, all;
-    for (u32 place = threadIdx.x; place < count; place += BLOCK) {
-        u32 bits = largest_bits(&of, latent_of(&of, place));
-        own += bits != 0 && bits >= limit;
+    u32 first = blockIdx.x * ROWS, words = (count + WARP - 1) / WARP, own[ROWS] = {};
+    for (u32 tile = 0; tile < count; tile += BLOCK) {
+        u32 place = tile + threadIdx.x, latent = place < count ? latent_of(&of, place) : 0;
+        Latent at = open_latent(&of, latent);
+        float near[ROWS];
+        load_products(&of, first, rows, latent, near);
+#pragma unroll
+        for (u32 r = 0; r < ROWS; r++) {
+            if (first + r >= rows) continue;
+            u32 row = first + r, bits = largest_bits(&of, near[r], slopes + (u64)3 * row, &at);
+            u32 word = __ballot_sync(EVERY, place < count && bits != 0 && bits >= bounds[row * step]);
+            if (place % WARP != 0 || place >= count) continue;
+            marks[(u64)row * words + place / WARP] = word;
+            own[r] += __popc(word);
+        }
     }
-    block_prefix(own, room, &all);
-    if (threadIdx.x == 0) counts[blockIdx.x] = all;
+    for (u32 r = 0; r < ROWS && first + r < rows; r++) {
+        u32 all;
+        block_prefix(own[r], room, &all);
+        if (threadIdx.x == 0) counts[first + r] = all;
+    }
 }
 
-// Lists them, ascending: row i's from offsets[i] on. Grid B.
+// Lists the marked ones, ascending: row i's from offsets[i] on. Grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
-list_candidates(const float* products, const float* bias, const float* norms, const u32* among, const float* slopes,
-                const float* sizes, u32 stride, u32 count, const u32* bounds, u32 step, const u32* offsets, u32* latents) {
+list_candidates(const u32* marks, const u32* among, u32 count, const u32* offsets, u32* latents) {
     __shared__ u32 room[WARPS];
-    Scored of = {products, bias, norms, 0, among, 0, slopes, sizes, stride, count};
-    open_row(&of, blockIdx.x);
-    u32 limit = bounds[blockIdx.x * step], at = offsets[blockIdx.x];
-    for (u32 tile = 0; tile < count; tile += BLOCK) {
-        u32 place = tile + threadIdx.x, bits = 0, latent = 0, total;
-        if (place < count) {
-            latent = latent_of(&of, place);
-            bits = largest_bits(&of, latent);
+    u32 words = (count + WARP - 1) / WARP, at = offsets[blockIdx.x];
+    for (u32 tile = 0; tile < words; tile += BLOCK) {
+        u32 which = tile + threadIdx.x, word = which < words ? marks[(u64)blockIdx.x * words + which] : 0, total;
+        u32 slot = at + block_prefix(__popc(word), room, &total);
+        for (; word != 0; word &= word - 1) {
+            u32 place = which * WARP + __popc((word & (0u - word)) - 1u);
+            latents[slot++] = among ? among[place] : place;
         }
-        u32 here = bits != 0 && bits >= limit, before = block_prefix(here, room, &total);
-        if (here) latents[at + before] = latent;
         at += total;
     }
 }

@@ -6,6 +6,8 @@
 #define BINS 2048
 #define NOTHING 0xffffffffu
 #define INFINITE 0x7f800000u
+// Rows that a block goes through side by side, so that what belongs to a latent (16 bytes beside the 4 of a product) is read once for them.
+#define ROWS 4
 
 // What a block looks at: one row, once it is opened. Without norms S is 1; with thresholds [D] a value at most its threshold is no
 // score; with `among`, place i of a row is latent among[i]. With `offsets` [B + 1] the products are those of entries alone, whose
@@ -38,44 +40,77 @@ __device__ void open_row(Scored* of, u32 row) {
 
 __device__ u32 latent_of(const Scored* of, u32 place) { return of->among ? of->among[place] : place; }
 
-// How far the product may be from the one that counts.
-__device__ float margin_of(const Scored* of, u32 latent) {
-    const float* sizes = of->sizes + (u64)2 * latent;
-    return of->slopes[0] * sizes[0] + of->slopes[1] * sizes[1] + of->slopes[2];
+// What the scores of a latent are made of.
+struct Latent {
+    float bias;
+    float norm;
+    float threshold;
+    float sizes[2];
+};
+
+__device__ Latent open_latent(const Scored* of, u32 latent) {
+    Latent at = {of->bias[latent], of->norms ? of->norms[latent] : 1.0f, of->thresholds ? of->thresholds[latent] : 0.0f, {0, 0}};
+    if (of->slopes) {
+        at.sizes[0] = of->sizes[(u64)2 * latent];
+        at.sizes[1] = of->sizes[(u64)2 * latent + 1];
+    }
+    return at;
 }
 
-__device__ float value_of(const Scored* of, u32 place, u32 latent) {
-    float product = of->products[of->offsets ? place : latent];
-    if (of->slopes) product = product - margin_of(of, latent);
-    return __fadd_rn(product, of->bias[latent]);
+// How far a product may be from the one that counts: `slopes` are those of its row.
+__device__ float margin_of(const float* slopes, const Latent* at) {
+    return slopes[0] * at->sizes[0] + slopes[1] * at->sizes[1] + slopes[2];
+}
+
+// The value of an entry; with `slopes` the smallest that it can be.
+__device__ float value_of(float product, const float* slopes, const Latent* at) {
+    if (slopes) product = product - margin_of(slopes, at);
+    return __fadd_rn(product, at->bias);
 }
 
 // Bits of a score over 0; 0 of all others and of what is no number.
-__device__ u32 score_bits(const Scored* of, float value, u32 latent) {
-    float norm = of->norms ? of->norms[latent] : 1.0f, score = of->norms ? __fmul_rn(value, norm) : value;
-    if (of->thresholds && !(value > of->thresholds[latent])) return 0;
-    if (of->slopes && !(norm >= 0.0f)) return 0;
+__device__ u32 score_bits(const Scored* of, float value, const Latent* at) {
+    float score = of->norms ? __fmul_rn(value, at->norm) : value;
+    if (of->thresholds && !(value > at->threshold)) return 0;
+    if (of->slopes && !(at->norm >= 0.0f)) return 0;
     return score > 0.0f ? __float_as_uint(score) : 0;
 }
 
 // Bits of the largest score that an entry can have, of those over 0; the largest of all where the margin is no number.
-__device__ u32 largest_bits(const Scored* of, u32 latent) {
-    float norm = of->norms ? of->norms[latent] : 1.0f;
-    float value = __fadd_rn(of->products[latent] + margin_of(of, latent), of->bias[latent]);
-    float score = of->norms ? __fmul_rn(value, norm) : value;
-    if (!(norm >= 0.0f) || !(score <= 3.402823466e+38f)) return INFINITE;
+__device__ u32 largest_bits(const Scored* of, float product, const float* slopes, const Latent* at) {
+    float value = __fadd_rn(product + margin_of(slopes, at), at->bias);
+    float score = of->norms ? __fmul_rn(value, at->norm) : value;
+    if (!(at->norm >= 0.0f) || !(score <= 3.402823466e+38f)) return INFINITE;
     return score > 0.0f ? __float_as_uint(score) : 0;
+}
+
+// The value and the bits of the score at a place of the opened row.
+__device__ u32 score_at(const Scored* of, u32 place, u32 latent, float* value) {
+    Latent at = open_latent(of, latent);
+    *value = value_of(of->products[of->offsets ? place : latent], of->slopes, &at);
+    return score_bits(of, *value, &at);
 }
 
 __device__ u32 digit_shift(u32 pass) { return 20 - 10 * pass; }
 
-// Adds the row to the counts of a digit: of the scores whose higher digits are those of `prefix`.
-__device__ void count_digits(const Scored* of, u32 pass, u32 prefix, u32* counts) {
+// Counts a digit of a score: of the scores whose higher digits are those of `prefix`.
+__device__ void count_digit(u32 bits, u32 pass, u32 prefix, u32* counts) {
     u32 shift = digit_shift(pass), mask = pass == 0 ? 2047 : 1023;
-    for (u32 place = threadIdx.x; place < of->count; place += BLOCK) {
-        u32 latent = latent_of(of, place), bits = score_bits(of, value_of(of, place, latent), latent);
-        if (bits != 0 && (pass == 0 || bits >> (shift + 10) == prefix)) atomicAdd(&counts[(bits >> shift) & mask], 1u);
-    }
+    if (bits != 0 && (pass == 0 || bits >> (shift + 10) == prefix)) atomicAdd(&counts[(bits >> shift) & mask], 1u);
+}
+
+// Adds the opened row to the counts.
+__device__ void count_digits(const Scored* of, u32 pass, u32 prefix, u32* counts) {
+    float value;
+    for (u32 place = threadIdx.x; place < of->count; place += BLOCK)
+        count_digit(score_at(of, place, latent_of(of, place), &value), pass, prefix, counts);
+}
+
+// The products of a latent in ROWS rows from `first` on; what is over `rows` is not read.
+__device__ void load_products(const Scored* of, u32 first, u32 rows, u32 latent, float* products) {
+#pragma unroll
+    for (u32 r = 0; r < ROWS; r++)
+        products[r] = first + r < rows ? of->products[(u64)(first + r) * of->stride + latent] : 0.0f;
 }
 
 // A search: `prefix` are the digits found of the wanted-th largest score, `wanted` is what is left to take among the
@@ -115,17 +150,36 @@ __device__ void narrow(Search* search, u32 pass, const u32* counts, u32* room) {
     __syncthreads();
 }
 
-// Adds every row's scores to the counts [BINS] of a digit; grid B.
+// Adds every row's scores to the counts [BINS] of a digit; grid B / ROWS.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 score_histogram(const float* products, const float* bias, const float* norms, const u32* among, const u32* offsets,
-                const float* slopes, const float* sizes, u32 latents, const u32* search, u32 pass, u32* counts) {
+                const float* slopes, const float* sizes, u32 rows, u32 latents, const u32* search, u32 pass, u32* counts) {
     __shared__ u32 own[BINS];
     if (search[2]) return;
     for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) own[bin] = 0;
     __syncthreads();
-    Scored of = {products, bias, norms, 0, among, offsets, slopes, sizes, latents, latents};
-    open_row(&of, blockIdx.x);
-    count_digits(&of, pass, search[0], own);
+    Scored all = {products, bias, norms, 0, among, offsets, slopes, sizes, latents, latents};
+    u32 first = blockIdx.x * ROWS, prefix = search[0];
+    if (offsets) {
+        for (u32 row = first; row < first + ROWS && row < rows; row++) {
+            Scored of = all;
+            open_row(&of, row);
+            count_digits(&of, pass, prefix, own);
+        }
+    } else {
+        for (u32 place = threadIdx.x; place < latents; place += BLOCK) {
+            u32 latent = latent_of(&all, place);
+            Latent at = open_latent(&all, latent);
+            float near[ROWS];
+            load_products(&all, first, rows, latent, near);
+#pragma unroll
+            for (u32 r = 0; r < ROWS; r++) {
+                if (first + r >= rows) continue;
+                float value = value_of(near[r], slopes ? slopes + (u64)3 * (first + r) : 0, &at);
+                count_digit(score_bits(&all, value, &at), pass, prefix, own);
+            }
+        }
+    }
     __syncthreads();
     for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK)
         if (own[bin]) atomicAdd(&counts[bin], own[bin]);
@@ -140,8 +194,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK) start_search(u32* search, u3
     if (least) least[0] = NOTHING;
 }
 
-// Takes the next digit of the search over a batch and clears the counts. One block.
-extern "C" __global__ void __launch_bounds__(BLOCK) narrow_search(u32* search, u32 pass, u32* counts) {
+// Takes the next digit of the search over a batch and clears the counts. After the last of so many `digits` the others count as 0: the bits of
+// the score that was looked for, or (of fewer than all) of the smallest that begins as it does. One block.
+extern "C" __global__ void __launch_bounds__(BLOCK) narrow_search(u32* search, u32 pass, u32 digits, u32* counts) {
     __shared__ u32 room[BLOCK];
     __shared__ Search here;
     if (threadIdx.x == 0) {
@@ -152,17 +207,18 @@ extern "C" __global__ void __launch_bounds__(BLOCK) narrow_search(u32* search, u
     __syncthreads();
     narrow(&here, pass, counts, room);
     if (threadIdx.x == 0) {
-        search[0] = here.prefix;
+        search[0] = pass + 1 == digits && !here.done ? here.prefix << digit_shift(pass) : here.prefix;
         search[1] = here.wanted;
         search[2] = here.done;
     }
     for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) counts[bin] = 0;
 }
 
-// Of each row, the bits of its `keep`-th largest score, how many of its equals stay, and how many entries stay; grid B.
+// Of each row, the bits of its `keep`-th largest score (but for `digits`, as `narrow_search`), how many of its equals stay, and how many entries stay; grid B.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 row_cuts(const float* products, const float* bias, const float* norms, const u32* among, const u32* offsets,
-         const float* slopes, const float* sizes, u32 stride, u32 count, u32 keep, u32* bounds, u32* allowed, u32* kept) {
+         const float* slopes, const float* sizes, u32 stride, u32 count, u32 keep, u32 digits, u32* bounds, u32* allowed,
+         u32* kept) {
     __shared__ u32 counts[BINS];
     __shared__ u32 room[BLOCK];
     __shared__ Search search;
@@ -174,7 +230,7 @@ row_cuts(const float* products, const float* bias, const float* norms, const u32
         search.wanted = keep;
         search.done = 0;
     }
-    for (u32 pass = 0; pass < 3; pass++) {
+    for (u32 pass = 0; pass < digits; pass++) {
         for (u32 bin = threadIdx.x; bin < BINS; bin += BLOCK) counts[bin] = 0;
         __syncthreads();
         count_digits(&of, pass, search.prefix, counts);
@@ -187,7 +243,7 @@ row_cuts(const float* products, const float* bias, const float* norms, const u32
         if (search.done) break;
     }
     if (threadIdx.x == 0) {
-        bounds[blockIdx.x] = search.prefix;
+        bounds[blockIdx.x] = search.done ? search.prefix : search.prefix << digit_shift(digits - 1);
         allowed[blockIdx.x] = search.done ? 0 : search.wanted;
         kept[blockIdx.x] = total < keep ? total : keep;
     }
@@ -202,7 +258,8 @@ count_scores(const float* products, const float* bias, const float* norms, const
     open_row(&of, blockIdx.x);
     u32 limit = bound[0], above = 0, same = 0, all;
     for (u32 place = threadIdx.x; place < of.count; place += BLOCK) {
-        u32 latent = latent_of(&of, place), bits = score_bits(&of, value_of(&of, place, latent), latent);
+        float value;
+        u32 bits = score_at(&of, place, latent_of(&of, place), &value);
         above += bits > limit;
         same += bits == limit && bits != 0;
     }
@@ -240,8 +297,7 @@ write_code(const float* products, const float* bias, const float* norms, const f
         float value = 0;
         if (place < of.count) {
             latent = latent_of(&of, place);
-            value = value_of(&of, place, latent);
-            bits = score_bits(&of, value, latent);
+            bits = score_at(&of, place, latent, &value);
         }
         u32 is_over = bits > limit, is_equal = bits == limit && bits != 0;
         // Two counts of at most BLOCK in one number.

@@ -24,6 +24,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) scan(const u32* in, u32* out
 extern "C" __global__ void __launch_bounds__(BLOCK) sum_doubles(const double* in, u32 n, double* out) {
     __shared__ double room[WARPS];
     double own = 0;
+#pragma unroll 8
     for (u32 i = threadIdx.x; i < n; i += BLOCK) own += in[i];
     double total = block_sum(own, room);
     if (threadIdx.x == 0) out[0] = total;

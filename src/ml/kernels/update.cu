@@ -18,6 +18,13 @@ __device__ float code_norm(const CodeNorm* norm, float base, float tuned) {
     return __fadd_rn(__fmul_rn(norm->sae, concat_norm(base, tuned)), __fmul_rn(norm->cc, __fadd_rn(base, tuned)));
 }
 
+// Adds a square to the sum of its model: `sums` stay in registers.
+__device__ void add_square(double* sums, bool is_tuned, float value) {
+    double square = (double)value * value;
+    if (is_tuned) sums[1] += square;
+    else sums[0] += square;
+}
+
 // What d^m is divided by in dS/dd^m; 0 where there is no gradient.
 __device__ float norm_divisor(const CodeNorm* norm, const float* norms, u32 model) {
     float concat = concat_norm(norms[0], norms[1]);
@@ -55,7 +62,7 @@ struct Flow {
     float factors[2];
 };
 
-// Prepares the flow of a latent; false when it has no gradient. For whole blocks.
+// Prepares the flow of a latent; false when it has no gradient. For whole blocks; `room` is shared memory for 3 * WARPS numbers.
 __device__ bool open_flow(Flow* flow, float weight, const CodeNorm* norm, const float* norms, double* room) {
     float activity;
     double along = 0;
@@ -64,16 +71,18 @@ __device__ bool open_flow(Flow* flow, float weight, const CodeNorm* norm, const 
         flow->end = flow->starts[flow->latent + 1];
         if (flow->first == flow->end) return false;
         flow->written = flow->is_auxiliary && flow->is_auxiliary[flow->latent] ? flow->auxiliary : flow->upstream;
-        double values = 0, gradients = 0;
+        double sums[3] = {0, 0, 0};
         for (u32 t = flow->first + threadIdx.x; t < flow->end; t += BLOCK) {
-            values += flow->values[t];
-            gradients += flow->gradients[t];
+            sums[0] += flow->values[t];
+            sums[1] += flow->gradients[t];
             // G_i . d_j is the gradient of the entry.
-            along += (double)flow->values[t] * flow->gradients[t];
+            if (flow->unit) sums[2] += (double)flow->values[t] * flow->gradients[t];
         }
-        activity = (float)block_sum(values, room);
-        flow->bias = (float)block_sum(gradients, room);
-        if (flow->unit) along = block_sum(along, room);
+        if (flow->unit) block_sums<3>(sums, room);
+        else block_sums<2>(sums, room);
+        activity = (float)sums[0];
+        flow->bias = (float)sums[1];
+        along = sums[2];
     } else {
         activity = flow->dense_activity[flow->latent];
         if (activity == 0.0f) return false;
@@ -91,24 +100,40 @@ __device__ bool open_flow(Flow* flow, float weight, const CodeNorm* norm, const 
     return true;
 }
 
-// dL/de_j and dL/dd_j at one place of the row.
-__device__ void flow_at(const Flow* flow, u32 place, float weight, float* encoder, float* decoder) {
-    float to_encoder = 0, to_decoder = 0;
+// dL/de_j and dL/dd_j, without the penalty's share, at this thread's places of a span of the row: `first`, and BLOCK on. What is read of
+// an entry is read once for all of them, and the loads of its places do not wait for one another; each place is summed in the order
+// of the entries.
+__device__ void take_flow(const Flow* flow, u32 first, float* to_encoder, float* to_decoder) {
+    u32 width = flow->width;
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) to_encoder[n] = to_decoder[n] = 0;
+    if (first >= width) return;
     if (flow->starts) {
+#pragma unroll 2
         for (u32 t = flow->first; t < flow->end; t++) {
-            u64 at = (u64)flow->rows[t] * flow->width + place;
-            to_decoder = fmaf(flow->values[t], flow->written[at], to_decoder);
-            to_encoder = fmaf(flow->gradients[t], flow->x[at], to_encoder);
+            u64 at = (u64)flow->rows[t] * width + first;
+            const float *written = flow->written + at, *x = flow->x + at;
+            float value = flow->values[t], gradient = flow->gradients[t];
+#pragma unroll
+            for (u32 n = 0; n < EACH; n++) {
+                if (first + n * BLOCK >= width) continue;
+                to_decoder[n] = fmaf(value, written[n * BLOCK], to_decoder[n]);
+                to_encoder[n] = fmaf(gradient, x[n * BLOCK], to_encoder[n]);
+            }
         }
     } else {
-        u64 at = (u64)flow->latent * flow->width + place;
-        to_encoder = flow->dense_encoder[at];
-        to_decoder = flow->dense_decoder[at];
+        u64 at = (u64)flow->latent * width + first;
+#pragma unroll
+        for (u32 n = 0; n < EACH; n++) {
+            if (first + n * BLOCK >= width) continue;
+            to_encoder[n] = read_once(flow->dense_encoder + at + n * BLOCK);
+            to_decoder[n] = read_once(flow->dense_decoder + at + n * BLOCK);
+        }
     }
-    float factor = flow->factors[place >= flow->half];
-    *encoder = to_encoder;
-    *decoder = factor != 0.0f ? to_decoder + factor * weight : to_decoder;
 }
+
+// The share of dL/dd_j at a place that is a multiple of d_j there: 0 where the penalty and the unit norm ask for none.
+__device__ float factor_at(const Flow* flow, u32 place) { return place >= flow->half ? flow->factors[1] : flow->factors[0]; }
 
 // The scalars of one step of Adam: see AdamStep.
 struct Adam {
@@ -131,79 +156,176 @@ __device__ float adam(const Adam* step, float weight, float* mean, float* square
     return weight - __fmul_rn(step->rate, m) / fmaf(sqrtf(v), step->root, step->epsilon);
 }
 
-// The squared norm of each latent's gradient, squares [D]. Grid D.
+// The squared norm of each latent's gradient, by spans of its row: squares [D, spans]. Grid (D, spans), as that of `update_latents`. Blocks begin
+// in the order of their numbers, so all latents come to a span of the rows before the next: at a time 2 B SPAN numbers of x and G are gathered from,
+// 25 MB at B = 2,048, which an L2 of 50 MB keeps; whole rows of W = 4,608 are 75 MB. A latent that is active in every row keeps a block for
+// 2,048 entries of one span, two under way at a time: reckoned with 0.5 us from L2 that is half a millisecond, where one place after another were
+// 18 times as many turns. Here it could outlast the others (7.5 GB out of L2, 1.4 ms) only in the last span; `update_latents` moves 17 GB
+// and lasts 5 ms. So the heavy ones do not begin first. Latents without entries end at once. The decoder is read only where a factor asks for it.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 gradient_squares(const u32* starts, const u32* rows, const float* values, const float* gradients, const float* x,
                  const float* upstream, const float* auxiliary, const u32* is_auxiliary, const float* dense_encoder,
                  const float* dense_decoder, const float* dense_bias, const float* dense_activity, u32 width, u32 half, u32 unit,
                  const float* decoder, const float* norms, float weight, u32 form, float sae, float cc, double* squares) {
-    __shared__ double room[WARPS];
+    __shared__ double room[3 * WARPS];
+    u32 j = blockIdx.x, span = blockIdx.y;
+    u64 out = (u64)j * spans_of(width) + span;
     Flow flow = {starts, rows, values, gradients, x, upstream, auxiliary, is_auxiliary, dense_encoder, dense_decoder,
-                 dense_bias, dense_activity, width, half, unit, blockIdx.x};
+                 dense_bias, dense_activity, width, half, unit, j};
     CodeNorm norm = {form, sae, cc};
     if (!open_flow(&flow, weight, &norm, norms, room)) {
-        if (threadIdx.x == 0) squares[blockIdx.x] = 0;
+        if (threadIdx.x == 0) squares[out] = 0;
         return;
     }
-    double own = threadIdx.x == 0 ? (double)flow.bias * flow.bias : 0;
-    for (u32 place = threadIdx.x; place < width; place += BLOCK) {
-        float to_encoder, to_decoder;
-        flow_at(&flow, place, decoder[(u64)blockIdx.x * width + place], &to_encoder, &to_decoder);
-        own += (double)to_encoder * to_encoder + (double)to_decoder * to_decoder;
+    u32 first = span * SPAN + threadIdx.x;
+    float to_encoder[EACH], to_decoder[EACH];
+    take_flow(&flow, first, to_encoder, to_decoder);
+    double own = span == 0 && threadIdx.x == 0 ? (double)flow.bias * flow.bias : 0;
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) {
+        u32 place = first + n * BLOCK;
+        if (place >= width) continue;
+        float factor = factor_at(&flow, place);
+        if (factor != 0.0f) to_decoder[n] = to_decoder[n] + factor * decoder[(u64)j * width + place];
+        own += (double)to_encoder[n] * to_encoder[n] + (double)to_decoder[n] * to_decoder[n];
     }
     double total = block_sum(own, room);
-    if (threadIdx.x == 0) squares[blockIdx.x] = total;
+    if (threadIdx.x == 0) squares[out] = total;
 }
 
-// One step of Adam for each latent that ever had a gradient: encoder and decoder rows, bias, all moments, the new decoder norms
-// [D, 2] and S [D]. The first latent whose norms are not finite goes into `broken`. Grid D.
+// A thread's places of a row of weights and of both moments, while they are moved: all are on their way before the first is used.
+struct Held {
+    float value[EACH];
+    float mean[EACH];
+    float square[EACH];
+};
+
+__device__ void hold(Held* held, const float* value, const float* mean, const float* square, u64 at, u32 count) {
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) {
+        if (n >= count) continue;
+        held->value[n] = read_once(value + at + n * BLOCK);
+        held->mean[n] = read_once(mean + at + n * BLOCK);
+        held->square[n] = read_once(square + at + n * BLOCK);
+    }
+}
+
+// Moves them, and puts them back.
+__device__ void move_held(Held* held, const Adam* step, const float* gradient, float* value, float* mean, float* square, u64 at,
+                          u32 count) {
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) {
+        if (n >= count) continue;
+        held->value[n] = adam(step, held->value[n], &held->mean[n], &held->square[n], gradient[n]);
+        write_once(value + at + n * BLOCK, held->value[n]);
+        write_once(mean + at + n * BLOCK, held->mean[n]);
+        write_once(square + at + n * BLOCK, held->square[n]);
+    }
+}
+
+// Sums of a span of a latent's row: ||d^base||^2, ||d^tuned||^2, ||e||^2 and ||e - bf16(e)||^2.
+#define ROW_SUMS 4
+
+// One step of Adam for each latent that ever had a gradient: encoder and decoder rows, bias, and all moments. Of the new rows the
+// sums [D, spans, ROW_SUMS], those of the encoder where it is `measured`, and where it is kept rounded the new row. A latent that never had a
+// gradient keeps all that was there. Grid (D, spans); `finish_latents` comes after.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 update_latents(const u32* starts, const u32* rows, const float* values, const float* gradients, const float* x,
                const float* upstream, const float* auxiliary, const u32* is_auxiliary, const float* dense_encoder,
                const float* dense_decoder, const float* dense_bias, const float* dense_activity, u32 width, u32 half, u32 unit,
                float weight, u32 form, float sae, float cc, float beta1, float beta2, float rate, float root, float epsilon, float scale,
                u32* touched, float* encoder, float* encoder_mean, float* encoder_square, float* decoder, float* decoder_mean,
-               float* decoder_square, float* bias, float* bias_mean, float* bias_square, float* norms, float* scales,
-               u32* broken) {
-    __shared__ double room[WARPS];
-    u32 j = blockIdx.x;
+               float* decoder_square, float* bias, float* bias_mean, float* bias_square, const float* norms, u16* narrow, float* wide,
+               u32 tf32, u32 measured, double* sums) {
+    __shared__ double room[ROW_SUMS * WARPS];
+    u32 j = blockIdx.x, span = blockIdx.y;
     Flow flow = {starts, rows, values, gradients, x, upstream, auxiliary, is_auxiliary, dense_encoder, dense_decoder,
                  dense_bias, dense_activity, width, half, unit, j};
     CodeNorm norm = {form, sae, cc};
     Adam step = {beta1, beta2, rate, root, epsilon, scale};
+    Rounded to = {narrow, wide, tf32};
     bool flows = open_flow(&flow, weight, &norm, norms, room);
+    // Another span's block may be through already; where it has set `touched` there is a gradient here too.
     if (!flows && !touched[j]) return;
-    double squares[2] = {0, 0};
-    for (u32 place = threadIdx.x; place < width; place += BLOCK) {
-        u64 at = (u64)j * width + place;
-        float to_encoder = 0, to_decoder = 0;
-        if (flows) flow_at(&flow, place, decoder[at], &to_encoder, &to_decoder);
-        encoder[at] = adam(&step, encoder[at], encoder_mean + at, encoder_square + at, to_encoder);
-        float now = adam(&step, decoder[at], decoder_mean + at, decoder_square + at, to_decoder);
-        decoder[at] = now;
-        squares[place >= half] += (double)now * now;
+    u32 first = span * SPAN + threadIdx.x, count = first < width ? (width - first - 1) / BLOCK + 1 : 0;
+    u64 at = (u64)j * width + first;
+    float to_encoder[EACH] = {}, to_decoder[EACH] = {};
+    if (flows) take_flow(&flow, first, to_encoder, to_decoder);
+    double own[ROW_SUMS] = {};
+    Held held;
+    hold(&held, encoder, encoder_mean, encoder_square, at, count);
+    move_held(&held, &step, to_encoder, encoder, encoder_mean, encoder_square, at, count);
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) {
+        if (n >= count) continue;
+        if (measured) measure_number(&to, at + n * BLOCK, held.value[n], own + 2, own + 3);
+        else if (wide || narrow) keep_rounded(&to, at + n * BLOCK, held.value[n]);
     }
-    float base = (float)sqrt(block_sum(squares[0], room)), tuned = (float)sqrt(block_sum(squares[1], room));
-    if (unit) {
-        // d / (||d|| + the f32 machine epsilon); each thread goes over its own places.
-        double square = 0;
-        float norm = base + 1.1920929e-7f;
-        for (u32 place = threadIdx.x; place < width; place += BLOCK) {
-            u64 at = (u64)j * width + place;
-            float now = decoder[at] / norm;
-            decoder[at] = now;
-            square += (double)now * now;
+    hold(&held, decoder, decoder_mean, decoder_square, at, count);
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) {
+        float factor = flows ? factor_at(&flow, first + n * BLOCK) : 0.0f;
+        if (n < count && factor != 0.0f) to_decoder[n] = to_decoder[n] + factor * held.value[n];
+    }
+    move_held(&held, &step, to_decoder, decoder, decoder_mean, decoder_square, at, count);
+#pragma unroll
+    for (u32 n = 0; n < EACH; n++) {
+        if (n < count) add_square(own, first + n * BLOCK >= half, held.value[n]);
+    }
+    if (measured) block_sums<ROW_SUMS>(own, room);
+    else block_sums<2>(own, room);
+    if (threadIdx.x != 0) return;
+    double* out = sums + ((u64)j * spans_of(width) + span) * ROW_SUMS;
+    for (u32 i = 0; i < ROW_SUMS; i++) out[i] = own[i];
+    if (span != 0) return;
+    touched[j] = 1;
+    bias[j] = adam(&step, bias[j], bias_mean + j, bias_square + j, flows ? flow.bias : 0.0f);
+}
+
+// One of the sums of a row over its spans.
+__device__ double row_sum(const double* sums, u32 latent, u32 spans, u32 which) {
+    double total = 0;
+    for (u32 span = 0; span < spans; span++) total += sums[((u64)latent * spans + span) * ROW_SUMS + which];
+    return total;
+}
+
+// Decoder vectors [D, W] of an autoencoder at norm 1: d / (||d|| + the f32 machine epsilon), and the square sum of what comes out in the place of
+// the old one. Grid D, between `update_latents` and `finish_latents`.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+normalize_latents(const u32* touched, u32 width, float* decoder, double* sums) {
+    __shared__ double room[WARPS];
+    u32 j = blockIdx.x, spans = spans_of(width);
+    if (!touched[j]) return;
+    float norm = (float)sqrt(row_sum(sums, j, spans, 0)) + 1.1920929e-7f;
+    for (u32 span = 0; span < spans; span++) {
+        double own = 0;
+        for (u32 n = 0; n < EACH; n++) {
+            u32 place = span * SPAN + n * BLOCK + threadIdx.x;
+            if (place >= width) continue;
+            float now = decoder[(u64)j * width + place] / norm;
+            decoder[(u64)j * width + place] = now;
+            own += (double)now * now;
         }
-        base = (float)sqrt(block_sum(square, room));
+        // Every thread has read the old sums before the first waits here.
+        double total = block_sum(own, room);
+        if (threadIdx.x == 0) sums[((u64)j * spans + span) * ROW_SUMS] = total;
     }
-    if (threadIdx.x == 0) {
-        touched[j] = 1;
-        bias[j] = adam(&step, bias[j], bias_mean + j, bias_square + j, flows ? flow.bias : 0.0f);
-        norms[2 * j] = base;
-        norms[2 * j + 1] = tuned;
-        scales[j] = code_norm(&norm, base, tuned);
-        if (!isfinite(base) || !isfinite(tuned)) atomicMin(broken, j);
-    }
+}
+
+// What follows from the sums of the rows that were moved: decoder norms [D, 2], S [D], and where they are asked for the sizes [D, 2] of the encoder's
+// rows. The first latent whose norms are not finite goes into `broken`. Grid D / BLOCK.
+extern "C" __global__ void __launch_bounds__(BLOCK)
+finish_latents(const u32* touched, const double* sums, u32 latents, u32 width, u32 form, float sae, float cc, float* norms,
+               float* scales, float* sizes, u32* broken) {
+    u32 j = blockIdx.x * BLOCK + threadIdx.x, spans = spans_of(width);
+    if (j >= latents || !touched[j]) return;
+    CodeNorm norm = {form, sae, cc};
+    float base = (float)sqrt(row_sum(sums, j, spans, 0)), tuned = (float)sqrt(row_sum(sums, j, spans, 1));
+    norms[2 * j] = base;
+    norms[2 * j + 1] = tuned;
+    scales[j] = code_norm(&norm, base, tuned);
+    if (sizes) put_sizes(sizes + 2 * (u64)j, row_sum(sums, j, spans, 2), row_sum(sums, j, spans, 3));
+    if (!isfinite(base) || !isfinite(tuned)) atomicMin(broken, j);
 }
 
 // One step of Adam for n numbers. Grid n / BLOCK.
@@ -216,19 +338,27 @@ update_vector(const float* gradient, u32 n, float beta1, float beta2, float rate
     value[i] = adam(&step, value[i], mean + i, square + i, gradient[i]);
 }
 
-// Decoder norms [D, 2] and S [D] of a decoder [D, W]. Grid D.
+// Decoder norms [D, 2] and S [D] of a decoder [D, W], to the bits of `finish_latents`. Grid D.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 measure_norms(const float* decoder, u32 width, u32 half, u32 form, float sae, float cc, float* norms, float* scales) {
-    __shared__ double room[WARPS];
+    __shared__ double room[2 * WARPS];
     u32 j = blockIdx.x;
     double squares[2] = {0, 0};
-    for (u32 place = threadIdx.x; place < width; place += BLOCK) {
-        float value = decoder[(u64)j * width + place];
-        squares[place >= half] += (double)value * value;
+    for (u32 span = 0; span < spans_of(width); span++) {
+        double own[2] = {0, 0};
+        for (u32 n = 0; n < EACH; n++) {
+            u32 place = span * SPAN + n * BLOCK + threadIdx.x;
+            if (place >= width) continue;
+            float value = decoder[(u64)j * width + place];
+            add_square(own, place >= half, value);
+        }
+        block_sums<2>(own, room);
+        squares[0] += own[0];
+        squares[1] += own[1];
     }
-    float base = (float)sqrt(block_sum(squares[0], room)), tuned = (float)sqrt(block_sum(squares[1], room));
     if (threadIdx.x == 0) {
         CodeNorm norm = {form, sae, cc};
+        float base = (float)sqrt(squares[0]), tuned = (float)sqrt(squares[1]);
         norms[2 * j] = base;
         norms[2 * j + 1] = tuned;
         scales[j] = code_norm(&norm, base, tuned);
