@@ -39,7 +39,8 @@ crate::checks!(
     a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit,
     a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit,
     larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding,
-    a_thousand_steps_on_the_gpu_stay_beside_those_of_the_cpu,
+    a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu,
+    a_thousand_steps_of_l1_stay_beside_those_of_the_cpu,
     batches_that_are_sent_ahead_change_no_bit,
 );
 

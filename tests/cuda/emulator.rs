@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 use libloading::Library;
 use xd::ml::cuda::{Arg, Array, Form, Gpu, Narrow, Product, kernels};
@@ -25,7 +25,7 @@ pub struct Emulator {
 
 /// What is to be had where a C++ compiler is; the tests that need it return where it is not, and say so.
 pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
-    match library() {
+    match libraries() {
         Ok(_) => Some(Arc::new(Emulator { backwards, late: Mutex::default() })),
         Err(problem) => {
             eprintln!("SKIPPED, the CUDA kernels are not tested: {problem}");
@@ -34,9 +34,22 @@ pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
     }
 }
 
-fn library() -> &'static std::result::Result<Library, String> {
-    static LIBRARY: OnceLock<std::result::Result<Library, String>> = OnceLock::new();
-    LIBRARY.get_or_init(compile)
+/// The kernels, once for each thread of the machine: they use global variables, so each of these runs one launch at a time.
+type Libraries = Vec<Mutex<Library>>;
+
+fn libraries() -> &'static std::result::Result<Libraries, String> {
+    static LIBRARIES: OnceLock<std::result::Result<Libraries, String>> = OnceLock::new();
+    LIBRARIES.get_or_init(compile)
+}
+
+/// One that no launch runs in, or the first.
+fn idle(libraries: &Libraries) -> MutexGuard<'_, Library> {
+    let found = libraries.iter().find_map(|library| match library.try_lock() {
+        Ok(library) => Some(library),
+        Err(TryLockError::Poisoned(library)) => Some(library.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    });
+    found.unwrap_or_else(|| libraries[0].lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Kernels that are wrong, so that the tests see that the emulator notices.
@@ -58,10 +71,7 @@ extern "C" __global__ void trap_race(float* out) {
 EMULATED(trap_barrier) EMULATED(trap_early_end) EMULATED(trap_race)
 "#;
 
-/// Kernels use global variables of the library, so one launch runs at a time.
-static LAUNCH: Mutex<()> = Mutex::new(());
-
-fn compile() -> std::result::Result<Library, String> {
+fn compile() -> std::result::Result<Libraries, String> {
     if !cfg!(all(target_os = "linux", target_pointer_width = "64")) {
         return Err("the emulator runs on 64-bit Linux only".to_string());
     }
@@ -82,11 +92,20 @@ fn compile() -> std::result::Result<Library, String> {
         .args([&out, &source]);
     let output = command.output().map_err(|error| format!("no C++ compiler `{compiler}` ({error})"))?;
     assert!(output.status.success(), "the kernels do not compile:\n{}", String::from_utf8_lossy(&output.stderr));
-    // SAFETY: the library is the one just made; it runs nothing when it is opened.
-    let library = unsafe { Library::new(&out) }.map_err(|error| error.to_string());
+    let libraries = (0..std::thread::available_parallelism().map_or(1, usize::from))
+        .map(|number| {
+            // A file that is open already would be the same library once more.
+            let copy = out.with_extension(format!("{number}.so"));
+            std::fs::copy(&out, &copy).map_err(|error| error.to_string())?;
+            // SAFETY: the library is the one just made; it runs nothing when it is opened.
+            let library = unsafe { Library::new(&copy) }.map_err(|error| error.to_string());
+            let _ = std::fs::remove_file(&copy);
+            library.map(Mutex::new)
+        })
+        .collect();
     let _ = std::fs::remove_file(&out);
     let _ = std::fs::remove_file(&source);
-    library
+    libraries
 }
 
 const PAGE: usize = 4096;
@@ -96,8 +115,8 @@ fn pages(bytes: usize) -> usize {
 }
 
 impl Emulator {
-    fn late(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64, usize)>> {
-        self.late.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn late(&self) -> MutexGuard<'_, Vec<(u64, u64, usize)>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,7 +187,7 @@ impl Gpu for Emulator {
     }
 
     fn launch(&self, kernel: &'static str, grid: [u32; 2], args: &[Arg]) -> Result<()> {
-        let library = library().as_ref().map_err(|problem| Error::invalid(kernel, problem.clone()))?;
+        let libraries = libraries().as_ref().map_err(|problem| Error::invalid(kernel, problem.clone()))?;
         assert!(grid[0] > 0 && grid[1] > 0, "{kernel}: an empty grid {grid:?}");
         let mut words: Vec<u64> = Vec::new();
         let mut types = String::new();
@@ -185,7 +204,7 @@ impl Gpu for Emulator {
         }
         let mut pointers: Vec<*mut c_void> = words.iter_mut().map(|word| std::ptr::from_mut(word).cast()).collect();
         let types = CString::new(types).unwrap();
-        let _one = LAUNCH.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let library = idle(libraries);
         // SAFETY: the library checks the arguments' types; little-endian words begin with the narrower numbers.
         let problem = unsafe {
             let launch = library.get::<Launch>(format!("launch_{kernel}\0").as_bytes()).unwrap();

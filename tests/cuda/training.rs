@@ -166,7 +166,8 @@ mod emulated {
         a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit,
         a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit,
         larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding,
-        a_thousand_steps_on_the_gpu_stay_beside_those_of_the_cpu,
+        a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu,
+        a_thousand_steps_of_l1_stay_beside_those_of_the_cpu,
         batches_that_are_sent_ahead_change_no_bit,
     );
 }
@@ -226,33 +227,33 @@ pub fn larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding(gpus: &[
     }
 }
 
+pub fn a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+    stays_beside(gpus, Loss::BatchTopK(TopK { dead_after: 200, ..top(3) }));
+}
+
+pub fn a_thousand_steps_of_l1_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+    stays_beside(gpus, l1(0.3, Reconstruction::L2, CodeNorm::Sum));
+}
+
 /// One rounding that turns a selection round parts two trainings; what they learn stays the same. The tolerances are those of bench/cuda.
-pub fn a_thousand_steps_on_the_gpu_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+fn stays_beside(gpus: &[Arc<dyn Gpu>], loss: Loss) {
     let Some(gpu) = gpus.first() else { return };
     let (width, steps) = (8, 1000);
-    for (name, loss) in [
-        ("BatchTopK", Loss::BatchTopK(TopK { dead_after: 200, ..top(3) })),
-        ("L1", l1(0.3, Reconstruction::L2, CodeNorm::Sum)),
-    ] {
-        let mut config = config(64, loss);
-        config.train.batch = 16;
-        config.train.steps = steps as u64;
-        config.train.optimizer.decay = 200;
-        let all = rows(steps * 16, width, 11);
-        let batches: Vec<Vec<f32>> = all.chunks(16 * 2 * width).map(<[f32]>::to_vec).collect();
-        let (_, found) = trained(&config, width, &batches, On::Gpu(gpu));
-        let (_, expected) = trained(&config, width, &batches, On::Cpu);
-        let apart = |(a, b): (&StepReport, &StepReport)| (a.loss - b.loss).abs() / b.loss;
-        let first = found.iter().zip(&expected).take(50).map(apart).fold(0.0, f64::max);
-        let mean =
-            |reports: &[StepReport]| reports[steps - 100..].iter().map(|report| report.loss).sum::<f64>() / 100.0;
-        let last = (mean(&found) / mean(&expected) - 1.0).abs();
-        println!(
-            "{name}: losses of the first 50 steps differ by {first:.1e} at most, the mean of the last 100 by {last:.1e}"
-        );
-        assert!(mean(&expected) < 0.9 * expected[0].loss, "{name} learns nothing");
-        assert!(first <= 1e-3 && last <= 1e-2, "{name}: {first} {last}");
-    }
+    let mut config = config(64, loss);
+    config.train.batch = 16;
+    config.train.steps = steps as u64;
+    config.train.optimizer.decay = 200;
+    let all = rows(steps * 16, width, 11);
+    let batches: Vec<Vec<f32>> = all.chunks(16 * 2 * width).map(<[f32]>::to_vec).collect();
+    let (_, found) = trained(&config, width, &batches, On::Gpu(gpu));
+    let (_, expected) = trained(&config, width, &batches, On::Cpu);
+    let apart = |(a, b): (&StepReport, &StepReport)| (a.loss - b.loss).abs() / b.loss;
+    let first = found.iter().zip(&expected).take(50).map(apart).fold(0.0, f64::max);
+    let mean = |reports: &[StepReport]| reports[steps - 100..].iter().map(|report| report.loss).sum::<f64>() / 100.0;
+    let last = (mean(&found) / mean(&expected) - 1.0).abs();
+    println!("losses of the first 50 steps differ by {first:.1e} at most, the mean of the last 100 by {last:.1e}");
+    assert!(mean(&expected) < 0.9 * expected[0].loss, "nothing is learnt");
+    assert!(first <= 1e-3 && last <= 1e-2, "{first} {last}");
 }
 
 /// A driver may copy the next batch early or late, and the batch that was announced may not be the one that comes.
