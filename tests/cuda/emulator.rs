@@ -19,14 +19,24 @@ type Launch = unsafe extern "C" fn(*mut *mut c_void, *const c_char, u32, u32, bo
 pub struct Emulator {
     /// Threads and blocks run from the last to the first, and copies beside happen as late as they may.
     backwards: bool,
+    has_narrow: bool,
     /// Copies beside that have not happened yet: place, host, bytes.
     late: Mutex<Vec<(u64, u64, usize)>>,
 }
 
 /// What is to be had where a C++ compiler is; the tests that need it return where it is not, and say so.
 pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
+    emulated(backwards, true)
+}
+
+/// One without units for narrow numbers, as cards before compute capability 8.0.
+pub fn without_narrow() -> Option<Arc<dyn Gpu>> {
+    emulated(false, false)
+}
+
+fn emulated(backwards: bool, has_narrow: bool) -> Option<Arc<dyn Gpu>> {
     match library() {
-        Ok(_) => Some(Arc::new(Emulator { backwards, late: Mutex::default() })),
+        Ok(_) => Some(Arc::new(Emulator { backwards, has_narrow, late: Mutex::default() })),
         Err(problem) => {
             eprintln!("SKIPPED, the CUDA kernels are not tested: {problem}");
             None
@@ -211,11 +221,12 @@ impl Gpu for Emulator {
     }
 
     fn has_narrow(&self) -> bool {
-        true
+        self.has_narrow
     }
 
     /// In f32 over the narrow numbers.
     fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        assert!(self.has_narrow, "there are no units for narrow numbers");
         let Product { m, n, k, .. } = product;
         let wide = |place: u64, len: usize| -> Vec<f32> {
             // SAFETY: memory of `allocate` in the sizes that the product states.
@@ -233,6 +244,15 @@ impl Gpu for Emulator {
         let tf32 = |value: &f32| value.to_bits() & 0x1fff == 0;
         assert!(of == Narrow::Bf16 || a.iter().chain(&b).all(tf32), "a unit for TF32 would leave bits out");
         self.product(product, a.as_ptr() as u64, b.as_ptr() as u64, c)
+    }
+
+    fn rounded_product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        let mut sums = vec![0f32; product.m * product.n];
+        self.narrow_product(Narrow::Bf16, product, a, b, sums.as_mut_ptr() as u64)?;
+        // SAFETY: memory of `allocate` in the size that the product states.
+        let c = unsafe { std::slice::from_raw_parts_mut(c as *mut u16, sums.len()) };
+        c.iter_mut().zip(sums).for_each(|(c, sum)| *c = half::bf16::from_f32(sum).to_bits());
+        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
 // What every kernel shares. The text is compiled by NVRTC, which knows no headers, and by a C++ compiler for the tests
-// (tests/engine/cuda/emulator.h), so it keeps to what both understand. All blocks have BLOCK threads.
+// (tests/cuda/emulator.h), so it keeps to what both understand. All blocks have BLOCK threads.
 //
 // B rows of a batch, D latents, W = 2d numbers of a row (base, then tuned). All matrices are row-major.
 

@@ -7,6 +7,7 @@ mod decoder;
 mod layer;
 mod logits;
 mod room;
+mod values;
 mod weights;
 
 pub use decoder::GpuDecoder;
