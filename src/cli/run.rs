@@ -71,8 +71,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
             let totals = Totals::of(&plan, &statuses, &device);
             // With the kernels and cuBLAS there already, so some of what is set aside for them is counted twice.
             let card = args.device.look().ok().flatten().and_then(|card| CardRoom::here(&card));
-            let of_card =
-                card.and_then(|room| room.refusal(&plan, &room.needs(&plan, &session.store, &statuses)));
+            let of_card = card.and_then(|room| room.refusal(&plan, &room.needs(&plan, &session.store, &statuses)));
             let refusal = refusals(&totals, session.store.root()).into_iter().chain(of_card).next();
             if let Some(refusal) = refusal {
                 return refused(refusal);

@@ -219,9 +219,7 @@ pub fn model(
         .with("angles", ropes.iter().map(|rope| 8 * longest * rope.pairs()).sum());
     let memory = match rest {
         // A row of logits at a time is one position of one run.
-        Some(logits) => {
-            memory.with("values put in, rows read", (number * d + 4) * tokens).with("logits", 4 * logits)
-        }
+        Some(logits) => memory.with("values put in, rows read", (number * d + 4) * tokens).with("logits", 4 * logits),
         None => memory,
     };
     match dtype {

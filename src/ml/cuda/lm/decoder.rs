@@ -11,8 +11,8 @@ use super::logits::GpuLogits;
 use super::room::Room;
 use super::values::{Format, Values};
 use super::weights::{Matrix, Norm};
-use crate::ml::cuda::launch::{blocks, launch};
 use crate::ml::cuda::Gpu;
+use crate::ml::cuda::launch::{blocks, launch};
 use crate::ml::lm::{
     DecoderConfig, Dtype, Held, LanguageModel, Logits, Pace, Residual, Rope, RopeTable, Site, Weights,
 };
@@ -318,6 +318,10 @@ impl LanguageModel for GpuDecoder {
             let count = values.len();
             launch!(&self.gpu, "cap_values", [blocks(count), 1], &values, count as u64, cap, values.format())?;
         }
-        Ok(Logits::Gpu(GpuLogits { gpu: self.gpu.clone(), values: values.into_wide(), vocabulary: self.config.vocabulary }))
+        Ok(Logits::Gpu(GpuLogits {
+            gpu: self.gpu.clone(),
+            values: values.into_wide(),
+            vocabulary: self.config.vocabulary,
+        }))
     }
 }

@@ -153,13 +153,7 @@ impl Linear {
     }
 
     /// y = x w^T + b.
-    pub(super) fn apply(
-        &self,
-        gpu: &Arc<dyn Gpu>,
-        x: &Values,
-        scratch: &mut Scratch,
-        y: &mut Values,
-    ) -> Result<()> {
+    pub(super) fn apply(&self, gpu: &Arc<dyn Gpu>, x: &Values, scratch: &mut Scratch, y: &mut Values) -> Result<()> {
         self.matrix.apply(gpu, x, self.bias.as_ref(), scratch, y)
     }
 }
