@@ -12,7 +12,7 @@ use super::{Format, Status as Ended};
 use crate::exec::card_memory::{self, CardNeed};
 use crate::exec::device::Device;
 use crate::exec::status::{Status, status};
-use crate::exec::{hub, limits};
+use crate::exec::{Store, hub, limits};
 use crate::lang::plan::{Plan, Spec, Step};
 use crate::ml::cuda::CardInfo;
 
@@ -46,7 +46,7 @@ pub fn run(args: &PlanArgs) -> ExitCode {
     let device = with_card(Device::measure(), name.as_deref());
     let totals = Totals::of(&plan, &statuses, &device);
     let room = CardRoom::of(args.card_memory, card.as_ref().ok().and_then(Option::as_ref));
-    let needs = if room.is_some() { card_memory::needs(&plan, &session.store, &statuses) } else { Vec::new() };
+    let needs = room.as_ref().map_or_else(Vec::new, |room| room.needs(&plan, &session.store, &statuses));
     let mut refusals = refusals(&totals, session.store.root());
     refusals.extend(room.and_then(|room| room.refusal(&plan, &needs)));
     refusals.splice(..0, card.err());
@@ -85,14 +85,24 @@ fn size(text: &str) -> Result<u64, String> {
 pub struct CardRoom {
     name: String,
     free: u64,
+    has_narrow: bool,
 }
 
 impl CardRoom {
-    /// Of a card that is only stated, or else of the one that was looked at.
+    /// Of a card that is only stated (with units for narrow numbers), or else of the one that was looked at.
     fn of(stated: Option<u64>, card: Option<&CardInfo>) -> Option<Self> {
-        let there =
-            || card.map(|card| CardRoom { name: format!("cuda:{}, {}", card.number, card.name), free: card.free });
-        stated.map(|free| CardRoom { name: "the card".to_string(), free }).or_else(there)
+        let there = |card: &CardInfo| CardRoom {
+            name: format!("cuda:{}, {}", card.number, card.name),
+            free: card.free,
+            has_narrow: card.has_narrow(),
+        };
+        let stated = stated.map(|free| CardRoom { name: "the card".to_string(), free, has_narrow: true });
+        stated.or_else(|| card.map(there))
+    }
+
+    /// What the steps that are to do take of it.
+    pub fn needs(&self, plan: &Plan, store: &Store, statuses: &[Status]) -> Vec<CardNeed> {
+        card_memory::needs(plan, store, statuses, self.has_narrow)
     }
 
     /// Of a card that is there.

@@ -12,7 +12,7 @@ use crate::exec::device::Device;
 use crate::exec::executor::{self, Outcome};
 use crate::exec::manifest::ExpectationEntry;
 use crate::exec::status::status;
-use crate::exec::{self, Options, card_memory};
+use crate::exec::{self, Options};
 use crate::lang::plan::Plan;
 
 /// Arguments of `xd run`.
@@ -71,8 +71,7 @@ pub fn run(args: &RunArgs) -> ExitCode {
             let totals = Totals::of(&plan, &statuses, &device);
             // With the kernels and cuBLAS there already, so some of what is set aside for them is counted twice.
             let card = args.device.look().ok().flatten().and_then(|card| CardRoom::here(&card));
-            let of_card =
-                card.and_then(|room| room.refusal(&plan, &card_memory::needs(&plan, &session.store, &statuses)));
+            let of_card = card.and_then(|room| room.refusal(&plan, &room.needs(&plan, &session.store, &statuses)));
             let refusal = refusals(&totals, session.store.root()).into_iter().chain(of_card).next();
             if let Some(refusal) = refusal {
                 return refused(refusal);

@@ -22,8 +22,9 @@ pub struct CardNeed {
     trainings: Vec<(TrainerConfig, usize)>,
 }
 
-/// Of each step that is to do and runs on a card, in the order of the plan; those whose sizes are not known yet are left out.
-pub fn needs(plan: &Plan, store: &Store, statuses: &[Status]) -> Vec<CardNeed> {
+/// Of each step that is to do and runs on a card, with units for narrow numbers or without, in the order of the plan; those whose sizes
+/// are not known yet are left out.
+pub fn needs(plan: &Plan, store: &Store, statuses: &[Status], has_narrow: bool) -> Vec<CardNeed> {
     let is_to_do =
         |index: usize| matches!(statuses[index], Status::ToDo { .. }) && runs_on_gpu(plan, &plan.steps[index]);
     let mut found: Vec<CardNeed> = Vec::new();
@@ -43,7 +44,7 @@ pub fn needs(plan: &Plan, store: &Store, statuses: &[Status]) -> Vec<CardNeed> {
             spec => {
                 let bytes = match spec {
                     Spec::Scaling(spec) => scaling(plan, step, spec),
-                    _ => of_models(plan, store, StepIndex(index)),
+                    _ => of_models(plan, store, StepIndex(index), has_narrow),
                 };
                 let trainings = Vec::new();
                 found.extend(bytes.map(|bytes| CardNeed { steps: vec![index], bytes: LIBRARIES + bytes, trainings }));
@@ -118,7 +119,7 @@ fn scaling(plan: &Plan, step: &Step, spec: &ScalingSpec) -> Option<u64> {
 }
 
 /// Of a step that runs the models of a pair, both of them; `None` where their files are not there yet.
-fn of_models(plan: &Plan, store: &Store, index: StepIndex) -> Option<u64> {
+fn of_models(plan: &Plan, store: &Store, index: StepIndex, has_narrow: bool) -> Option<u64> {
     let step = &plan.steps[index.0];
     let (pair, context) = match &step.spec {
         Spec::Layers(layers) => (input(step, "of").ok()?, layers.context),
@@ -138,7 +139,7 @@ fn of_models(plan: &Plan, store: &Store, index: StepIndex) -> Option<u64> {
         let config = DecoderConfig::load(models::folder(plan, store, model).ok()?).ok()?;
         let logits = goes_on.then(|| PACE.logits.min(ROWS * config.vocabulary));
         let dtype = models::dtype(plan, model);
-        Some(memory::model(&config, dtype, tokens, context as usize, logits).bytes())
+        Some(memory::model(&config, dtype, has_narrow, tokens, context as usize, logits).bytes())
     };
     Some(of("base")? + of("tuned")?)
 }

@@ -1,4 +1,4 @@
-//! The checks of the emulator on a real card: every kernel, products, whole trainings and Latent Scaling. Where there is none each says so and
+//! The checks of the emulator on a real card: kernels, products, whole trainings, models and Latent Scaling. Where there is none each says so and
 //! returns. What must be the same to the bit twice is run twice.
 
 use std::sync::{Arc, OnceLock};
@@ -42,6 +42,25 @@ crate::checks!(
     a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu,
     a_thousand_steps_of_l1_stay_beside_those_of_the_cpu,
     batches_that_are_sent_ahead_change_no_bit,
+);
+
+crate::checks!(
+    card(),
+    decoder:
+    attention_is_that_of_f64_for_every_shape,
+    attention_in_bf16_is_that_of_f64_rounded_for_every_shape,
+    large_scores_do_not_overflow_and_one_key_takes_all,
+    rows_are_normalized_as_in_f64_and_rounded_as_in_bf16,
+    activations_and_their_gates_are_those_of_f64,
+    pairs_of_coordinates_are_turned_by_the_angle_of_their_position,
+    numbers_in_two_bytes_are_those_in_four,
+);
+
+crate::checks!(
+    card(),
+    models:
+    every_family_gives_the_residuals_and_logits_of_the_cpu,
+    models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does,
 );
 
 crate::checks!(card(), scaling: sums_on_the_gpu_are_those_of_the_cpu_for_every_activation);

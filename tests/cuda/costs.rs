@@ -13,7 +13,7 @@ use xd::ml::watch::Unwatched;
 use xd::ml::{MemoryRows, RowInfo};
 
 use crate::counting::{Counting, Counts};
-use crate::emulator::emulator;
+use crate::emulator::{emulator, without_narrow};
 use crate::rows::{config, l1, rows, top};
 
 /// Latents are dead at once, so that AuxK has all it may have.
@@ -105,8 +105,10 @@ fn latent_scaling_takes_as_much_memory_as_was_forecast() {
 fn a_model_takes_as_much_memory_as_was_forecast() {
     let (sequences, tokens) = (5, 33);
     for family in ["gemma2", "gemma3", "gpt2", "gpt_neox", "llama", "qwen3"] {
-        for (dtype, goes_on) in [(Dtype::F32, false), (Dtype::F32, true), (Dtype::Bf16, true)] {
-            let Some(gpu) = emulator(false) else { return };
+        let wide = [(Dtype::F32, true, false), (Dtype::F32, true, true)];
+        let narrow = [(Dtype::Bf16, true, false), (Dtype::Bf16, true, true), (Dtype::Bf16, false, true)];
+        for (dtype, has_narrow, goes_on) in wide.into_iter().chain(narrow) {
+            let Some(gpu) = (if has_narrow { emulator(false) } else { without_narrow() }) else { return };
             let counting = Counting::new(gpu);
             let decoder = GpuDecoder::open(&counting.gpu(), crate::models::fixture(family), dtype).unwrap();
             let (layers, width, vocabulary) = (decoder.layers(), decoder.width(), decoder.vocabulary());
@@ -122,8 +124,9 @@ fn a_model_takes_as_much_memory_as_was_forecast() {
             }
             let all = sequences * tokens;
             let logits = goes_on.then_some(all * vocabulary);
-            let forecast = memory::model(decoder.config(), dtype, all, tokens, logits);
-            assert_near(counting.counts().peak, &forecast, &format!("{family}, d = {width}, {dtype:?}, {goes_on}"));
+            let forecast = memory::model(decoder.config(), dtype, has_narrow, all, tokens, logits);
+            let what = format!("{family}, d = {width}, {dtype:?}, {has_narrow}, {goes_on}");
+            assert_near(counting.counts().peak, &forecast, &what);
         }
     }
 }
@@ -187,4 +190,26 @@ fn a_step_waits_five_times_at_most_and_allocates_nothing() {
         ("L1, sparse", 3, 29),
     ];
     assert_eq!(found, expected, "waits and launches");
+}
+
+/// Kernels and products of one block, between two passes that differ by it.
+#[test]
+fn a_block_in_bf16_takes_no_pass_that_only_rounds_or_widens() {
+    // Norms, products, turns, attention, activation and sums; a product with a bias is finished by a kernel.
+    let cases = [("gemma2", 7, 4 + 2 + 1 + 1 + 2), ("llama", 7, 2 + 2 + 1 + 1 + 2), ("gpt2", 6, 2 + 1 + 1 + 2 + 6)];
+    for (family, products, kernels) in cases {
+        let Some(gpu) = emulator(false) else { return };
+        let counting = Counting::new(gpu);
+        let decoder = GpuDecoder::open(&counting.gpu(), crate::models::fixture(family), Dtype::Bf16).unwrap();
+        let ids = Tensor::new(&[[3u32, 4, 5]], &Device::Cpu).unwrap();
+        let of = |layer: usize| {
+            counting.restart();
+            decoder.residual(&ids, layer, Site::ResidualPost).unwrap();
+            let counts = counting.counts().clone();
+            (counts.products, counts.launches.values().sum::<usize>())
+        };
+        let (before, after) = (of(0), of(1));
+        assert_eq!((after.0 - before.0, after.1 - before.1), (products, kernels), "{family}");
+        assert!(!counting.counts().launches.contains_key("widen"), "{family}");
+    }
 }

@@ -144,4 +144,9 @@ impl Gpu for Counting {
         (self.witness)(&*self.gpu, "product", [1, 1], &[Arg::Place(b)]);
         self.gpu.narrow_product(of, product, a, b, c)
     }
+
+    fn rounded_product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        self.counts().products += 1;
+        self.gpu.rounded_product(product, a, b, c)
+    }
 }

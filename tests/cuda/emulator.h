@@ -11,10 +11,12 @@
 #include <ucontext.h>
 #endif
 
+#define EMULATOR
 #define __global__
 #define __device__ static inline
 #define __shared__ static __attribute__((section("shared_memory")))
 #define __restrict__ __restrict
+#define __forceinline__ inline
 #define __launch_bounds__(threads)
 
 // The bounds of the section, laid out by the linker; `pad` makes sure that there is one.
@@ -26,6 +28,10 @@ static __attribute__((section("shared_memory"), used)) unsigned char emulator_pa
 
 struct Three {
     unsigned x, y, z;
+};
+
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
 };
 
 #if defined(__x86_64__)
@@ -74,8 +80,15 @@ struct Fiber {
     int line;
 };
 
+// A lane's part of a product of matrices.
+struct Fragments {
+    float* c;
+    const unsigned *a, *b;
+};
+
 struct Exchange {
     unsigned long long values[2][LANES];
+    Fragments fragments[LANES];
     unsigned arrived, turn;
 };
 
@@ -146,25 +159,70 @@ static void barrier(int line) {
     }
 }
 
+// Waits for the other lanes of the warp; true in the last one that comes, before any other goes on.
+static bool meet(int line) {
+    Exchange& warp = warps[current / LANES];
+    unsigned first = current - current % LANES;
+    Fiber& here = fibers[current];
+    here.wait = WARP_BARRIER;
+    here.line = line;
+    if (++warp.arrived < LANES) {
+        yield();
+        return false;
+    }
+    for (unsigned i = first; i < first + LANES; i++) {
+        if (fibers[i].line != line) fail("lanes of a warp meet in different places", line);
+        fibers[i].wait = NOTHING;
+    }
+    warp.arrived = 0;
+    warp.turn++;
+    return true;
+}
+
 // Puts a value where the other lanes of the warp find it, once all have come.
 static unsigned long long* exchange(unsigned long long value, int line) {
     Exchange& warp = warps[current / LANES];
-    unsigned lane = current % LANES, turn = warp.turn, first = current - lane;
-    Fiber& here = fibers[current];
-    warp.values[turn % 2][lane] = value;
-    here.wait = WARP_BARRIER;
-    here.line = line;
-    if (++warp.arrived == LANES) {
-        for (unsigned i = first; i < first + LANES; i++) {
-            if (fibers[i].line != line) fail("lanes of a warp meet in different places", line);
-            fibers[i].wait = NOTHING;
-        }
-        warp.arrived = 0;
-        warp.turn++;
-    } else {
-        yield();
-    }
+    unsigned turn = warp.turn;
+    warp.values[turn % 2][current % LANES] = value;
+    meet(line);
     return warp.values[turn % 2];
+}
+
+static float wide(unsigned pair, unsigned half) {
+    unsigned bits = half ? pair & 0xffff0000u : pair << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 as the PTX ISA lays its fragments out (9.7.14.5.8, "Matrix Fragments for mma.m16n8k16
+// with floating point type"): with g = lane / 4 and t = lane % 4, two numbers a register,
+//   a_i (i = 0 .. 7) is A(row, column), row g for i < 2 and 4 <= i < 6, else g + 8; column 2 t + i % 2, and 8 more for i >= 4;
+//   b_i (i = 0 .. 3) is B(row, g), row 2 t + i % 2, and 8 more for i >= 2;
+//   c_i (i = 0 .. 3) is C(row, 2 t + i % 2), row g for i < 2, else g + 8.
+// The last lane that comes multiplies for all, on their fragments. The order of the sums is one of those that the ISA leaves open.
+static void multiply(float* c, const unsigned* a, const unsigned* b, int line) {
+    Exchange& warp = warps[current / LANES];
+    warp.fragments[current % LANES] = {c, a, b};
+    if (!meet(line)) return;
+    float left[16][16], right[16][8], sums[16][8];
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        const Fragments& of = warp.fragments[lane];
+        unsigned g = lane / 4, t = lane % 4;
+        for (unsigned i = 0; i < 8; i++) {
+            bool is_upper = i < 2 || (i >= 4 && i < 6);
+            left[is_upper ? g : g + 8][2 * t + i % 2 + (i >= 4 ? 8 : 0)] = wide(of.a[i / 2], i % 2);
+        }
+        for (unsigned i = 0; i < 4; i++) right[2 * t + i % 2 + (i >= 2 ? 8 : 0)][g] = wide(of.b[i / 2], i % 2);
+        for (unsigned i = 0; i < 4; i++) sums[i < 2 ? g : g + 8][2 * t + i % 2] = of.c[i];
+    }
+    for (unsigned row = 0; row < 16; row++)
+        for (unsigned k = 0; k < 16; k++)
+            for (unsigned column = 0; column < 8; column++) sums[row][column] += left[row][k] * right[k][column];
+    for (unsigned lane = 0; lane < LANES; lane++) {
+        unsigned g = lane / 4, t = lane % 4;
+        for (unsigned i = 0; i < 4; i++) warp.fragments[lane].c[i] = sums[i < 2 ? g : g + 8][2 * t + i % 2];
+    }
 }
 
 template <class T> static T lane_value(T value, unsigned lane, int line) {
@@ -258,6 +316,7 @@ template <class... A> static const char* letters(void (*)(A...)) {
 #define __shfl_sync(mask, value, lane) emulator::lane_value(value, lane, __LINE__)
 #define __ballot_sync(mask, vote) emulator::ballot(vote, __LINE__)
 #define __popc __builtin_popcount
+#define multiply_bf16(c, a, b) emulator::multiply(c, a, b, __LINE__)
 
 template <class T> static inline T atomicAdd(T* at, T more) {
     static_assert(std::is_integral<T>::value, "sums of floats would depend on the order");
@@ -282,4 +341,10 @@ static inline float __uint_as_float(unsigned bits) {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+// cvt.rn.bf16x2.f32: the nearest bf16 of each, ties to even; the first in the low bits.
+static inline unsigned narrow_pair(float low, float high) {
+    unsigned pair[2] = {__float_as_uint(low), __float_as_uint(high)};
+    for (unsigned& bits : pair) bits = (bits & 0x7fffffffu) > 0x7f800000u ? 0x7fffu : (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+    return pair[0] | pair[1] << 16;
 }

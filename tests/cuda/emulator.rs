@@ -19,14 +19,24 @@ type Launch = unsafe extern "C" fn(*mut *mut c_void, *const c_char, u32, u32, bo
 pub struct Emulator {
     /// Threads and blocks run from the last to the first, and copies beside happen as late as they may.
     backwards: bool,
+    has_narrow: bool,
     /// Copies beside that have not happened yet: place, host, bytes.
     late: Mutex<Vec<(u64, u64, usize)>>,
 }
 
 /// What is to be had where a C++ compiler is; the tests that need it return where it is not, and say so.
 pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
+    emulated(backwards, true)
+}
+
+/// One without units for narrow numbers, as cards before compute capability 8.0.
+pub fn without_narrow() -> Option<Arc<dyn Gpu>> {
+    emulated(false, false)
+}
+
+fn emulated(backwards: bool, has_narrow: bool) -> Option<Arc<dyn Gpu>> {
     match libraries() {
-        Ok(_) => Some(Arc::new(Emulator { backwards, late: Mutex::default() })),
+        Ok(_) => Some(Arc::new(Emulator { backwards, has_narrow, late: Mutex::default() })),
         Err(problem) => {
             eprintln!("SKIPPED, the CUDA kernels are not tested: {problem}");
             None
@@ -71,6 +81,14 @@ extern "C" __global__ void trap_race(float* out) {
 EMULATED(trap_barrier) EMULATED(trap_early_end) EMULATED(trap_race)
 "#;
 
+/// A product of fragments by each warp, for the test of what the emulator makes of it.
+const FRAGMENTS: &str = r#"
+extern "C" __global__ void multiply_fragments(const u32* a, const u32* b, float* c) {
+    multiply_bf16(c + 4 * threadIdx.x, a + 4 * threadIdx.x, b + 2 * threadIdx.x);
+}
+EMULATED(multiply_fragments)
+"#;
+
 fn compile() -> std::result::Result<Libraries, String> {
     if !cfg!(all(target_os = "linux", target_pointer_width = "64")) {
         return Err("the emulator runs on 64-bit Linux only".to_string());
@@ -81,6 +99,7 @@ fn compile() -> std::result::Result<Libraries, String> {
     let mut text = format!("{}\n{}\n", include_str!("emulator.h"), kernels::SOURCE);
     kernels::NAMES.iter().for_each(|name| text += &format!("EMULATED({name})\n"));
     text += TRAPS;
+    text += FRAGMENTS;
     // Beside other test processes: each compiles under a name of its own.
     let stem = folder.join(format!("kernels-{}", std::process::id()));
     let (source, out) = (stem.with_extension("cpp"), stem.with_extension("so"));
@@ -230,11 +249,12 @@ impl Gpu for Emulator {
     }
 
     fn has_narrow(&self) -> bool {
-        true
+        self.has_narrow
     }
 
     /// In f32 over the narrow numbers.
     fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        assert!(self.has_narrow, "there are no units for narrow numbers");
         let Product { m, n, k, .. } = product;
         let wide = |place: u64, len: usize| -> Vec<f32> {
             // SAFETY: memory of `allocate` in the sizes that the product states.
@@ -252,6 +272,15 @@ impl Gpu for Emulator {
         let tf32 = |value: &f32| value.to_bits() & 0x1fff == 0;
         assert!(of == Narrow::Bf16 || a.iter().chain(&b).all(tf32), "a unit for TF32 would leave bits out");
         self.product(product, a.as_ptr() as u64, b.as_ptr() as u64, c)
+    }
+
+    fn rounded_product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        let mut sums = vec![0f32; product.m * product.n];
+        self.narrow_product(Narrow::Bf16, product, a, b, sums.as_mut_ptr() as u64)?;
+        // SAFETY: memory of `allocate` in the size that the product states.
+        let c = unsafe { std::slice::from_raw_parts_mut(c as *mut u16, sums.len()) };
+        c.iter_mut().zip(sums).for_each(|(c, sum)| *c = half::bf16::from_f32(sum).to_bits());
+        Ok(())
     }
 }
 
@@ -273,4 +302,49 @@ fn what_a_card_would_leave_undefined_is_noticed() {
     assert!(forwards[0].is_nan(), "shared memory is not zero: {}", forwards[0]);
     emulator(true).unwrap().launch("trap_race", [1, 1], &[out.arg()]).unwrap();
     assert!(out.get().unwrap()[0] == 1.0, "the other order shows the missing barrier");
+}
+
+/// Two numbers of bf16, the first in the low bits.
+fn pair(low: f32, high: f32) -> u32 {
+    let bits = |x: f32| u32::from(half::bf16::from_f32(x).to_bits());
+    bits(low) | bits(high) << 16
+}
+
+/// The fragments as the PTX ISA has them ("Matrix Fragments for mma.m16n8k16 with floating point type"), number by number.
+#[test]
+fn a_product_of_fragments_is_that_of_the_matrices_that_they_are_of() {
+    let (warps, lanes) = (kernels::BLOCK / 32, 32);
+    // Whole numbers up to 256 are bf16, and their sums of products are exact in f32.
+    let a = |warp: usize, row: usize, column: usize| (row * 16 + column) as f32 - 120.0 - warp as f32;
+    let b = |warp: usize, row: usize, column: usize| (row * 8 + column) as f32 + 3.0 * warp as f32;
+    let c = |warp: usize, row: usize, column: usize| (1000 * warp + 8 * row + column) as f32;
+    let place_of_c = |lane: usize, i: usize| (lane / 4 + if i < 2 { 0 } else { 8 }, lane % 4 * 2 + (i & 1));
+    let (mut of_a, mut of_b, mut of_c) = (Vec::new(), Vec::new(), Vec::new());
+    for (warp, lane) in (0..warps).flat_map(|warp| (0..lanes).map(move |lane| (warp, lane))) {
+        let (group, thread) = (lane / 4, lane % 4);
+        let number = |i: usize| {
+            let row = if (0..2).contains(&i) || (4..6).contains(&i) { group } else { group + 8 };
+            a(warp, row, thread * 2 + (i & 1) + if i < 4 { 0 } else { 8 })
+        };
+        of_a.extend((0..4).map(|i| pair(number(2 * i), number(2 * i + 1))));
+        let number = |i: usize| b(warp, thread * 2 + (i & 1) + if i < 2 { 0 } else { 8 }, group);
+        of_b.extend((0..2).map(|i| pair(number(2 * i), number(2 * i + 1))));
+        of_c.extend((0..4).map(|i| {
+            let (row, column) = place_of_c(lane, i);
+            c(warp, row, column)
+        }));
+    }
+    for gpu in [false, true].into_iter().filter_map(emulator) {
+        let (a_, b_) = (Array::of(&gpu, &of_a).unwrap(), Array::of(&gpu, &of_b).unwrap());
+        let c_ = Array::of(&gpu, &of_c).unwrap();
+        gpu.launch("multiply_fragments", [1, 1], &[a_.arg(), b_.arg(), c_.arg()]).unwrap();
+        for (thread, found) in c_.get().unwrap().chunks(4).enumerate() {
+            let (warp, lane) = (thread / lanes, thread % lanes);
+            for (i, found) in found.iter().enumerate() {
+                let (row, column) = place_of_c(lane, i);
+                let sum: f32 = (0..16).map(|k| a(warp, row, k) * b(warp, k, column)).sum();
+                assert_eq!(*found, c(warp, row, column) + sum, "warp {warp}, row {row}, column {column}");
+            }
+        }
+    }
 }

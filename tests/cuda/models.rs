@@ -11,7 +11,7 @@ use xd::ml::lm::{
 use xd::ml::watch::Unwatched;
 
 use crate::decoder::uniform;
-use crate::emulator::emulator;
+use crate::emulator::{emulator, without_narrow};
 
 const FAMILIES: [&str; 11] = [
     "gemma2",
@@ -67,11 +67,14 @@ fn pair(gpu: &Arc<dyn Gpu>, family: &str, dtype: Dtype) -> (Decoder, GpuDecoder)
     (Decoder::open(fixture(family), dtype).unwrap(), GpuDecoder::open(gpu, fixture(family), dtype).unwrap())
 }
 
-#[test]
-fn every_family_gives_the_residuals_and_logits_of_the_cpu() {
-    let Some(gpu) = emulator(false) else { return };
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    list(tensor).iter().map(|x| x.to_bits()).collect()
+}
+
+pub fn every_family_gives_the_residuals_and_logits_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+    let [gpu, again] = gpus else { return };
     for family in FAMILIES {
-        let (cpu, on_gpu) = pair(&gpu, family, Dtype::F32);
+        let (cpu, on_gpu) = pair(gpu, family, Dtype::F32);
         let ids = ids(family);
         for layer in 0..cpu.layers() {
             // Within a block, of one with a whole block below it.
@@ -84,11 +87,10 @@ fn every_family_gives_the_residuals_and_logits_of_the_cpu() {
         let wanted = cpu.logits(&ids).unwrap();
         let found = logits(&on_gpu, &ids, None);
         assert!(distance(&found, &wanted) < 2e-5, "{family} logits: {}", distance(&found, &wanted));
-        let backwards = GpuDecoder::open(&emulator(true).unwrap(), fixture(family), Dtype::F32).unwrap();
-        let bits = |x: Tensor| list(&x).iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let again = GpuDecoder::open(again, fixture(family), Dtype::F32).unwrap();
         let one = ids.narrow(0, 0, 1).unwrap();
-        let [forwards, backwards] = [&on_gpu, &backwards].map(|model| bits(logits(model, &one, None)));
-        assert_eq!(forwards, backwards, "{family}: threads in another order");
+        let [found, again] = [&on_gpu, &again].map(|model| bits(&logits(model, &one, None)));
+        assert_eq!(found, again, "{family}: threads in another order");
     }
 }
 
@@ -116,24 +118,74 @@ fn a_run_goes_on_from_every_site_with_several_values_at_once() {
     }
 }
 
+mod emulated {
+    crate::checks!(
+        [false, true].into_iter().filter_map(crate::emulator::emulator).collect::<Vec<_>>(),
+        models:
+        every_family_gives_the_residuals_and_logits_of_the_cpu,
+        models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does,
+    );
+}
+
+/// Largest distances between bf16 models that sum in another order: of a residual, and of logits.
+const BETWEEN: (f32, f32) = (0.05, 0.08);
+
+pub fn models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does(gpus: &[Arc<dyn Gpu>]) {
+    let [gpu, again] = gpus else { return };
+    for family in FAMILIES {
+        let (cpu, on_gpu) = pair(gpu, family, Dtype::Bf16);
+        let ids = ids(family).narrow(0, 0, 1).unwrap();
+        is_near_the_cpu(&cpu, &on_gpu, &ids, family);
+        let again = GpuDecoder::open(again, fixture(family), Dtype::Bf16).unwrap();
+        let [found, again] = [&on_gpu, &again].map(|model| bits(&logits(model, &ids, None)));
+        assert_eq!(found, again, "{family}: threads in another order");
+    }
+}
+
+fn is_near_the_cpu(cpu: &Decoder, on_gpu: &GpuDecoder, ids: &Tensor, family: &str) {
+    let (last, site) = (cpu.layers() - 1, Site::ResidualPost);
+    let (found, wanted) = (on_gpu.residual(ids, 0, site).unwrap(), cpu.residual(ids, 0, site).unwrap());
+    let equal = list(&found).iter().zip(list(&wanted)).filter(|(a, b)| **a == *b).count();
+    assert!(equal * 100 >= 95 * found.elem_count(), "{family}: {equal} of {}", found.elem_count());
+    // A number between two of bf16 falls to either side, and what comes after sees it.
+    let found = on_gpu.residual(ids, last, site).unwrap();
+    assert!(list(&found).iter().all(|x| half::bf16::from_f32(*x).to_f32() == *x), "{family}");
+    let (f32s, wanted) = (Decoder::load(fixture(family)).unwrap(), cpu.residual(ids, last, site).unwrap());
+    let (from_bf16, from_f32) =
+        (distance(&found, &wanted), distance(&wanted, &f32s.residual(ids, last, site).unwrap()));
+    assert!(from_bf16 < BETWEEN.0 && from_bf16 < 2.0 * from_f32, "{family}: {from_bf16} {from_f32}");
+    let apart = distance(&logits(on_gpu, ids, None), &cpu.logits(ids).unwrap());
+    assert!(apart < BETWEEN.1, "{family}: {apart}");
+}
+
 #[test]
-fn models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does() {
-    let Some(gpu) = emulator(false) else { return };
+fn models_in_bf16_on_a_card_without_narrow_units_are_those_on_one_with_them_within_rounding() {
+    let (Some(gpu), Some(old)) = (emulator(false), without_narrow()) else { return };
     for family in FAMILIES {
         let (cpu, on_gpu) = pair(&gpu, family, Dtype::Bf16);
+        let on_old = GpuDecoder::open(&old, fixture(family), Dtype::Bf16).unwrap();
         let ids = ids(family).narrow(0, 0, 1).unwrap();
-        let (last, site) = (cpu.layers() - 1, Site::ResidualPost);
-        let (found, wanted) = (on_gpu.residual(&ids, 0, site).unwrap(), cpu.residual(&ids, 0, site).unwrap());
-        let equal = list(&found).iter().zip(list(&wanted)).filter(|(a, b)| **a == *b).count();
-        assert!(equal * 100 >= 95 * found.elem_count(), "{family}: {equal} of {}", found.elem_count());
-        // A number between two of bf16 falls to either side, and what comes after sees it.
-        let found = on_gpu.residual(&ids, last, site).unwrap();
-        assert!(list(&found).iter().all(|x| half::bf16::from_f32(*x).to_f32() == *x), "{family}");
-        let (f32s, wanted) = (Decoder::load(fixture(family)).unwrap(), cpu.residual(&ids, last, site).unwrap());
-        let (from_bf16, from_f32) =
-            (distance(&found, &wanted), distance(&wanted, &f32s.residual(&ids, last, site).unwrap()));
-        assert!(from_bf16 < 0.05 && from_bf16 < 2.0 * from_f32, "{family}: {from_bf16} {from_f32}");
-        assert!(distance(&logits(&on_gpu, &ids, None), &cpu.logits(&ids).unwrap()) < 0.08, "{family}");
+        is_near_the_cpu(&cpu, &on_old, &ids, family);
+        let apart = distance(&logits(&on_gpu, &ids, None), &logits(&on_old, &ids, None));
+        assert!(apart < BETWEEN.1, "{family}: {apart}");
+    }
+}
+
+#[test]
+fn a_run_in_bf16_goes_on_from_every_site_with_values_that_are_rounded_first() {
+    let (Some(gpu), Some(old)) = (emulator(false), without_narrow()) else { return };
+    for (gpu, family) in ["gemma2", "gpt_neox", "gpt2"].into_iter().flat_map(|family| [(&gpu, family), (&old, family)])
+    {
+        let (cpu, on_gpu) = pair(gpu, family, Dtype::Bf16);
+        let ids = ids(family).narrow(0, 1, 1).unwrap();
+        for (number, site) in SITES.into_iter().enumerate() {
+            let layer = number % cpu.layers();
+            let own = cpu.residual(&ids, layer, site).unwrap();
+            let values = Tensor::cat(&[own.clone(), (own * 0.7).unwrap()], 0).unwrap();
+            let put = Some((layer, site, &values));
+            let apart = distance(&logits(&on_gpu, &ids, put), &logits(&cpu, &ids, put));
+            assert!(apart < BETWEEN.1, "{family} {site:?}: {apart}");
+        }
     }
 }
 

@@ -72,18 +72,28 @@ fn compile(library: &Library, of: &Architecture) -> Vec<u8> {
     type Compile = unsafe extern "C" fn(*mut c_void, c_int, *const *const c_char) -> c_int;
     let source = CString::new(kernels::SOURCE).unwrap();
     let option = CString::new(format!("--gpu-architecture={architecture}")).unwrap();
+    let options = [option.as_ptr(), c"--ptxas-options=-v".as_ptr()];
     let mut program = std::ptr::null_mut();
     // SAFETY: as above; the strings outlive the calls.
     let outcome = unsafe {
         let create = library.get::<Create>(b"nvrtcCreateProgram").unwrap();
         let none = std::ptr::null();
         assert_eq!(create(&mut program, source.as_ptr(), c"xd.cu".as_ptr(), 0, none, none), 0);
-        library.get::<Compile>(b"nvrtcCompileProgram").unwrap()(program, 1, &option.as_ptr())
+        library.get::<Compile>(b"nvrtcCompileProgram").unwrap()(program, 2, options.as_ptr())
     };
     let nvrtc = Nvrtc { library, program };
     let log = nvrtc.size_and_text("nvrtcGetProgramLogSize", "nvrtcGetProgramLog");
     let log = String::from_utf8_lossy(&log);
-    assert!(outcome == 0 && log.trim_matches(['\0', '\n', ' ']).is_empty(), "{architecture}: {outcome}\n{log}");
+    assert!(outcome == 0 && !log.contains("warning"), "{architecture}: {outcome}\n{log}");
+    // Of each kernel of machine code: "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads".
+    let spills: Vec<&str> = log.lines().filter(|line| line.contains("bytes spill stores")).collect();
+    let is_machine = matches!(of, Architecture::Machine(_));
+    assert!(
+        !is_machine || spills.len() >= kernels::NAMES.len(),
+        "{architecture}: what kernels spill is not said\n{log}"
+    );
+    let all_are_kept = spills.iter().all(|line| line.contains(" 0 bytes spill stores"));
+    assert!(all_are_kept, "{architecture}: registers are spilled\n{log}");
     match of {
         Architecture::Machine(_) => nvrtc.size_and_text("nvrtcGetCUBINSize", "nvrtcGetCUBIN"),
         Architecture::Portable(_) => nvrtc.size_and_text("nvrtcGetPTXSize", "nvrtcGetPTX"),

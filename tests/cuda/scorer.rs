@@ -102,6 +102,9 @@ impl Gpu for Rough {
         let (a, b) = (wide(a, m * k), wide(b, n * k));
         self.product(of, a.as_ptr() as u64, b.as_ptr() as u64, c)
     }
+    fn rounded_product(&self, of: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        self.0.rounded_product(of, a, b, c)
+    }
 }
 
 struct Case {

@@ -107,6 +107,10 @@ impl Card {
         let event = || context.new_event(None).map_err(failed("making an event"));
         let (allocated, uploaded) = (event()?, event()?);
         let products = CudaBlas::new(stream.clone()).map_err(failed("opening cuBLAS"))?;
+        // Parts of a sum are added in f32 also where the result is bf16.
+        let mode = blas_sys::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+        // SAFETY: the handle was just made.
+        unsafe { blas_sys::cublasSetMathMode(*products.handle(), mode) }.result().map_err(failed("opening cuBLAS"))?;
         let product = context.name().map_err(failed("asking for its name"))?;
         let name = format!("cuda:{number}, {product}");
         Ok(Card {
@@ -128,8 +132,8 @@ impl Card {
         Ok(self.stream.cu_stream())
     }
 
-    /// A product of numbers of a type, summed in f32 as cuBLAS's `compute` says.
-    fn multiply(&self, of: Product, numbers: Numbers, compute: Compute, [a, b, c]: [u64; 3]) -> Result<()> {
+    /// A product of numbers of a type that gives numbers of another, summed in f32 as cuBLAS's `compute` says.
+    fn multiply(&self, of: Product, [numbers, out]: [Numbers; 2], compute: Compute, [a, b, c]: [u64; 3]) -> Result<()> {
         use blas_sys::cublasOperation_t::{CUBLAS_OP_N as AS_IT_IS, CUBLAS_OP_T as TURNED};
         let of = ByColumns::of(of);
         let size = |size: usize| i32::try_from(size).map_err(error("a product"));
@@ -156,7 +160,7 @@ impl Card {
                 size(of.lead_second)?,
                 zero,
                 c as *mut c_void,
-                Numbers::CUDA_R_32F,
+                out,
                 size(of.lead_out)?,
                 compute,
                 algorithm,
@@ -315,7 +319,7 @@ impl Gpu for Card {
 
     fn product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
         // Without TF32.
-        self.multiply(product, Numbers::CUDA_R_32F, Compute::CUBLAS_COMPUTE_32F, [a, b, c])
+        self.multiply(product, [Numbers::CUDA_R_32F; 2], Compute::CUBLAS_COMPUTE_32F, [a, b, c])
     }
 
     fn has_narrow(&self) -> bool {
@@ -327,6 +331,10 @@ impl Gpu for Card {
             Narrow::Tf32 => (Numbers::CUDA_R_32F, Compute::CUBLAS_COMPUTE_32F_FAST_TF32),
             Narrow::Bf16 => (Numbers::CUDA_R_16BF, Compute::CUBLAS_COMPUTE_32F),
         };
-        self.multiply(product, numbers, compute, [a, b, c])
+        self.multiply(product, [numbers, Numbers::CUDA_R_32F], compute, [a, b, c])
+    }
+
+    fn rounded_product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()> {
+        self.multiply(product, [Numbers::CUDA_R_16BF; 2], Compute::CUBLAS_COMPUTE_32F, [a, b, c])
     }
 }

@@ -89,6 +89,9 @@ pub trait Gpu: Send + Sync {
 
     /// Writes a product of narrow numbers to C (f32). Only where there are such units.
     fn narrow_product(&self, of: Narrow, product: Product, a: u64, b: u64, c: u64) -> Result<()>;
+
+    /// Writes a product of bf16 numbers, summed in f32, to C as bf16, each sum rounded once. Only where there are units for narrow numbers.
+    fn rounded_product(&self, product: Product, a: u64, b: u64, c: u64) -> Result<()>;
 }
 
 impl std::fmt::Debug for dyn Gpu {

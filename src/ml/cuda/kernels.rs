@@ -31,6 +31,8 @@ pub const SOURCE: &str = concat!(
     include_str!("../kernels/scaling.cu"),
     include_str!("../kernels/decoder.cu"),
     include_str!("../kernels/attention.cu"),
+    include_str!("../kernels/tensor.cu"),
+    include_str!("../kernels/attention_bf16.cu"),
     include_str!("../kernels/predictions.cu"),
 );
 
@@ -42,6 +44,9 @@ pub const NAMES: &[&str] = &[
     "attend_128",
     "attend_256",
     "attend_64",
+    "attend_narrow_128",
+    "attend_narrow_256",
+    "attend_narrow_64",
     "auxiliary_error",
     "bound_rows",
     "cap_values",
@@ -80,7 +85,6 @@ pub const NAMES: &[&str] = &[
     "reconstruct",
     "rotate",
     "round_numbers",
-    "round_values",
     "row_cuts",
     "scan",
     "score_histogram",

@@ -189,15 +189,24 @@ pub fn scaling(of: ScalingSizes) -> Memory {
         .with("projections", 4 * 4 * entries)
 }
 
-/// A decoder that is given so many tokens at a time, in sequences of at most `longest`. `rest`: it also goes on from values that are put in,
-/// and makes so many logits at a time.
-pub fn model(config: &DecoderConfig, dtype: Dtype, tokens: usize, longest: usize, rest: Option<usize>) -> Memory {
+/// A decoder that is given so many tokens at a time, in sequences of at most `longest`, on a card with units for narrow numbers or
+/// without. `rest`: it also goes on from values that are put in, and makes so many logits at a time.
+pub fn model(
+    config: &DecoderConfig,
+    dtype: Dtype,
+    has_narrow: bool,
+    tokens: usize,
+    longest: usize,
+    rest: Option<usize>,
+) -> Memory {
     let (d, shape, mlp) = (config.width, config.attention, config.mlp);
-    let number = if dtype == Dtype::Bf16 { 2 } else { 4 };
+    let weight = if dtype == Dtype::Bf16 { 2 } else { 4 };
+    // Of what a pass writes on its way.
+    let number = if dtype == Dtype::Bf16 && has_narrow { 2 } else { 4 };
     let parts = Decoder::shapes(config);
     let bytes = |shape: &[usize]| match shape {
         [numbers] => 4 * numbers,
-        shape => number * shape.iter().product::<usize>(),
+        shape => weight * shape.iter().product::<usize>(),
     };
     let (queries, keys) = (shape.heads * shape.head, shape.kv_heads * shape.head);
     let middle = if mlp.gated { 2 } else { 1 } * mlp.inner;
@@ -207,26 +216,35 @@ pub fn model(config: &DecoderConfig, dtype: Dtype, tokens: usize, longest: usize
     let memory = Memory::default()
         .with("weights", parts.iter().map(|(_, shape)| bytes(shape)).sum())
         .with("token ids", 4 * tokens)
-        .with("stream, attention, MLP, norm", 4 * 4 * tokens * d)
-        .with("queries, keys, values, what is attended to", 4 * tokens * (2 * queries + 2 * keys))
-        .with("middle of the MLP", 4 * tokens * middle)
+        .with("stream, attention, MLP, norm", 4 * number * tokens * d)
+        .with("queries, keys, values, what is attended to", number * tokens * (2 * queries + 2 * keys))
+        .with("middle of the MLP", number * tokens * middle)
         .with("angles", ropes.iter().map(|rope| 8 * longest * rope.pairs()).sum());
-    let (memory, widest) = match rest {
+    let memory = match rest {
         // A row of logits at a time is one position of one run.
-        Some(logits) => {
-            let read = 4 * tokens * d + 4 * tokens;
-            (memory.with("values put in, rows read", read).with("logits", 4 * logits), config.vocabulary)
-        }
-        None => (memory, 0),
+        Some(logits) => memory.with("values put in, rows read", (number * d + 4) * tokens).with("logits", 4 * logits),
+        None => memory,
     };
-    if dtype == Dtype::F32 {
-        return memory;
+    match dtype {
+        Dtype::F32 => memory,
+        Dtype::Bf16 if has_narrow => {
+            let biased = [(shape.qkv_bias, queries.max(keys)), (shape.out_bias, d), (mlp.bias, mlp.inner.max(d))];
+            let widest = biased.iter().filter(|(is, _)| *is).map(|(_, width)| *width).max();
+            memory.with("products before the bias", 4 * tokens * widest.unwrap_or(0))
+        }
+        Dtype::Bf16 => widened(memory, config, tokens, rest),
     }
+}
+
+/// What products with widened weights take beside.
+fn widened(memory: Memory, config: &DecoderConfig, tokens: usize, rest: Option<usize>) -> Memory {
+    let (d, shape, inner) = (config.width, config.attention, config.mlp.inner);
+    let (queries, keys) = (shape.heads * shape.head, shape.kv_heads * shape.head);
     let block = |rows: usize, columns: usize| rows.min((WIDE / columns).max(1));
-    let linear = [(queries, d), (keys, d), (d, queries), (mlp.inner, d), (d, mlp.inner)];
+    let linear = [(queries, d), (keys, d), (d, queries), (inner, d), (d, inner)];
     let of_layers =
         linear.iter().map(|&(rows, columns)| (block(rows, columns) * columns, tokens * block(rows, columns)));
-    let of_head = block(widest, d);
+    let of_head = if rest.is_some() { block(config.vocabulary, d) } else { 0 };
     let (wide, product) = of_layers
         .chain([(of_head * d, rest.unwrap_or(0) / config.vocabulary * of_head)])
         .fold((0, 0), |(wide, product), (w, p)| (wide.max(w), product.max(p)));

@@ -17,6 +17,13 @@ pub struct CardInfo {
     pub free: u64,
 }
 
+impl CardInfo {
+    /// Whether it has units for narrow numbers: from compute capability 8.0 on.
+    pub fn has_narrow(&self) -> bool {
+        self.capability.split('.').next().and_then(|major| major.parse::<u32>().ok()).is_some_and(|major| major >= 8)
+    }
+}
+
 /// The cards, if all that training needs is there: driver, NVRTC and cuBLAS.
 #[cfg(feature = "cuda")]
 pub fn cards() -> Result<Vec<CardInfo>, Problem> {

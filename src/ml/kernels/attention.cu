@@ -19,7 +19,7 @@
 
 struct Attention {
     const float *q, *k, *v;
-    u32 tokens, heads, kv_heads, head, window, rounds;
+    u32 tokens, heads, kv_heads, head, window, format;
     float scale, cap;
     float* out;
 };
@@ -138,7 +138,7 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
 #pragma unroll
         for (u32 j = 0; j < 4 * PARTS; j++) {
             u32 column = j / 4 * PART + x + 16 * (j % 4);
-            if (query < of.tokens && column < of.head) out[column] = finish(sums[i][j] / all, of.rounds);
+            if (query < of.tokens && column < of.head) out[column] = finish(sums[i][j] / all, of.format);
         }
     }
 }
@@ -147,29 +147,29 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
 // none. For heads of up to 64 numbers. Grid sequences * heads * (tokens / QUERIES).
 extern "C" __global__ void __launch_bounds__(BLOCK)
 attend_64(const float* q, const float* k, const float* v, u32 tokens, u32 heads, u32 kv_heads, u32 head, float scale,
-          float cap, u32 window, u32 rounds, float* out) {
+          float cap, u32 window, u32 format, float* out) {
     __shared__ float weights[QUERIES * KEYS_ROW];
     __shared__ float room[2 * QUERIES * STRIP_ROW];
-    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, rounds, scale, cap, out};
+    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
     attend<1>(of, weights, room);
 }
 
 // The same for heads of up to 128.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 attend_128(const float* q, const float* k, const float* v, u32 tokens, u32 heads, u32 kv_heads, u32 head, float scale,
-           float cap, u32 window, u32 rounds, float* out) {
+           float cap, u32 window, u32 format, float* out) {
     __shared__ float weights[QUERIES * KEYS_ROW];
     __shared__ float room[2 * QUERIES * STRIP_ROW];
-    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, rounds, scale, cap, out};
+    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
     attend<2>(of, weights, room);
 }
 
 // The same for heads of up to 256.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 attend_256(const float* q, const float* k, const float* v, u32 tokens, u32 heads, u32 kv_heads, u32 head, float scale,
-           float cap, u32 window, u32 rounds, float* out) {
+           float cap, u32 window, u32 format, float* out) {
     __shared__ float weights[QUERIES * KEYS_ROW];
     __shared__ float room[2 * QUERIES * STRIP_ROW];
-    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, rounds, scale, cap, out};
+    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
     attend<4>(of, weights, room);
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::layer::{Layer, kernel, widest};
+use super::layer::{Attend, Layer};
 use super::logits::GpuLogits;
 use super::room::Room;
+use super::values::{Format, Values};
 use super::weights::{Matrix, Norm};
+use crate::ml::cuda::Gpu;
 use crate::ml::cuda::launch::{blocks, launch};
-use crate::ml::cuda::{Array, Gpu};
 use crate::ml::lm::{
     DecoderConfig, Dtype, Held, LanguageModel, Logits, Pace, Residual, Rope, RopeTable, Site, Weights,
 };
@@ -25,6 +26,7 @@ pub struct GpuDecoder {
     gpu: Arc<dyn Gpu>,
     config: DecoderConfig,
     dtype: Dtype,
+    format: Format,
     embedding: Matrix,
     positions: Option<Matrix>,
     layers: Vec<Layer>,
@@ -58,8 +60,9 @@ impl GpuDecoder {
         let (v, d) = (config.vocabulary, config.width);
         let config = DecoderConfig { tied: weights.tied(), ..config };
         let dtype = weights.dtype();
-        let Some(attend) = kernel(config.attention.head) else {
-            let (head, widest) = (config.attention.head, widest());
+        let format = Format::of(dtype, &**gpu);
+        let Some(attend) = Attend::of(config.attention.head, format) else {
+            let (head, widest) = (config.attention.head, Attend::widest());
             let problem = format!(
                 "heads of {head} numbers, but attention on a GPU has up to {widest}; without `--device` the model runs on the CPU"
             );
@@ -90,6 +93,7 @@ impl GpuDecoder {
             blocks: AtomicU64::new(0),
             gpu: gpu.clone(),
             dtype,
+            format,
             config,
         })
     }
@@ -102,14 +106,10 @@ impl GpuDecoder {
     /// Calls `work` with room that no other pass uses.
     fn with_room<R>(&self, work: impl FnOnce(&mut Room) -> Result<R>) -> Result<R> {
         let kept = self.rooms.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut room = kept.unwrap_or_else(|| Room::new(&self.gpu, self.tables.len()));
+        let mut room = kept.unwrap_or_else(|| Room::new(&self.gpu, self.format, self.tables.len()));
         let result = work(&mut room)?;
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner).push(room);
         Ok(result)
-    }
-
-    fn rounds(&self) -> u32 {
-        u32::from(self.dtype == Dtype::Bf16)
     }
 
     /// The stream before block 0 into the room; T.
@@ -145,15 +145,15 @@ impl GpuDecoder {
             positions.and_then(Matrix::narrow),
             tokens,
             width,
-            self.rounds(),
+            self.format,
             &room.stream,
         )?;
         Ok(tokens)
     }
 
     /// out = a + b.
-    fn add(&self, a: &Array<f32>, b: &Array<f32>, out: &Array<f32>) -> Result<()> {
-        launch!(&self.gpu, "add_streams", [blocks(a.len()), 1], a, b, a.len() as u64, self.rounds(), out)
+    fn add(&self, a: &Values, b: &Values, out: &Values) -> Result<()> {
+        launch!(&self.gpu, "add_streams", [blocks(a.len()), 1], a, b, a.len() as u64, self.format, out)
     }
 
     fn attention(&self, l: usize, tokens: usize, room: &mut Room) -> Result<()> {
@@ -186,10 +186,10 @@ impl GpuDecoder {
     fn reach(&self, ids: &Tensor, layer: usize, site: Site, beside: bool) -> Result<(Tensor, Vec<Tensor>)> {
         self.check_layer(layer)?;
         let (batch, tokens) = ids.dims2()?;
-        let get = |values: &Array<f32>| -> Result<Tensor> {
+        let get = |values: &Values| -> Result<Tensor> {
             Ok(Tensor::from_vec(values.get()?, (batch, tokens, self.config.width), &Device::Cpu)?)
         };
-        let all = |values: &[&Array<f32>]| -> Result<Vec<Tensor>> {
+        let all = |values: &[&Values]| -> Result<Vec<Tensor>> {
             if beside { values.iter().map(|values| get(values)).collect() } else { Ok(Vec::new()) }
         };
         self.with_room(|room| {
@@ -237,14 +237,10 @@ impl GpuDecoder {
         let (_, tokens, runs) = held.fits(values)?;
         let (layer, site) = held.place();
         let upload =
-            |tensor: &Tensor, to: &mut Array<f32>| -> Result<()> { to.set(&tensor.flatten_all()?.to_vec1::<f32>()?) };
-        let repeat = |tensor: &Tensor, to: &mut Array<f32>| upload(&tensor.repeat((runs, 1, 1))?, to);
+            |tensor: &Tensor, to: &mut Values| -> Result<()> { to.set(&tensor.flatten_all()?.to_vec1::<f32>()?) };
+        let repeat = |tensor: &Tensor, to: &mut Values| upload(&tensor.repeat((runs, 1, 1))?, to);
         room.turn_to(&self.tables, tokens)?;
         upload(values, &mut room.values)?;
-        if self.dtype == Dtype::Bf16 {
-            let count = room.values.len();
-            launch!(&self.gpu, "round_values", [blocks(count), 1], &room.values, count as u64)?;
-        }
         room.stream.resize(room.values.len())?;
         match (site, held.aside()) {
             (Site::AttnOut, [h]) => {
@@ -304,7 +300,7 @@ impl LanguageModel for GpuDecoder {
             room.rows.set(&rows)?;
             room.values.resize(rows.len() * width)?;
             let grid = [rows.len() as u32, blocks(width)];
-            launch!(&self.gpu, "take_rows", grid, &room.stream, &room.rows, width, &room.values)?;
+            launch!(&self.gpu, "take_rows", grid, &room.stream, &room.rows, width, self.format, &room.values)?;
             self.norm.replace(&self.gpu, &mut room.values)?;
             Ok(Tensor::from_vec(room.values.get()?, (rows.len(), width), &Device::Cpu)?)
         })
@@ -312,7 +308,7 @@ impl LanguageModel for GpuDecoder {
 
     fn logits_of(&self, rows: &Tensor) -> Result<Logits> {
         let rows: Vec<f32> = rows.flatten_all()?.to_vec1()?;
-        let mut values = Array::empty(&self.gpu);
+        let mut values = Values::empty(&self.gpu, self.format.wide());
         self.with_room(|room| {
             room.values.set(&rows)?;
             let head = self.head.as_ref().unwrap_or(&self.embedding);
@@ -320,8 +316,12 @@ impl LanguageModel for GpuDecoder {
         })?;
         if let Some(cap) = self.config.logit_cap {
             let count = values.len();
-            launch!(&self.gpu, "cap_values", [blocks(count), 1], &values, count as u64, cap, self.rounds())?;
+            launch!(&self.gpu, "cap_values", [blocks(count), 1], &values, count as u64, cap, values.format())?;
         }
-        Ok(Logits::Gpu(GpuLogits { gpu: self.gpu.clone(), values, vocabulary: self.config.vocabulary }))
+        Ok(Logits::Gpu(GpuLogits {
+            gpu: self.gpu.clone(),
+            values: values.into_wide(),
+            vocabulary: self.config.vocabulary,
+        }))
     }
 }

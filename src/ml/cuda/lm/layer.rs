@@ -3,25 +3,38 @@
 use std::sync::Arc;
 
 use super::room::Room;
+use super::values::Format;
 use super::weights::{Linear, Norm};
 use crate::ml::Result;
 use crate::ml::cuda::launch::{blocks, launch, run};
 use crate::ml::cuda::{Arg, Gpu};
-use crate::ml::lm::{Activation, AttentionShape, DecoderConfig, Dtype, MlpShape, Weights};
+use crate::ml::lm::{Activation, AttentionShape, DecoderConfig, MlpShape, Weights};
 
-/// Queries of a block of `attention.cu`.
-const QUERIES: usize = 64;
-/// Its kernels by the widest head that each can have.
-const ATTEND: [(usize, &str); 3] = [(64, "attend_64"), (128, "attend_128"), (256, "attend_256")];
-
-/// The kernel for heads of n numbers; `None` where there is none.
-pub(super) fn kernel(head: usize) -> Option<&'static str> {
-    ATTEND.iter().find(|(widest, _)| head <= *widest).map(|(_, name)| *name)
+/// A kernel of attention, and the queries of its blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Attend {
+    kernel: &'static str,
+    queries: usize,
 }
 
-/// The widest head that there is a kernel for.
-pub(super) fn widest() -> usize {
-    ATTEND[ATTEND.len() - 1].0
+/// The kernels of `attention.cu` and of `attention_bf16.cu` by the widest head that each can have.
+const ATTEND: [(usize, Attend, Attend); 3] = [
+    (64, Attend { kernel: "attend_64", queries: 64 }, Attend { kernel: "attend_narrow_64", queries: 128 }),
+    (128, Attend { kernel: "attend_128", queries: 64 }, Attend { kernel: "attend_narrow_128", queries: 128 }),
+    (256, Attend { kernel: "attend_256", queries: 64 }, Attend { kernel: "attend_narrow_256", queries: 64 }),
+];
+
+impl Attend {
+    /// For heads of n numbers in a format; `None` where there is none.
+    pub(super) fn of(head: usize, format: Format) -> Option<Self> {
+        let (_, wide, narrow) = ATTEND.iter().find(|(widest, ..)| head <= *widest)?;
+        Some(if format == Format::Narrow { *narrow } else { *wide })
+    }
+
+    /// The widest head that there is a kernel for.
+    pub(super) fn widest() -> usize {
+        ATTEND[ATTEND.len() - 1].0
+    }
 }
 
 /// Attention and MLP, each between its norms, as `src/ml/lm/layer.rs`.
@@ -43,8 +56,7 @@ pub(super) struct Layer {
     window: Option<usize>,
     /// Which table of angles turns queries and keys, and how many pairs.
     turned: Option<(usize, usize)>,
-    attend: &'static str,
-    rounds: u32,
+    attend: Attend,
 }
 
 impl Layer {
@@ -55,7 +67,7 @@ impl Layer {
         l: usize,
         weights: &Weights,
         turned: Option<(usize, usize)>,
-        attend: &'static str,
+        attend: Attend,
     ) -> Result<Self> {
         let (d, shape, mlp) = (config.width, config.attention, config.mlp);
         let (q, kv) = (shape.heads * shape.head, shape.kv_heads * shape.head);
@@ -85,7 +97,6 @@ impl Layer {
             window: config.layers[l].window,
             turned,
             attend,
-            rounds: u32::from(weights.dtype() == Dtype::Bf16),
         })
     }
 
@@ -104,33 +115,33 @@ impl Layer {
             for (x, heads) in [(&room.q, heads), (&room.k, kv_heads)] {
                 let count = x.len() / head * pairs;
                 let (grid, angles) = ([blocks(count), 1], room.angles(table));
-                launch!(gpu, "rotate", grid, x, angles, count as u64, tokens, heads, head, pairs, self.rounds)?;
+                launch!(gpu, "rotate", grid, x, angles, count as u64, tokens, heads, head, pairs, x.format())?;
             }
         }
-        room.attended.resize(room.q.len())?;
-        let sequences = room.q.len() / (tokens * heads * head);
-        let grid = [(sequences * heads * tokens.div_ceil(QUERIES)) as u32, 1];
-        let window = self.window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
-        let args = [
-            Arg::from(&room.q),
-            Arg::from(&room.k),
-            Arg::from(&room.v),
-            Arg::from(tokens),
-            Arg::from(heads),
-            Arg::from(kv_heads),
-            Arg::from(head),
-            Arg::from(self.shape.scale),
-            Arg::from(self.shape.cap.unwrap_or(0.0)),
-            Arg::from(window),
-            Arg::from(self.rounds),
-            Arg::from(&room.attended),
-        ];
-        run(&**gpu, self.attend, grid, &args)?;
+        self.attend(gpu, tokens, room)?;
         self.o.apply(gpu, &room.attended, &mut room.scratch, &mut room.attention)?;
         match &self.attention_post_norm {
             Some(norm) => norm.replace(gpu, &mut room.attention),
             None => Ok(()),
         }
+    }
+
+    /// softmax(mask(cap(scale q k^T))) v of the room, into `room.attended`.
+    fn attend(&self, gpu: &Arc<dyn Gpu>, tokens: usize, room: &mut Room) -> Result<()> {
+        let AttentionShape { heads, kv_heads, head, .. } = self.shape;
+        room.attended.resize(room.q.len())?;
+        let sequences = room.q.len() / (tokens * heads * head);
+        let grid = [(sequences * heads * tokens.div_ceil(self.attend.queries)) as u32, 1];
+        let window = self.window.and_then(|window| u32::try_from(window).ok()).unwrap_or(u32::MAX);
+        let mut args: Vec<Arg> = [&room.q, &room.k, &room.v].map(Arg::from).into();
+        args.extend([tokens, heads, kv_heads, head].map(Arg::from));
+        args.extend([self.shape.scale, self.shape.cap.unwrap_or(0.0)].map(Arg::from));
+        args.push(Arg::from(window));
+        if room.q.format() != Format::Narrow {
+            args.push(Arg::from(room.q.format()));
+        }
+        args.push(Arg::from(&room.attended));
+        run(&**gpu, self.attend.kernel, grid, &args)
     }
 
     /// What the MLP adds to `room.stream [N, d]`, into `room.mlp`.
@@ -142,16 +153,16 @@ impl Layer {
             Activation::GeluTanh => 1,
             Activation::Silu => 2,
         };
-        let (count, rounds) = (room.up.len(), self.rounds);
+        let (count, format) = (room.up.len(), room.up.format());
         let grid = [blocks(count), 1];
         match &self.gate {
             Some(gate) => {
                 gate.apply(gpu, &room.normed, &mut room.scratch, &mut room.gate)?;
-                launch!(gpu, "activate", grid, &room.gate, &room.up, count as u64, kind, rounds, &room.up)?;
+                launch!(gpu, "activate", grid, &room.gate, &room.up, count as u64, kind, format, &room.up)?;
             }
             None => {
                 let none = Arg::Place(0);
-                launch!(gpu, "activate", grid, &room.up, none, count as u64, kind, rounds, &room.up)?;
+                launch!(gpu, "activate", grid, &room.up, none, count as u64, kind, format, &room.up)?;
             }
         }
         self.down.apply(gpu, &room.up, &mut room.scratch, &mut room.mlp)?;

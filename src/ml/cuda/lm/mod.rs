@@ -2,11 +2,14 @@
 //!
 //! Only token ids and values that are put in go up, only the stream at the tapped site and what the head reads come down. Logits
 //! stay there and are compared there. The order of every sum is fixed; against the CPU it is another one.
+//!
+//! A model in bf16 has all its numbers but the logits as bf16 where the GPU has units for narrow numbers (`values.rs`): these multiply them as they are.
 
 mod decoder;
 mod layer;
 mod logits;
 mod room;
+mod values;
 mod weights;
 
 pub use decoder::GpuDecoder;

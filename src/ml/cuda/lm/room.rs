@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::values::{Format, Values};
 use crate::ml::Result;
 use crate::ml::cuda::{Array, Gpu};
 use crate::ml::lm::RopeTable;
 
 /// Room of products with weights in bf16.
 pub(super) struct Scratch {
-    /// Weights in f32.
+    /// Weights in f32, where there are no units for narrow numbers.
     pub(super) wide: Array<f32>,
+    /// What is not rounded yet.
     pub(super) product: Array<f32>,
 }
 
@@ -20,43 +22,44 @@ pub(super) struct Room {
     /// Rows that are taken out of the stream.
     pub(super) rows: Array<u32>,
     /// `[N, d]`: the stream, and what attention and MLP add to it.
-    pub(super) stream: Array<f32>,
-    pub(super) attention: Array<f32>,
-    pub(super) mlp: Array<f32>,
+    pub(super) stream: Values,
+    pub(super) attention: Values,
+    pub(super) mlp: Values,
     /// `[N, d]`: what a norm gave.
-    pub(super) normed: Array<f32>,
+    pub(super) normed: Values,
     /// `[N, heads n]`, `[N, kv_heads n]`.
-    pub(super) q: Array<f32>,
-    pub(super) k: Array<f32>,
-    pub(super) v: Array<f32>,
-    pub(super) attended: Array<f32>,
+    pub(super) q: Values,
+    pub(super) k: Values,
+    pub(super) v: Values,
+    pub(super) attended: Values,
     /// `[N, inner]`.
-    pub(super) gate: Array<f32>,
-    pub(super) up: Array<f32>,
+    pub(super) gate: Values,
+    pub(super) up: Values,
     /// What comes in and what goes out.
-    pub(super) values: Array<f32>,
+    pub(super) values: Values,
     /// Angles `[tokens, pairs]` of (cos, sin), one a table of the decoder.
     angles: Vec<Array<f32>>,
 }
 
 impl Room {
-    pub(super) fn new(gpu: &Arc<dyn Gpu>, tables: usize) -> Self {
+    pub(super) fn new(gpu: &Arc<dyn Gpu>, format: Format, tables: usize) -> Self {
         let none = || Array::empty(gpu);
+        let values = || Values::empty(gpu, format);
         Room {
             scratch: Scratch { wide: none(), product: none() },
             ids: Array::empty(gpu),
             rows: Array::empty(gpu),
-            stream: none(),
-            attention: none(),
-            mlp: none(),
-            normed: none(),
-            q: none(),
-            k: none(),
-            v: none(),
-            attended: none(),
-            gate: none(),
-            up: none(),
-            values: none(),
+            stream: values(),
+            attention: values(),
+            mlp: values(),
+            normed: values(),
+            q: values(),
+            k: values(),
+            v: values(),
+            attended: values(),
+            gate: values(),
+            up: values(),
+            values: values(),
             angles: (0..tables).map(|_| none()).collect(),
         }
     }

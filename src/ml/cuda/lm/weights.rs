@@ -5,9 +5,10 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use super::room::Scratch;
+use super::values::{Format, Values};
 use crate::ml::cuda::launch::{blocks, launch};
-use crate::ml::cuda::{Array, Form, Gpu, Product};
-use crate::ml::lm::{Dtype, NormShape, Weights};
+use crate::ml::cuda::{Arg, Array, Form, Gpu, Narrow, Product};
+use crate::ml::lm::{NormShape, Weights};
 use crate::ml::{Error, Result};
 
 /// Numbers of bf16 weights that are widened at once (256 MiB in f32), whole rows of them.
@@ -46,45 +47,83 @@ impl Matrix {
     }
 
     /// y = x w^T + b; `x [rows, columns of w]`, y `[rows, rows of w]`. With weights in bf16 products are summed in f32 and y is rounded to
-    /// bf16; they are widened block by block.
+    /// bf16 once: where x is [`Format::Narrow`] they are multiplied as they are, else they are widened block by block.
     pub(super) fn apply(
         &self,
         gpu: &Arc<dyn Gpu>,
-        x: &Array<f32>,
+        x: &Values,
         bias: Option<&Array<f32>>,
         scratch: &mut Scratch,
-        y: &mut Array<f32>,
+        y: &mut Values,
     ) -> Result<()> {
         let (inputs, outputs, count) = (self.columns, self.rows, x.len() / self.columns);
         y.resize(count * outputs)?;
         if count == 0 {
             return Ok(());
         }
-        if let Some(wide) = &self.wide {
-            let product = Product { form: Form::Rows, m: count, n: outputs, k: inputs };
-            gpu.product(product, x.place(), wide.place(), y.place())?;
-            let grid = [count as u32, blocks(outputs)];
-            return match bias {
-                Some(bias) => launch!(gpu, "finish_product", grid, &*y, bias, outputs, 0u32, outputs, 0u32, &*y),
-                None => Ok(()),
-            };
+        let product = Product { form: Form::Rows, m: count, n: outputs, k: inputs };
+        match (&self.wide, &self.narrow) {
+            (Some(wide), _) => {
+                gpu.product(product, x.place(), wide.place(), y.place())?;
+                match bias {
+                    Some(bias) => finish(gpu, y.place(), Some(bias), product, 0, y),
+                    None => Ok(()),
+                }
+            }
+            (None, Some(narrow)) if x.format() != Format::Narrow => widen(gpu, narrow, product, x, bias, scratch, y),
+            (None, Some(narrow)) if y.format() == Format::Narrow && bias.is_none() => {
+                gpu.rounded_product(product, x.place(), narrow.place(), y.place())
+            }
+            (None, Some(narrow)) => {
+                let sums = match y.format() {
+                    Format::Narrow => {
+                        scratch.product.resize(count * outputs)?;
+                        scratch.product.place()
+                    }
+                    _ => y.place(),
+                };
+                gpu.narrow_product(Narrow::Bf16, product, x.place(), narrow.place(), sums)?;
+                finish(gpu, sums, bias, product, 0, y)
+            }
+            (None, None) => Ok(()),
         }
-        let Some(narrow) = &self.narrow else { return Ok(()) };
-        let most = (WIDE / inputs).max(1);
-        for first in (0..outputs).step_by(most) {
-            let part = most.min(outputs - first);
-            let from = narrow.at(first * inputs);
-            scratch.wide.resize(part * inputs)?;
-            let widened = &scratch.wide;
-            launch!(gpu, "widen", [blocks(part * inputs), 1], from, (part * inputs) as u64, widened)?;
-            scratch.product.resize(count * part)?;
-            let product = Product { form: Form::Rows, m: count, n: part, k: inputs };
-            gpu.product(product, x.place(), widened.place(), scratch.product.place())?;
-            let grid = [count as u32, blocks(part)];
-            launch!(gpu, "finish_product", grid, &scratch.product, bias, part, first, outputs, 1u32, &*y)?;
-        }
-        Ok(())
     }
+}
+
+/// Columns `first ..` of y from the sums of a product, with the bias where there is one.
+fn finish(
+    gpu: &Arc<dyn Gpu>,
+    sums: u64,
+    bias: Option<&Array<f32>>,
+    of: Product,
+    first: usize,
+    y: &Values,
+) -> Result<()> {
+    let (grid, outputs) = ([of.m as u32, blocks(of.n)], y.len() / of.m);
+    launch!(gpu, "finish_product", grid, Arg::Place(sums), bias, of.n, first, outputs, y.format(), y)
+}
+
+/// y = x w^T + b, with a block of w after the other in f32.
+fn widen(
+    gpu: &Arc<dyn Gpu>,
+    w: &Array<u16>,
+    of: Product,
+    x: &Values,
+    bias: Option<&Array<f32>>,
+    scratch: &mut Scratch,
+    y: &Values,
+) -> Result<()> {
+    let most = (WIDE / of.k).max(1);
+    for first in (0..of.n).step_by(most) {
+        let part = Product { n: most.min(of.n - first), ..of };
+        let numbers = part.n * part.k;
+        scratch.wide.resize(numbers)?;
+        launch!(gpu, "widen", [blocks(numbers), 1], w.at(first * of.k), numbers as u64, &scratch.wide)?;
+        scratch.product.resize(part.m * part.n)?;
+        gpu.product(part, x.place(), scratch.wide.place(), scratch.product.place())?;
+        finish(gpu, scratch.product.place(), bias, part, first, y)?;
+    }
+    Ok(())
 }
 
 /// Numbers that are f32 whatever the rest is.
@@ -114,13 +153,7 @@ impl Linear {
     }
 
     /// y = x w^T + b.
-    pub(super) fn apply(
-        &self,
-        gpu: &Arc<dyn Gpu>,
-        x: &Array<f32>,
-        scratch: &mut Scratch,
-        y: &mut Array<f32>,
-    ) -> Result<()> {
+    pub(super) fn apply(&self, gpu: &Arc<dyn Gpu>, x: &Values, scratch: &mut Scratch, y: &mut Values) -> Result<()> {
         self.matrix.apply(gpu, x, self.bias.as_ref(), scratch, y)
     }
 }
@@ -130,7 +163,6 @@ pub(super) struct Norm {
     shape: NormShape,
     weight: Array<f32>,
     bias: Option<Array<f32>>,
-    dtype: Dtype,
 }
 
 impl Norm {
@@ -138,21 +170,21 @@ impl Norm {
     pub(super) fn new(gpu: &Arc<dyn Gpu>, weights: &Weights, name: &str, shape: NormShape, n: usize) -> Result<Self> {
         let take = |part: &str| vector(gpu, weights, &format!("{name}.{part}"), n);
         let bias = if shape.has_bias() { Some(take("bias")?) } else { None };
-        Ok(Norm { shape, weight: take("weight")?, bias, dtype: weights.dtype() })
+        Ok(Norm { shape, weight: take("weight")?, bias })
     }
 
     /// Into `out`.
-    pub(super) fn apply(&self, gpu: &Arc<dyn Gpu>, x: &Array<f32>, out: &mut Array<f32>) -> Result<()> {
+    pub(super) fn apply(&self, gpu: &Arc<dyn Gpu>, x: &Values, out: &mut Values) -> Result<()> {
         out.resize(x.len())?;
         self.launch(gpu, x, out)
     }
 
     /// In the place of what is normalised.
-    pub(super) fn replace(&self, gpu: &Arc<dyn Gpu>, x: &mut Array<f32>) -> Result<()> {
+    pub(super) fn replace(&self, gpu: &Arc<dyn Gpu>, x: &mut Values) -> Result<()> {
         self.launch(gpu, x, x)
     }
 
-    fn launch(&self, gpu: &Arc<dyn Gpu>, x: &Array<f32>, out: &Array<f32>) -> Result<()> {
+    fn launch(&self, gpu: &Arc<dyn Gpu>, x: &Values, out: &Values) -> Result<()> {
         let n = self.weight.len();
         let rows = x.len() / n;
         if u32::try_from(rows).is_err() {
@@ -163,13 +195,10 @@ impl Norm {
             NormShape::Layer { epsilon } => (epsilon, 0.0, true),
         };
         // As `src/ml/lm/norm.rs`: in bf16 Llama's norm hands the normalised row on before it multiplies it by w.
-        let rounds: u32 = match (self.dtype, self.shape) {
-            (Dtype::F32, _) => 0,
-            (Dtype::Bf16, NormShape::Rms { offset: 0.0, .. }) => 2,
-            (Dtype::Bf16, _) => 1,
-        };
+        let twice = x.format() != Format::F32 && matches!(self.shape, NormShape::Rms { offset: 0.0, .. });
         let grid = [rows.div_ceil(8) as u32, 1];
         let (weight, bias, centred) = (&self.weight, self.bias.as_ref(), u32::from(is_centred));
-        launch!(gpu, "normalize", grid, x, weight, bias, rows, n, epsilon, offset, centred, rounds, out)
+        let (twice, format) = (u32::from(twice), x.format());
+        launch!(gpu, "normalize", grid, x, weight, bias, rows, n, epsilon, offset, centred, twice, format, out)
     }
 }
