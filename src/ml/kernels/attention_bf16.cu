@@ -80,12 +80,12 @@ __device__ u32 split_off(float* low, float* high) {
 
 // For heads of up to COLUMNS * ACROSS numbers; a block has 128 / ACROSS queries. `keys` and `values` are shared memory for the tiles.
 template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narrow(const NarrowAttention& of, u32* keys, u32* values) {
-    const u32 WIDTH = COLUMNS * ACROSS, ROWS = 16 * WARPS / ACROSS, STEPS = COLUMNS / 16, EIGHTS = KEYS_AT_ONCE / 8;
+    const u32 WIDTH = COLUMNS * ACROSS, TILE = 16 * WARPS / ACROSS, STEPS = COLUMNS / 16, EIGHTS = KEYS_AT_ONCE / 8;
     u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
-    u32 tiles = (of.tokens + ROWS - 1) / ROWS;
+    u32 tiles = (of.tokens + TILE - 1) / TILE;
     // The last queries see most keys: they begin first.
     u32 tile = tiles - 1 - blockIdx.x % tiles, head = blockIdx.x / tiles % of.heads, sequence = blockIdx.x / tiles / of.heads;
-    u32 first = tile * ROWS, end = first + ROWS < of.tokens ? first + ROWS : of.tokens;
+    u32 first = tile * TILE, end = first + TILE < of.tokens ? first + TILE : of.tokens;
     u32 q_width = of.heads * of.head, k_width = of.kv_heads * of.head, kv_head = head / (of.heads / of.kv_heads);
     const u16* q = of.q + (u64)sequence * of.tokens * q_width + head * of.head;
     const u16* k = of.k + (u64)sequence * of.tokens * k_width + kv_head * of.head;
