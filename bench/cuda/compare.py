@@ -196,9 +196,11 @@ def harvesting(run):
     total = sum(len(document) for document in ids)
     lines = []
     for name in run.in_time(names):
-        with kept_going(run, name), tempfile.TemporaryDirectory(dir=run.a.scratch) as folder:
-            folders = [Path(folder) / side for side in ["base", "tuned"]]
-            layer = [shapes.write(folder, name, seed, run.device) for seed, folder in enumerate(folders)][0]
+        with kept_going(run, name), tempfile.TemporaryDirectory(dir=run.a.scratch) as scratch:
+            layer = shapes.SHAPES[name]["layer"]
+            folders = [Path(scratch) / side for side in ["base", "tuned"]]
+            for seed, folder in enumerate(folders):
+                shapes.write(folder, name, seed, run.device)
             if run.device == "cuda":
                 torch.cuda.empty_cache()
             found = harvest.measure(*folders, ids, layer, settings)

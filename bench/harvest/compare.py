@@ -154,13 +154,12 @@ def measure(base, tuned, ids, layer, a):
         ids_file, rows_file, few_file = scratch / "ids.json", scratch / "torch.f32", scratch / "few.json"
         ids_file.write_text(json.dumps(ids))
         few_file.write_text(json.dumps(ids[: max(8, len(ids) // 4)]))
-        end = ["--device", a.device]
 
         def torch_run(attention, batch, file, save="-"):
             return run([sys.executable, __file__, "torch", base, tuned, file, layer, a.threads, attention, batch, save, a.device, a.dtype])
 
         def xd_run(folder):
-            return run([a.speed, base, tuned, ids_file, layer, a.threads, folder, a.dtype, *end])
+            return run([a.speed, base, tuned, ids_file, layer, a.threads, folder, a.dtype, "--device", a.device])
 
         settings, refused = {}, set()
         for attention, batch in a.tries:

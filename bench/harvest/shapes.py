@@ -47,7 +47,7 @@ VOCABULARY = 32_768
 
 
 def write(folder, name, seed, device):
-    """A model of a shape as a safetensors folder in bf16; gives the layer that is harvested."""
+    """A model of a shape as a safetensors folder in bf16."""
     import torch
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -65,11 +65,10 @@ def write(folder, name, seed, device):
     words = Tokenizer(models.WordLevel({str(number): number for number in range(VOCABULARY)}, unk_token="0"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.save(str(folder / "tokenizer.json"))
-    return layer
 
 
 def documents(tokens, context, seed=0):
-    """Ids of documents as texts of the web are cut: half are shorter than 400 tokens, a quarter end at the context of 1,024."""
+    """Ids of documents as texts of the web are cut: half are shorter than about 400 tokens, a quarter end at the context of 1,024."""
     drawn = random.Random(seed)
     found, total = [], 0
     while total < tokens:

@@ -6,7 +6,7 @@ use xd::ml::crosscoder::*;
 use xd::ml::cuda::{Arg, Array, Gpu};
 
 use crate::counting::Counting;
-use crate::emulator::emulator;
+use crate::emulator::{both_orders, emulator};
 use crate::rows::{bits, config, rows, top};
 
 /// A copy of an encoder `[D, W]`, by the places of both: its arguments when it was made as a whole.
@@ -189,7 +189,7 @@ fn a_copy_that_is_off_by_a_bit_is_noticed() {
 /// Entries whose latents come in slices have the gradients of one slice.
 #[test]
 fn gradients_of_entries_are_the_same_in_slices_of_any_size() {
-    for gpu in [false, true].into_iter().filter_map(emulator) {
+    for gpu in both_orders() {
         let (count, latents, width) = (3usize, 50u32, 37usize);
         let numbers = |count: usize, by: usize| (0..count).map(|i| ((i * by) % 23) as f32 - 11.5).collect::<Vec<_>>();
         let of: Vec<u32> = (0..count as u32).flat_map(|row| (row..latents).step_by(row as usize + 1)).collect();

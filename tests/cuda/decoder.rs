@@ -6,30 +6,19 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use xd::ml::cuda::{Arg, Array, Gpu, blocks};
 
-use crate::emulator::emulator;
-
-mod emulated {
-    crate::checks!(
-        super::gpus(),
-        decoder:
-        attention_is_that_of_f64_for_every_shape,
-        attention_in_bf16_is_that_of_f64_rounded_for_every_shape,
-        large_scores_do_not_overflow_and_one_key_takes_all,
-        rows_are_normalized_as_in_f64_and_rounded_as_in_bf16,
-        activations_and_their_gates_are_those_of_f64,
-        pairs_of_coordinates_are_turned_by_the_angle_of_their_position,
-        numbers_in_two_bytes_are_those_in_four,
-    );
-}
+crate::checks!(
+    attention_is_that_of_f64_for_every_shape,
+    attention_in_bf16_is_that_of_f64_rounded_for_every_shape,
+    large_scores_do_not_overflow_and_one_key_takes_all,
+    rows_are_normalized_as_in_f64_and_rounded_as_in_bf16,
+    activations_and_their_gates_are_those_of_f64,
+    pairs_of_coordinates_are_turned_by_the_angle_of_their_position,
+    numbers_in_two_bytes_are_those_in_four,
+);
 
 pub fn uniform(count: usize, seed: u64) -> Vec<f32> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     (0..count).map(|_| generator.random_range(-1.0..1.0)).collect()
-}
-
-/// Both orders of threads.
-fn gpus() -> Vec<Arc<dyn Gpu>> {
-    [false, true].into_iter().filter_map(emulator).collect()
 }
 
 /// Calls `run` on all, which must give the same bits; what they gave.
@@ -139,7 +128,7 @@ fn attend(gpu: &Arc<dyn Gpu>, [q, k, v]: &[Vec<f32>; 3], shape: Shape, scale: f3
     out.get().unwrap()
 }
 
-pub fn attention_is_that_of_f64_for_every_shape(gpus: &[Arc<dyn Gpu>]) {
+fn attention_is_that_of_f64_for_every_shape(gpus: &[Arc<dyn Gpu>]) {
     for shape in shapes() {
         let (operands, scale) = operands(shape);
         let Some(found) = both(gpus, |gpu| attend(gpu, &operands, shape, scale)) else { return };
@@ -166,7 +155,7 @@ fn attend_narrow(gpu: &Arc<dyn Gpu>, [q, k, v]: &[Vec<f32>; 3], shape: Shape, sc
 }
 
 /// The result is rounded once: it is the bf16 of a number within some millionths of the one of f64.
-pub fn attention_in_bf16_is_that_of_f64_rounded_for_every_shape(gpus: &[Arc<dyn Gpu>]) {
+fn attention_in_bf16_is_that_of_f64_rounded_for_every_shape(gpus: &[Arc<dyn Gpu>]) {
     if gpus.iter().any(|gpu| !gpu.has_narrow()) {
         return;
     }
@@ -200,7 +189,7 @@ pub fn attention_in_bf16_is_that_of_f64_rounded_for_every_shape(gpus: &[Arc<dyn 
     }
 }
 
-pub fn large_scores_do_not_overflow_and_one_key_takes_all(gpus: &[Arc<dyn Gpu>]) {
+fn large_scores_do_not_overflow_and_one_key_takes_all(gpus: &[Arc<dyn Gpu>]) {
     let (tokens, head) = (70, 8);
     let q = vec![40.0f32; tokens * head];
     let k: Vec<f32> = (0..tokens * head).map(|i| (i / head) as f32 * 10.0).collect();
@@ -235,7 +224,7 @@ fn rounded(value: f32) -> f32 {
     half::bf16::from_f32(value).to_f32()
 }
 
-pub fn rows_are_normalized_as_in_f64_and_rounded_as_in_bf16(gpus: &[Arc<dyn Gpu>]) {
+fn rows_are_normalized_as_in_f64_and_rounded_as_in_bf16(gpus: &[Arc<dyn Gpu>]) {
     for (rows, n) in [(1, 8), (9, 24), (17, 300)] {
         let (x, w, b) = (uniform(rows * n, 1), uniform(n, 2), uniform(n, 3));
         for (centred, bias, offset, rounds) in [
@@ -298,7 +287,7 @@ fn phi(x: f64) -> f64 {
     0.5 * (1.0 + total * 2.0 / std::f64::consts::PI.sqrt())
 }
 
-pub fn activations_and_their_gates_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
+fn activations_and_their_gates_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
     let x: Vec<f32> = (0..601).map(|i| (i as f32 - 300.0) / 60.0).collect();
     let up = uniform(x.len(), 4);
     for kind in 0..3u32 {
@@ -330,7 +319,7 @@ pub fn activations_and_their_gates_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
     }
 }
 
-pub fn pairs_of_coordinates_are_turned_by_the_angle_of_their_position(gpus: &[Arc<dyn Gpu>]) {
+fn pairs_of_coordinates_are_turned_by_the_angle_of_their_position(gpus: &[Arc<dyn Gpu>]) {
     let (sequences, tokens, heads, head, pairs) = (2, 7, 3, 10, 4);
     let x = uniform(sequences * tokens * heads * head, 1);
     let angle = |position: usize, pair: usize| position as f64 * 0.9f64.powi(pair as i32);
@@ -358,7 +347,7 @@ pub fn pairs_of_coordinates_are_turned_by_the_angle_of_their_position(gpus: &[Ar
 }
 
 /// Of kernels that read and give numbers in a format.
-pub fn numbers_in_two_bytes_are_those_in_four(gpus: &[Arc<dyn Gpu>]) {
+fn numbers_in_two_bytes_are_those_in_four(gpus: &[Arc<dyn Gpu>]) {
     let (rows, heads, head, pairs, tokens) = (6, 3, 12, 5, 4);
     let n = heads * head;
     let [x, other] = [1, 2].map(|seed| wide(&narrow(&uniform(rows * n, seed))));

@@ -29,6 +29,11 @@ pub fn emulator(backwards: bool) -> Option<Arc<dyn Gpu>> {
     emulated(backwards, true)
 }
 
+/// Both orders of threads; none where there is no C++ compiler.
+pub fn both_orders() -> Vec<Arc<dyn Gpu>> {
+    [false, true].into_iter().filter_map(emulator).collect()
+}
+
 /// One without units for narrow numbers, as cards before compute capability 8.0.
 pub fn without_narrow() -> Option<Arc<dyn Gpu>> {
     emulated(false, false)
@@ -334,7 +339,7 @@ fn a_product_of_fragments_is_that_of_the_matrices_that_they_are_of() {
             c(warp, row, column)
         }));
     }
-    for gpu in [false, true].into_iter().filter_map(emulator) {
+    for gpu in both_orders() {
         let (a_, b_) = (Array::of(&gpu, &of_a).unwrap(), Array::of(&gpu, &of_b).unwrap());
         let c_ = Array::of(&gpu, &of_c).unwrap();
         gpu.launch("multiply_fragments", [1, 1], &[a_.arg(), b_.arg(), c_.arg()]).unwrap();

@@ -8,8 +8,6 @@ use xd::ml::crosscoder::{SparseCode, geometric_median};
 use xd::ml::cuda::{Array, Code, Form, Gpu, Product, Scores, Selection, Staging, Sums, Turned};
 use xd::ml::kernels::{Columns, Preactivations, batch_top_k, over_each, over_threshold, positive, row_top_k};
 
-use crate::emulator::emulator;
-
 /// Products `[B, D]`, bias and S.
 struct Case {
     name: &'static str,
@@ -96,26 +94,17 @@ impl OnGpu {
     }
 }
 
-/// The emulator with both orders of threads.
-fn gpus() -> Vec<Arc<dyn Gpu>> {
-    [false, true].into_iter().filter_map(emulator).collect()
-}
-
-mod emulated {
-    crate::checks!(
-        super::gpus(),
-        kernels:
-        the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included,
-        the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some,
-        scores_over_thresholds_are_those_of_the_cpu,
-        codes_are_decoded_and_turned_round_as_their_definition_says,
-        two_codes_that_share_no_latent_are_turned_round_together,
-        sums_of_columns_and_of_numbers_are_those_of_f64,
-        products_are_those_of_f64_however_the_operands_lie,
-        what_is_sent_ahead_is_what_comes,
-        the_geometric_median_of_a_batch_is_that_of_the_cpu,
-    );
-}
+crate::checks!(
+    the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included,
+    the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some,
+    scores_over_thresholds_are_those_of_the_cpu,
+    codes_are_decoded_and_turned_round_as_their_definition_says,
+    two_codes_that_share_no_latent_are_turned_round_together,
+    sums_of_columns_and_of_numbers_are_those_of_f64,
+    products_are_those_of_f64_however_the_operands_lie,
+    what_is_sent_ahead_is_what_comes,
+    the_geometric_median_of_a_batch_is_that_of_the_cpu,
+);
 
 fn same(found: &SparseCode, expected: &SparseCode, what: &str) {
     assert_eq!(found.offsets, expected.offsets, "{what}");
@@ -124,7 +113,7 @@ fn same(found: &SparseCode, expected: &SparseCode, what: &str) {
     assert_eq!(bits(found), bits(expected), "{what}");
 }
 
-pub fn the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included(gpus: &[Arc<dyn Gpu>]) {
+fn the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         let (mut selection, mut code) = (Selection::new(gpu).unwrap(), Code::empty(gpu));
         for case in cases() {
@@ -141,7 +130,7 @@ pub fn the_largest_scores_of_a_batch_are_those_of_the_cpu_ties_included(gpus: &[
     }
 }
 
-pub fn the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some(gpus: &[Arc<dyn Gpu>]) {
+fn the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_some(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         let (mut selection, mut code) = (Selection::new(gpu).unwrap(), Code::empty(gpu));
         for case in cases() {
@@ -161,7 +150,7 @@ pub fn the_largest_scores_of_each_row_are_those_of_the_cpu_among_all_and_among_s
     }
 }
 
-pub fn scores_over_thresholds_are_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+fn scores_over_thresholds_are_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         let (mut selection, mut code) = (Selection::new(gpu).unwrap(), Code::empty(gpu));
         for case in cases() {
@@ -208,7 +197,7 @@ fn codes(latents: usize) -> Vec<SparseCode> {
     codes
 }
 
-pub fn codes_are_decoded_and_turned_round_as_their_definition_says(gpus: &[Arc<dyn Gpu>]) {
+fn codes_are_decoded_and_turned_round_as_their_definition_says(gpus: &[Arc<dyn Gpu>]) {
     let (latents, width) = (300, 310);
     let (decoder, start) = (uniform(latents * width, 1), uniform(width, 2));
     let upstream = uniform(70 * width, 3);
@@ -257,7 +246,7 @@ pub fn codes_are_decoded_and_turned_round_as_their_definition_says(gpus: &[Arc<d
     }
 }
 
-pub fn two_codes_that_share_no_latent_are_turned_round_together(gpus: &[Arc<dyn Gpu>]) {
+fn two_codes_that_share_no_latent_are_turned_round_together(gpus: &[Arc<dyn Gpu>]) {
     let all = &codes(300)[0];
     let part = |odd: u32| {
         let mut code = SparseCode { offsets: vec![0], ..SparseCode::default() };
@@ -288,7 +277,7 @@ pub fn two_codes_that_share_no_latent_are_turned_round_together(gpus: &[Arc<dyn 
     }
 }
 
-pub fn sums_of_columns_and_of_numbers_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
+fn sums_of_columns_and_of_numbers_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         let mut sums = Sums::new(gpu).unwrap();
         for (rows, columns) in [(1, 1), (64, 256), (131, 300)] {
@@ -316,7 +305,7 @@ pub fn sums_of_columns_and_of_numbers_are_those_of_f64(gpus: &[Arc<dyn Gpu>]) {
     }
 }
 
-pub fn products_are_those_of_f64_however_the_operands_lie(gpus: &[Arc<dyn Gpu>]) {
+fn products_are_those_of_f64_however_the_operands_lie(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         for (m, n, k) in [(1, 1, 1), (33, 70, 129), (70, 33, 40), (5, 300, 64)] {
             let (left, right) = (uniform(m * k, 7), uniform(n * k, 8));
@@ -345,7 +334,7 @@ pub fn products_are_those_of_f64_however_the_operands_lie(gpus: &[Arc<dyn Gpu>])
     }
 }
 
-pub fn what_is_sent_ahead_is_what_comes(gpus: &[Arc<dyn Gpu>]) {
+fn what_is_sent_ahead_is_what_comes(gpus: &[Arc<dyn Gpu>]) {
     let batches: Vec<Vec<f32>> = (0..7).map(|seed| uniform(3000 + 500 * (seed as usize % 3), seed)).collect();
     for gpu in gpus {
         let mut staging = Staging::new(gpu);
@@ -366,7 +355,7 @@ pub fn what_is_sent_ahead_is_what_comes(gpus: &[Arc<dyn Gpu>]) {
     }
 }
 
-pub fn the_geometric_median_of_a_batch_is_that_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+fn the_geometric_median_of_a_batch_is_that_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         for (rows, width, parts) in [(1, 3, 2), (5, 2, 2), (70, 300, 1), (33, 130, 2)] {
             let mut x = uniform(rows * width * parts, 9);

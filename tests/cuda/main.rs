@@ -2,10 +2,16 @@
 //! CPU; and the same on a real card where there is one.
 #![cfg(feature = "engine")]
 
-/// Checks on these GPUs, each as a test of its own.
+/// Checks of a module, each as a test on the emulator with both orders of threads, and as one on a real card.
 macro_rules! checks {
-    ($gpus:expr, $module:ident: $($check:ident),+ $(,)?) => {
-        $(#[test] fn $check() { crate::$module::$check(&$gpus); })+
+    ($($check:ident),+ $(,)?) => {
+        mod emulated {
+            $(#[test] fn $check() { super::$check(&crate::emulator::both_orders()); })+
+        }
+        #[cfg(feature = "cuda")]
+        mod card {
+            $(#[test] fn $check() { super::$check(&crate::card::card()); })+
+        }
     };
 }
 use checks;

@@ -71,7 +71,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
     list(tensor).iter().map(|x| x.to_bits()).collect()
 }
 
-pub fn every_family_gives_the_residuals_and_logits_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+fn every_family_gives_the_residuals_and_logits_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
     let [gpu, again] = gpus else { return };
     for family in FAMILIES {
         let (cpu, on_gpu) = pair(gpu, family, Dtype::F32);
@@ -118,19 +118,15 @@ fn a_run_goes_on_from_every_site_with_several_values_at_once() {
     }
 }
 
-mod emulated {
-    crate::checks!(
-        [false, true].into_iter().filter_map(crate::emulator::emulator).collect::<Vec<_>>(),
-        models:
-        every_family_gives_the_residuals_and_logits_of_the_cpu,
-        models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does,
-    );
-}
+crate::checks!(
+    every_family_gives_the_residuals_and_logits_of_the_cpu,
+    models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does,
+);
 
 /// Largest distances between bf16 models that sum in another order: of a residual, and of logits.
 const BETWEEN: (f32, f32) = (0.05, 0.08);
 
-pub fn models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does(gpus: &[Arc<dyn Gpu>]) {
+fn models_in_bf16_keep_their_weights_in_bf16_and_round_where_the_cpu_does(gpus: &[Arc<dyn Gpu>]) {
     let [gpu, again] = gpus else { return };
     for family in FAMILIES {
         let (cpu, on_gpu) = pair(gpu, family, Dtype::Bf16);

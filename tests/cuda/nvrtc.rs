@@ -84,7 +84,10 @@ fn compile(library: &Library, of: &Architecture) -> Vec<u8> {
     let nvrtc = Nvrtc { library, program };
     let log = nvrtc.size_and_text("nvrtcGetProgramLogSize", "nvrtcGetProgramLog");
     let log = String::from_utf8_lossy(&log);
-    assert!(outcome == 0 && !log.contains("warning"), "{architecture}: {outcome}\n{log}");
+    // Nothing is said but what kernels take.
+    let is_asked = |line: &str| line.contains("ptxas info") || line.contains("bytes stack frame");
+    let is_quiet = log.trim_matches('\0').lines().all(|line| line.trim().is_empty() || is_asked(line));
+    assert!(outcome == 0 && is_quiet, "{architecture}: {outcome}\n{log}");
     // Of each kernel of machine code: "0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads".
     let spills: Vec<&str> = log.lines().filter(|line| line.contains("bytes spill stores")).collect();
     let is_machine = matches!(of, Architecture::Machine(_));

@@ -49,14 +49,9 @@ fn compare(found: &Scaling, expected: &Scaling, what: &str) {
     }
 }
 
-mod emulated {
-    crate::checks!(
-        [false, true].into_iter().filter_map(crate::emulator::emulator).collect::<Vec<_>>(),
-        scaling: sums_on_the_gpu_are_those_of_the_cpu_for_every_activation,
-    );
-}
+crate::checks!(sums_on_the_gpu_are_those_of_the_cpu_for_every_activation,);
 
-pub fn sums_on_the_gpu_are_those_of_the_cpu_for_every_activation(gpus: &[Arc<dyn Gpu>]) {
+fn sums_on_the_gpu_are_those_of_the_cpu_for_every_activation(gpus: &[Arc<dyn Gpu>]) {
     let [first, second] = gpus else { return };
     let values = rows(300, WIDTH, 5);
     let infos = (0..300).map(|i| RowInfo { sequence: i / 20, position: i % 20, ..RowInfo::default() }).collect();

@@ -159,20 +159,16 @@ fn follows(case: &Case, reports: &[StepReport], expected: &[StepReport]) {
     }
 }
 
-mod emulated {
-    crate::checks!(
-        [false, true].into_iter().filter_map(crate::emulator::emulator).collect::<Vec<_>>(),
-        training:
-        a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit,
-        a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit,
-        larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding,
-        a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu,
-        a_thousand_steps_of_l1_stay_beside_those_of_the_cpu,
-        batches_that_are_sent_ahead_change_no_bit,
-    );
-}
+crate::checks!(
+    a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit,
+    a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit,
+    larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding,
+    a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu,
+    a_thousand_steps_of_l1_stay_beside_those_of_the_cpu,
+    batches_that_are_sent_ahead_change_no_bit,
+);
 
-pub fn a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit(gpus: &[Arc<dyn Gpu>]) {
+fn a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_the_bit(gpus: &[Arc<dyn Gpu>]) {
     let [first, second] = gpus else { return };
     for case in cases() {
         let (name, config, batches) = (case.name, &case.config, case.batches());
@@ -190,7 +186,7 @@ pub fn a_training_on_the_gpu_is_that_of_the_cpu_within_rounding_and_repeats_to_t
     }
 }
 
-pub fn a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit(gpus: &[Arc<dyn Gpu>]) {
+fn a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit(gpus: &[Arc<dyn Gpu>]) {
     let Some(gpu) = gpus.first() else { return };
     let exact =
         |case: &Case| !matches!(case.config.loss, Loss::L1 { .. }) && case.config.train.precision == Precision::F32;
@@ -205,7 +201,7 @@ pub fn a_training_scored_in_bf16_is_the_training_scored_in_f32_to_the_bit(gpus: 
     }
 }
 
-pub fn larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding(gpus: &[Arc<dyn Gpu>]) {
+fn larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding(gpus: &[Arc<dyn Gpu>]) {
     let Some(gpu) = gpus.first() else { return };
     for case in larger_cases() {
         let (name, batches) = (case.name, case.batches());
@@ -227,11 +223,11 @@ pub fn larger_trainings_on_the_gpu_are_those_of_the_cpu_within_rounding(gpus: &[
     }
 }
 
-pub fn a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+fn a_thousand_steps_of_batch_topk_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
     stays_beside(gpus, Loss::BatchTopK(TopK { dead_after: 200, ..top(3) }));
 }
 
-pub fn a_thousand_steps_of_l1_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
+fn a_thousand_steps_of_l1_stay_beside_those_of_the_cpu(gpus: &[Arc<dyn Gpu>]) {
     stays_beside(gpus, l1(0.3, Reconstruction::L2, CodeNorm::Sum));
 }
 
@@ -257,7 +253,7 @@ fn stays_beside(gpus: &[Arc<dyn Gpu>], loss: Loss) {
 }
 
 /// A driver may copy the next batch early or late, and the batch that was announced may not be the one that comes.
-pub fn batches_that_are_sent_ahead_change_no_bit(gpus: &[Arc<dyn Gpu>]) {
+fn batches_that_are_sent_ahead_change_no_bit(gpus: &[Arc<dyn Gpu>]) {
     for gpu in gpus {
         for case in cases().into_iter().filter(|case| case.name.ends_with("decay") || case.name == "L1, sum") {
             let (name, plain) = (case.name, &case.batches()[..8]);

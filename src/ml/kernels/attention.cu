@@ -17,12 +17,32 @@
 // Below every score.
 #define NO_SCORE (-3.0e38f)
 
-struct Attention {
-    const float *q, *k, *v;
+template <class T> struct Attention {
+    const T *q, *k, *v;
     u32 tokens, heads, kv_heads, head, window, format;
     float scale, cap;
-    float* out;
+    T* out;
 };
+
+// What a block attends with: its queries are `first` to `end`, `low` is the first key that one of them sees, and the pointers lead to the
+// block's head of its sequence, whose rows are so wide.
+template <class T> struct Tile {
+    const T *q, *k, *v;
+    T* out;
+    u32 first, end, low, q_width, k_width;
+};
+
+template <class T> __device__ Tile<T> tile_of(const Attention<T>& of, u32 queries) {
+    u32 tiles = (of.tokens + queries - 1) / queries, q_width = of.heads * of.head, k_width = of.kv_heads * of.head;
+    // The last queries see most keys: they begin first.
+    u32 tile = tiles - 1 - blockIdx.x % tiles, head = blockIdx.x / tiles % of.heads, sequence = blockIdx.x / tiles / of.heads;
+    u32 first = tile * queries, end = first + queries < of.tokens ? first + queries : of.tokens;
+    u32 low = first >= of.window ? first - of.window + 1 : 0;
+    u64 own = (u64)sequence * of.tokens * q_width + head * of.head;
+    u64 shared = (u64)sequence * of.tokens * k_width + head / (of.heads / of.kv_heads) * of.head;
+    Tile<T> at = {of.q + own, of.k + shared, of.v + shared, of.out + own, first, end, low, q_width, k_width};
+    return at;
+}
 
 // Rows `first ..` of a matrix, columns `from ..` of a head: zeros beyond the last token and the last number.
 template <u32 COLUMNS>
@@ -45,15 +65,10 @@ __device__ float row_sum(float value) {
 }
 
 // For heads of up to PARTS * PART numbers. `weights` is shared memory for [QUERIES, KEYS_ROW], `room` for what is multiplied.
-template <u32 PARTS> __device__ void attend(const Attention& of, float* weights, float* room) {
-    u32 y = threadIdx.x / 16, x = threadIdx.x % 16, tiles = (of.tokens + QUERIES - 1) / QUERIES;
-    // The last queries see most keys: they begin first.
-    u32 tile = tiles - 1 - blockIdx.x % tiles, head = blockIdx.x / tiles % of.heads, sequence = blockIdx.x / tiles / of.heads;
-    u32 first = tile * QUERIES, end = first + QUERIES < of.tokens ? first + QUERIES : of.tokens;
-    u32 q_width = of.heads * of.head, k_width = of.kv_heads * of.head, kv_head = head / (of.heads / of.kv_heads);
-    const float* q = of.q + (u64)sequence * of.tokens * q_width + head * of.head;
-    const float* k = of.k + (u64)sequence * of.tokens * k_width + kv_head * of.head;
-    const float* v = of.v + (u64)sequence * of.tokens * k_width + kv_head * of.head;
+template <u32 PARTS> __device__ void attend(const Attention<float>& of, float* weights, float* room) {
+    u32 y = threadIdx.x / 16, x = threadIdx.x % 16;
+    Tile<float> at = tile_of(of, QUERIES);
+    u32 first = at.first;
     float* keys = room + QUERIES * STRIP_ROW;
     float sums[4][4 * PARTS], largest[4], total[4];
 #pragma unroll
@@ -63,13 +78,12 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
 #pragma unroll
         for (u32 j = 0; j < 4 * PARTS; j++) sums[i][j] = 0;
     }
-    u32 low = first >= of.window ? first - of.window + 1 : 0;
-    for (u32 from = low / KEYS * KEYS; from < end; from += KEYS) {
-        u32 count = end - from < KEYS ? end - from : KEYS;
+    for (u32 from = at.low / KEYS * KEYS; from < at.end; from += KEYS) {
+        u32 count = at.end - from < KEYS ? at.end - from : KEYS;
         float scores[4][4] = {{0}};
         for (u32 strip = 0; strip < of.head; strip += STRIP) {
-            fetch<STRIP>(room, q, q_width, first, strip, of.tokens, of.head);
-            fetch<STRIP>(keys, k, k_width, from, strip, of.tokens, of.head);
+            fetch<STRIP>(room, at.q, at.q_width, first, strip, of.tokens, of.head);
+            fetch<STRIP>(keys, at.k, at.k_width, from, strip, of.tokens, of.head);
             __syncthreads();
 #pragma unroll 4
             for (u32 c = 0; c < STRIP; c++) {
@@ -113,7 +127,7 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
         }
 #pragma unroll
         for (u32 part = 0; part < PARTS; part++) {
-            fetch<PART>(room, v, k_width, from, part * PART, of.tokens, of.head);
+            fetch<PART>(room, at.v, at.k_width, from, part * PART, of.tokens, of.head);
             __syncthreads();
 #pragma unroll 4
             for (u32 key = 0; key < count; key++) {
@@ -134,7 +148,7 @@ template <u32 PARTS> __device__ void attend(const Attention& of, float* weights,
     for (u32 i = 0; i < 4; i++) {
         u32 query = first + 4 * y + i;
         float all = row_sum(total[i]);
-        float* out = of.out + ((u64)sequence * of.tokens + query) * q_width + head * of.head;
+        float* out = at.out + (u64)query * at.q_width;
 #pragma unroll
         for (u32 j = 0; j < 4 * PARTS; j++) {
             u32 column = j / 4 * PART + x + 16 * (j % 4);
@@ -150,7 +164,7 @@ attend_64(const float* q, const float* k, const float* v, u32 tokens, u32 heads,
           float cap, u32 window, u32 format, float* out) {
     __shared__ float weights[QUERIES * KEYS_ROW];
     __shared__ float room[2 * QUERIES * STRIP_ROW];
-    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
+    Attention<float> of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
     attend<1>(of, weights, room);
 }
 
@@ -160,7 +174,7 @@ attend_128(const float* q, const float* k, const float* v, u32 tokens, u32 heads
            float cap, u32 window, u32 format, float* out) {
     __shared__ float weights[QUERIES * KEYS_ROW];
     __shared__ float room[2 * QUERIES * STRIP_ROW];
-    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
+    Attention<float> of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
     attend<2>(of, weights, room);
 }
 
@@ -170,6 +184,6 @@ attend_256(const float* q, const float* k, const float* v, u32 tokens, u32 heads
            float cap, u32 window, u32 format, float* out) {
     __shared__ float weights[QUERIES * KEYS_ROW];
     __shared__ float room[2 * QUERIES * STRIP_ROW];
-    Attention of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
+    Attention<float> of = {q, k, v, tokens, heads, kv_heads, head, window, format, scale, cap, out};
     attend<4>(of, weights, room);
 }

@@ -12,13 +12,6 @@
 #define KEYS_STRIDE(width) ((width) / 2 + 4)
 #define VALUES_STRIDE(width) ((width) + 8)
 
-struct NarrowAttention {
-    const u16 *q, *k, *v;
-    u32 tokens, heads, kv_heads, head, window;
-    float scale, cap;
-    u16* out;
-};
-
 // Numbers `column`, `column` + 1 of a row (an even column), and the eight from `column` on (one that 8 divides), the first in the low
 // bits: zeros beyond the head, or where there is no row.
 __device__ u32 two_of(const u16* row, u32 column, u32 head) {
@@ -79,19 +72,12 @@ __device__ u32 split_off(float* low, float* high) {
 }
 
 // For heads of up to COLUMNS * ACROSS numbers; a block has 128 / ACROSS queries. `keys` and `values` are shared memory for the tiles.
-template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narrow(const NarrowAttention& of, u32* keys, u32* values) {
-    const u32 WIDTH = COLUMNS * ACROSS, TILE = 16 * WARPS / ACROSS, STEPS = COLUMNS / 16, EIGHTS = KEYS_AT_ONCE / 8;
+template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narrow(const Attention<u16>& of, u32* keys, u32* values) {
+    const u32 WIDTH = COLUMNS * ACROSS, QUERIES_AT_ONCE = 16 * WARPS / ACROSS, STEPS = COLUMNS / 16, EIGHTS = KEYS_AT_ONCE / 8;
     u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, g = lane / 4, t = lane % 4;
-    u32 tiles = (of.tokens + TILE - 1) / TILE;
-    // The last queries see most keys: they begin first.
-    u32 tile = tiles - 1 - blockIdx.x % tiles, head = blockIdx.x / tiles % of.heads, sequence = blockIdx.x / tiles / of.heads;
-    u32 first = tile * TILE, end = first + TILE < of.tokens ? first + TILE : of.tokens;
-    u32 q_width = of.heads * of.head, k_width = of.kv_heads * of.head, kv_head = head / (of.heads / of.kv_heads);
-    const u16* q = of.q + (u64)sequence * of.tokens * q_width + head * of.head;
-    const u16* k = of.k + (u64)sequence * of.tokens * k_width + kv_head * of.head;
-    const u16* v = of.v + (u64)sequence * of.tokens * k_width + kv_head * of.head;
+    Tile<u16> at = tile_of(of, QUERIES_AT_ONCE);
     // The first query and the first column of this warp.
-    u32 own = first + warp / ACROSS * 16, begin = warp % ACROSS * COLUMNS;
+    u32 own = at.first + warp / ACROSS * 16, begin = warp % ACROSS * COLUMNS;
     u32 asked[STEPS][4];
     float sums[COLUMNS / 8][4], largest[2] = {NO_SCORE, NO_SCORE}, total[2] = {0, 0};
 #pragma unroll
@@ -99,7 +85,7 @@ template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narr
 #pragma unroll
         for (u32 i = 0; i < 4; i++) {
             u32 query = own + g + i % 2 * 8;
-            const u16* row = query < of.tokens ? q + (u64)query * q_width : 0;
+            const u16* row = query < of.tokens ? at.q + (u64)query * at.q_width : 0;
             asked[step][i] = two_of(row, begin + step * 16 + i / 2 * 8 + 2 * t, of.head);
         }
     }
@@ -107,15 +93,14 @@ template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narr
     for (u32 j = 0; j < COLUMNS / 8; j++)
 #pragma unroll
         for (u32 i = 0; i < 4; i++) sums[j][i] = 0;
-    u32 low = first >= of.window ? first - of.window + 1 : 0;
-    for (u32 from = low / KEYS_AT_ONCE * KEYS_AT_ONCE; from < end; from += KEYS_AT_ONCE) {
+    for (u32 from = at.low / KEYS_AT_ONCE * KEYS_AT_ONCE; from < at.end; from += KEYS_AT_ONCE) {
         u32 last = from + KEYS_AT_ONCE - 1;
         // Whether a query of this warp sees a key of the tile, and whether one does not see all.
         bool is_seen = own < of.tokens && from <= own + 15 && (own <= last || own - last < of.window);
         bool is_edge = last > own || own + 15 - from >= of.window;
         float scores[EIGHTS][4];
         __syncthreads();
-        fetch_keys_and_values<WIDTH, KEYS_AT_ONCE>(keys, values, k, v, k_width, from, of.tokens, of.head);
+        fetch_keys_and_values<WIDTH, KEYS_AT_ONCE>(keys, values, at.k, at.v, at.k_width, from, of.tokens, of.head);
         __syncthreads();
         if (is_seen) {
 #pragma unroll
@@ -127,8 +112,8 @@ template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narr
                 if (begin + step * 16 >= of.head) break;
 #pragma unroll
                 for (u32 j = 0; j < EIGHTS; j++) {
-                    const u32* at = keys + (j * 8 + g) * KEYS_STRIDE(WIDTH) + begin / 2 + step * 8 + t;
-                    u32 pairs[2] = {at[0], at[4]};
+                    const u32* place = keys + (j * 8 + g) * KEYS_STRIDE(WIDTH) + begin / 2 + step * 8 + t;
+                    u32 pairs[2] = {place[0], place[4]};
                     multiply_bf16(scores[j], asked[step], pairs);
                 }
             }
@@ -190,8 +175,8 @@ template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narr
 #pragma unroll
             for (u32 j = 0; j < COLUMNS / 8; j++) {
                 if (begin + j * 8 >= of.head) break;
-                const u32* at = values + (step * 8 + t) * VALUES_STRIDE(WIDTH) + begin + j * 8 + g;
-                u32 pairs[2] = {at[0], at[4 * VALUES_STRIDE(WIDTH)]};
+                const u32* place = values + (step * 8 + t) * VALUES_STRIDE(WIDTH) + begin + j * 8 + g;
+                u32 pairs[2] = {place[0], place[4 * VALUES_STRIDE(WIDTH)]};
                 multiply_bf16(sums[j], near, pairs);
                 multiply_bf16(sums[j], rest, pairs);
             }
@@ -201,7 +186,7 @@ template <u32 COLUMNS, u32 ACROSS, u32 KEYS_AT_ONCE> __device__ void attend_narr
     for (u32 half = 0; half < 2; half++) {
         u32 query = own + g + 8 * half;
         float all = four_sum(total[half]);
-        u16* out = of.out + ((u64)sequence * of.tokens + query) * q_width + head * of.head;
+        u16* out = at.out + (u64)query * at.q_width;
 #pragma unroll
         for (u32 j = 0; j < COLUMNS / 8; j++) {
             u32 column = begin + j * 8 + 2 * t;
@@ -225,7 +210,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 attend_narrow_64(const u16* q, const u16* k, const u16* v, u32 tokens, u32 heads, u32 kv_heads, u32 head, float scale,
                  float cap, u32 window, u16* out) {
     __shared__ uint4 room[TILES(64, 64)];
-    NarrowAttention of = {q, k, v, tokens, heads, kv_heads, head, window, scale, cap, out};
+    Attention<u16> of = {q, k, v, tokens, heads, kv_heads, head, window, NARROW, scale, cap, out};
     attend_narrow<64, 1, 64>(of, (u32*)room, (u32*)room + 64 * KEYS_STRIDE(64));
 }
 
@@ -234,7 +219,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 attend_narrow_128(const u16* q, const u16* k, const u16* v, u32 tokens, u32 heads, u32 kv_heads, u32 head, float scale,
                   float cap, u32 window, u16* out) {
     __shared__ uint4 room[TILES(128, 64)];
-    NarrowAttention of = {q, k, v, tokens, heads, kv_heads, head, window, scale, cap, out};
+    Attention<u16> of = {q, k, v, tokens, heads, kv_heads, head, window, NARROW, scale, cap, out};
     attend_narrow<128, 1, 64>(of, (u32*)room, (u32*)room + 64 * KEYS_STRIDE(128));
 }
 
@@ -243,6 +228,6 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
 attend_narrow_256(const u16* q, const u16* k, const u16* v, u32 tokens, u32 heads, u32 kv_heads, u32 head, float scale,
                   float cap, u32 window, u16* out) {
     __shared__ uint4 room[TILES(256, 32)];
-    NarrowAttention of = {q, k, v, tokens, heads, kv_heads, head, window, scale, cap, out};
+    Attention<u16> of = {q, k, v, tokens, heads, kv_heads, head, window, NARROW, scale, cap, out};
     attend_narrow<128, 2, 32>(of, (u32*)room, (u32*)room + 32 * KEYS_STRIDE(256));
 }

@@ -2,20 +2,11 @@
 // as 16 bits. What an operation reads and gives is there in one of three formats, all its arrays in the same: F32; ROUNDED, which is
 // f32 too, with results rounded to bf16 where src/ml/lm rounds them; and NARROW, where the same numbers are kept as 16 bits.
 
-typedef unsigned short u16;
-
 #define F32 0
 #define ROUNDED 1
 #define NARROW 2
 
-// The nearest bf16, ties to even.
-__device__ float nearest_bf16(float value) {
-    u32 bits = __float_as_uint(value);
-    bits = (bits + 0x7fffu + ((bits >> 16) & 1)) & 0xffff0000u;
-    return value == value ? __uint_as_float(bits) : value;
-}
-
-__device__ float finish(float value, u32 format) { return format == F32 ? value : nearest_bf16(value); }
+__device__ float finish(float value, u32 format) { return format == F32 ? value : to_bf16(value); }
 
 __device__ float widened(u16 bits) { return __uint_as_float((u32)bits << 16); }
 
@@ -95,7 +86,7 @@ normalize(const void* x, const float* w, const float* b, u32 rows, u32 n, float 
     float scale = 1.0f / sqrtf(warp_sum(sum) / n + epsilon);
     for (u32 i = lane; i < n; i += WARP) {
         float unit = (number_at(x, first + i, format) - mean) * scale;
-        if (twice) unit = nearest_bf16(unit);
+        if (twice) unit = to_bf16(unit);
         float value = unit * (w[i] + offset);
         if (b) value += b[i];
         put_number(out, first + i, value, format);

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use half::bf16;
+
 use crate::ml::Result;
 use crate::ml::cuda::{Arg, Array, Gpu};
 use crate::ml::lm::Dtype;
@@ -67,15 +69,17 @@ impl Values {
     pub(super) fn set(&mut self, values: &[f32]) -> Result<()> {
         match self.format {
             Format::F32 => self.wide.set(values),
-            Format::Rounded => self.wide.set(&values.iter().map(|x| widened(nearest(*x))).collect::<Vec<f32>>()),
-            Format::Narrow => self.narrow.set(&values.iter().map(|x| nearest(*x)).collect::<Vec<u16>>()),
+            Format::Rounded => self.wide.set(&values.iter().map(|x| bf16::from_f32(*x).to_f32()).collect::<Vec<f32>>()),
+            Format::Narrow => {
+                self.narrow.set(&values.iter().map(|x| bf16::from_f32(*x).to_bits()).collect::<Vec<u16>>())
+            }
         }
     }
 
     /// A copy of all of them.
     pub(super) fn get(&self) -> Result<Vec<f32>> {
         match self.format {
-            Format::Narrow => Ok(self.narrow.get()?.into_iter().map(widened).collect()),
+            Format::Narrow => Ok(self.narrow.get()?.into_iter().map(|bits| bf16::from_bits(bits).to_f32()).collect()),
             _ => self.wide.get(),
         }
     }
@@ -95,15 +99,4 @@ impl From<&Values> for Arg {
     fn from(values: &Values) -> Self {
         Arg::Place(values.place())
     }
-}
-
-/// The bits of the nearest bf16, ties to even.
-fn nearest(value: f32) -> u16 {
-    let bits = value.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    if value.is_nan() { 0x7fff } else { rounded as u16 }
-}
-
-fn widened(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
 }
